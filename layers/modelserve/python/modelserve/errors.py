@@ -1,0 +1,167 @@
+"""What can go wrong, as facts; `protocol.STATUS` says what each means on the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+__all__ = [
+    "AliasConflict",
+    "AliasNotFound",
+    "DeadlineExceeded",
+    "InvalidInput",
+    "InvalidRequest",
+    "MethodNotAllowed",
+    "ModelFailed",
+    "ModelNotFound",
+    "ModelNotReady",
+    "ObjectNotFound",
+    "PayloadTooLarge",
+    "PreconditionFailed",
+    "RegistryError",
+    "RouteNotFound",
+    "ServeError",
+    "StoreUnavailable",
+    "UnsupportedDatatype",
+    "UnverifiedModel",
+    "VersionNotFound",
+]
+
+
+class ServeError(Exception):
+    """Base of every error this library raises on purpose; its text is safe to show to a caller."""
+
+    retry_after: int | None = None
+    """Seconds after which the same call may succeed; None when it never will."""
+
+    @property
+    def kind(self) -> str:
+        """The name under which logs and metrics count it."""
+        return type(self).__name__
+
+
+class InvalidRequest(ServeError):
+    """The bytes are not a request of the Open Inference Protocol."""
+
+
+class InvalidInput(ServeError):
+    """A well-formed request that doesn't fit the model's signature."""
+
+
+class UnsupportedDatatype(InvalidRequest):
+    """A datatype that JSON can't carry, or that the protocol doesn't know."""
+
+
+class PayloadTooLarge(ServeError):
+    """A body or an answer over its limit."""
+
+    def __init__(self, what: str, limit: int, advice: str) -> None:
+        super().__init__(f"{what} is larger than {limit:,} bytes; {advice}")
+
+
+class RouteNotFound(ServeError):
+    """No such path."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no route {path!r}; the routes are those of the Open Inference Protocol, such as POST /v2/models/<name>/infer")
+
+
+class MethodNotAllowed(ServeError):
+    """The path exists, but not for this method."""
+
+    def __init__(self, method: str, path: str, allowed: str) -> None:
+        super().__init__(f"{method} is not answered at {path!r}; use {allowed}")
+        self.allowed = allowed
+
+
+class ModelNotFound(ServeError):
+    """No model of that name is served here."""
+
+    def __init__(self, name: str, served: Iterable[str] = ()) -> None:
+        names = ", ".join(served)
+        super().__init__(
+            f"no model {name!r} is served here; " + (f"served: {names}" if names else "POST /v2/repository/index lists the models")
+        )
+
+
+class VersionNotFound(ServeError):
+    """The model has no such alias, nor a version that an alias names."""
+
+    def __init__(self, name: str, version: str) -> None:
+        super().__init__(
+            f"model {name!r} serves no version {version!r}; expected an alias such as 'production', or a version that an alias names; "
+            f"`modelctl list` shows them"
+        )
+
+
+class ModelNotReady(ServeError):
+    """The model can't answer yet: nothing is promoted, or it could not be loaded."""
+
+    retry_after = 1
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"model {name!r} is not ready: {reason}")
+
+
+class DeadlineExceeded(ServeError):
+    """The graph ran longer than it may."""
+
+    def __init__(self, name: str, seconds: float) -> None:
+        super().__init__(f"model {name!r} did not answer within {seconds:.3g} s; send fewer rows, or raise `timeout` in its model.toml")
+
+
+class ModelFailed(ServeError):
+    """ONNX Runtime could not run the graph on an input that fits the signature."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"model {name!r} could not run on this input: {reason}")
+
+
+class RegistryError(ServeError):
+    """Base of what the model store can answer."""
+
+
+class ObjectNotFound(RegistryError):
+    """The store has no object of that key."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"the model store has no object {key!r}")
+        self.key = key
+
+
+class AliasNotFound(RegistryError):
+    """The alias was never set."""
+
+    def __init__(self, name: str, alias: str) -> None:
+        super().__init__(f"no version of {name!r} is promoted to {alias!r}; run: modelctl promote {name} VERSION --alias {alias}")
+
+
+class StoreUnavailable(RegistryError):
+    """The store could not be reached, or refused."""
+
+    retry_after = 1
+
+    def __init__(self, what: str, reason: str) -> None:
+        super().__init__(f"the model store could not answer for {what}: {reason}; `modelctl doctor` says what is missing")
+
+
+class UnverifiedModel(RegistryError):
+    """Bytes or metadata that don't match what was published; never parsed."""
+
+    def __init__(self, what: str, found: str, expected: str) -> None:
+        super().__init__(f"{what} is not what was published: found {found}, expected {expected}; publish the model again")
+
+
+class PreconditionFailed(RegistryError):
+    """A conditional write met another state than the one it was made for."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"{key!r} was changed by somebody else")
+
+
+class AliasConflict(RegistryError):
+    """Two moves of one alias at once; the other one won."""
+
+    def __init__(self, name: str, alias: str) -> None:
+        super().__init__(
+            f"alias {alias!r} of {name!r} was moved by somebody else at the same time; look at `modelctl history {name}`, then try again"
+        )

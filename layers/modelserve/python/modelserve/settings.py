@@ -1,0 +1,92 @@
+"""What a function is told by its environment; the stacks write it and the functions read it, so names can't drift."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, fields
+from typing import Any, Self
+
+__all__ = ["CatalogSettings", "PredictSettings", "SettingsError"]
+
+
+class SettingsError(ValueError):
+    """An environment variable is missing or can't be read."""
+
+    def __init__(self, variable: str, found: str | None, expected: str) -> None:
+        what = "is not set" if found is None else f"is {found!r}"
+        super().__init__(f"environment variable {variable} {what}; expected {expected}; deploy the stack again")
+
+
+class _Environment:
+    """A frozen dataclass whose field `model_name` is the environment variable `MODEL_NAME`."""
+
+    def to_env(self) -> dict[str, str]:
+        """The variables that `from_env` reads back to an equal value."""
+        return {field.name.upper(): _write(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Raises `SettingsError` for a variable that is missing or of another type."""
+        values: dict[str, Any] = {}
+        for field in fields(cls):  # type: ignore[arg-type]
+            variable = field.name.upper()
+            text = environ.get(variable)
+            if text is not None:
+                values[field.name] = _read(variable, text, str(field.type))
+            elif field.default is MISSING:
+                raise SettingsError(variable, None, str(field.type))
+        return cls(**values)
+
+
+def _write(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+def _read(variable: str, text: str, kind: str) -> object:
+    try:
+        match kind:
+            case "int":
+                return int(text)
+            case "float":
+                return float(text)
+            case "tuple[str, ...]":
+                return tuple(part for part in text.split(",") if part)
+            case _:
+                return text
+    except ValueError:
+        raise SettingsError(variable, text, f"{kind}") from None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictSettings(_Environment):
+    """One model's function."""
+
+    model_name: str
+    model_bucket: str
+    model_alias: str = "production"
+    """The alias that answers when a path names no version."""
+    alias_check_seconds: float = 30.0
+    """How old the knowledge of an alias may be before a request checks it again."""
+    deadline_seconds: float = 25.0
+    """Longest time one run of the graph may take."""
+    nan_inputs: str = "accept"
+    """`accept` or `refuse` NaN and infinities in floating-point inputs."""
+    max_loaded_versions: int = 2
+    """Versions kept in memory beside the one that `model_alias` names."""
+    max_body_bytes: int = 64 * 2**20
+    """Largest request body after decompression."""
+    cors_origin: str = ""
+    """The origin that browsers may call from; empty answers no CORS header."""
+    metrics_namespace: str = "ServerlessOnnx"
+    service: str = "serverless-onnx"
+    log_level: str = "INFO"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CatalogSettings(_Environment):
+    """The function that answers for the server as a whole."""
+
+    model_names: tuple[str, ...]
+    model_bucket: str
+    model_alias: str = "production"
+    cors_origin: str = ""

@@ -1,0 +1,160 @@
+"""What a model.toml may say; the stacks and modelctl read it here, so both refuse the same mistakes in the same words."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+__all__ = ["MODELS", "DataConfig", "FunctionConfig", "Gate", "ModelConfig", "ModelConfigError", "ParityConfig", "ServingConfig"]
+
+MODELS = Path(__file__).parent
+NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+
+
+class ModelConfigError(ValueError):
+    """A model.toml that can't be used: the key, what was found, what was expected."""
+
+    def __init__(self, file: Path, problems: list[tuple[str, object, str]]) -> None:
+        lines = [f"  {key}: found {found!r}; expected: {expected}" for key, found, expected in problems]
+        super().__init__("\n".join([f"{file} can't be used:", *lines]))
+        self.problems = problems
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Gate(_Section):
+    """A bound on a held-out metric, written as in `f1 >= 0.9`."""
+
+    metric: str
+    operator: Literal[">=", "<="]
+    limit: float
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ValueError` for anything but `<metric> >= <number>` or `<metric> <= <number>`."""
+        match = re.fullmatch(r"\s*([a-z][a-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*", text)
+        if match is None:
+            raise ValueError('a gate such as "f1 >= 0.9" or "mae <= 45"')
+        metric, operator, limit = match.groups()
+        return cls.model_validate({"metric": metric, "operator": operator, "limit": float(limit)})
+
+    def holds(self, value: float) -> bool:
+        return value >= self.limit if self.operator == ">=" else value <= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.metric} {self.operator} {self.limit:g}"
+
+
+class DataConfig(_Section):
+    """How the rows are split before anything is fitted."""
+
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.25
+    """Share of the rows that training never sees."""
+    seed: int = 0
+
+
+class ParityConfig(_Section):
+    """How far the ONNX model may be from the original on held-out rows."""
+
+    disagreement: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Largest share of rows whose label may differ."""
+    tolerance: Annotated[float, Field(ge=0)] = 1e-4
+    """Largest difference of a number, relative to the larger of 1 and its magnitude."""
+
+
+class FunctionConfig(_Section):
+    """The Lambda function of a model; AWS's limits hold."""
+
+    memory: Annotated[int, Field(ge=256, le=10_240)] = 1769
+    """MB; 1,769 is one vCPU. New accounts may be limited to 3,008."""
+    timeout: Annotated[int, Field(ge=2, le=29)] = 29
+    """Seconds; API Gateway waits for 29."""
+    ephemeral_storage: Annotated[int, Field(ge=512, le=10_240)] = 512
+    """MB of /tmp; a model passes through it."""
+    architecture: Literal["x86_64", "arm64"] = "x86_64"
+    provisioned_concurrency: Annotated[int, Field(ge=0)] = 0
+    """Environments kept warm, and paid for, at all times."""
+    reserved_concurrency: Annotated[int, Field(ge=0)] | None = None
+    snap_start: bool = False
+
+    @model_validator(mode="after")
+    def _excludes(self) -> Self:
+        if self.snap_start and self.provisioned_concurrency:
+            raise ValueError("snap_start or provisioned_concurrency, not both (AWS refuses the pair)")
+        if self.snap_start and self.ephemeral_storage > 512:
+            raise ValueError("ephemeral_storage = 512 with snap_start (AWS refuses more)")
+        if self.reserved_concurrency is not None and self.provisioned_concurrency > self.reserved_concurrency:
+            raise ValueError("provisioned_concurrency at most reserved_concurrency")
+        return self
+
+
+class ServingConfig(_Section):
+    """How requests are answered."""
+
+    alias_check_seconds: Annotated[float, Field(ge=0, le=3600, strict=False)] = 30.0
+    """How old the knowledge of an alias may be; a promotion is served within it."""
+    nan: Literal["accept", "refuse"] = "accept"
+    """What to do with NaN and infinities in floating-point inputs."""
+
+
+class ModelConfig(_Section):
+    """One folder of models/."""
+
+    name: str
+    task: Literal["classification", "regression", "clustering"]
+    description: str = ""
+    target: Literal["lambda"] = "lambda"
+    labels: tuple[str, ...] = Field(default=(), strict=False)
+    """Class names in the order of the model's probabilities."""
+    gates: tuple[Gate, ...] = Field(default=(), strict=False)
+    data: DataConfig = DataConfig()
+    parity: ParityConfig = ParityConfig()
+    function: FunctionConfig = FunctionConfig()
+    serving: ServingConfig = ServingConfig()
+
+    @field_validator("gates", mode="before")
+    @classmethod
+    def _parse_gates(cls, value: Any) -> Any:
+        if isinstance(value, list) and all(isinstance(gate, str) for gate in value):
+            return tuple(Gate.parse(gate) for gate in value)
+        raise ValueError('a list of gates such as ["f1 >= 0.9"]')
+
+    @classmethod
+    def load(cls, folder: Path) -> Self:
+        """Raises `ModelConfigError` naming every key that is wrong."""
+        file = folder / "model.toml"
+        if not NAME.fullmatch(folder.name):
+            expected = "a lower-case letter, then lower-case letters, digits or _, at most 48 characters in all"
+            raise ModelConfigError(file, [("(folder name)", folder.name, expected)])
+        try:
+            document = tomllib.loads(file.read_text("utf-8"))
+        except FileNotFoundError:
+            raise ModelConfigError(file, [("(file)", "nothing", "a model.toml; `modelctl new NAME` writes one")]) from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ModelConfigError(file, [("(file)", str(error), "TOML in UTF-8")]) from None
+        if "name" in document:
+            raise ModelConfigError(file, [("name", document["name"], "no such key: the folder's name is the model's name")])
+        try:
+            return cls.model_validate({"name": folder.name, **document})
+        except ValidationError as error:
+            raise ModelConfigError(file, [_problem(problem) for problem in error.errors()]) from None
+
+    @classmethod
+    def load_all(cls, root: Path = MODELS) -> tuple[Self, ...]:
+        """Every folder of `root` that has a model.toml, by name."""
+        return tuple(cls.load(file.parent) for file in sorted(root.glob("*/model.toml")))
+
+
+def _problem(error: Any) -> tuple[str, object, str]:
+    key = ".".join(str(part) for part in error["loc"]) or "(file)"
+    if error["type"] == "extra_forbidden":
+        return key, error["input"], "no such key; docs/models.md lists all of them"
+    if error["type"] == "missing":
+        return key, "nothing", "this key; docs/models.md says what it may be"
+    return key, error["input"], error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
