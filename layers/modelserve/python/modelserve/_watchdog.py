@@ -1,0 +1,53 @@
+"""Ends runs that pass their deadline, at the price of one comparison a run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+__all__ = ["Watchdog"]
+
+
+class Watchdog:
+    """Sets `terminate` on the run options of a run that is still going at its deadline.
+
+    One thread sleeps until the earliest deadline it knows. A run that ends in time leaves it asleep, and a later run with
+    a later deadline finds it still asleep, so that in steady state nothing is woken, locked or started for a request.
+    """
+
+    def __init__(self) -> None:
+        self._runs: dict[int, tuple[float, Any]] = {}
+        self._changed = threading.Condition()
+        self._wakes_at = 0.0
+        """When the thread looks next; 0 while there is no thread, infinity while it waits to be told."""
+
+    def watch(self, options: Any, deadline: float) -> None:
+        """Has `options.terminate` set at `deadline` (of `time.monotonic`) unless `release` is called before."""
+        self._runs[id(options)] = (deadline, options)
+        if deadline < self._wakes_at or self._wakes_at == 0.0:
+            self._wake()
+
+    def release(self, options: Any) -> None:
+        """The run of `options` has ended."""
+        del self._runs[id(options)]
+
+    def _wake(self) -> None:
+        with self._changed:
+            if self._wakes_at == 0.0:
+                self._wakes_at = float("inf")
+                threading.Thread(target=self._watch, name="deadline", daemon=True).start()
+            self._changed.notify()
+
+    def _watch(self) -> None:
+        with self._changed:
+            while True:
+                now = time.monotonic()
+                waiting = float("inf")
+                for deadline, options in list(self._runs.values()):
+                    if deadline <= now:
+                        options.terminate = True
+                    else:
+                        waiting = min(waiting, deadline)
+                self._wakes_at = waiting
+                self._changed.wait(None if waiting == float("inf") else waiting - now)

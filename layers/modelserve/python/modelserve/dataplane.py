@@ -1,0 +1,128 @@
+"""Inference without a transport: a request that is checked against a model's signature, run, and answered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any, Protocol
+
+from .classification import classify
+from .errors import InvalidInput
+from .protocol import InferRequest, InferResponse
+from .registry import TensorSpec
+from .tensors import DATATYPES, Data, Tensor
+
+__all__ = ["DataPlane", "Model", "check"]
+
+
+class Model(Protocol):
+    """One version of a model that can answer; a session here, an endpoint elsewhere."""
+
+    name: str
+    version: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    labels: tuple[str, ...]
+    platform: str
+
+    def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
+        """The named outputs. Raises `ServeError`."""
+
+
+class DataPlane:
+    """What the protocol asks of a model, whatever brought the question."""
+
+    def __init__(self, find: Callable[[str | None], Model]) -> None:
+        """`find` gives the model of a version or alias, of the default alias for None, or raises `ServeError`."""
+        self._find = find
+
+    def infer(self, version: str | None, request: InferRequest, *, seconds: float) -> InferResponse:
+        """The answer to `request`. Raises `ServeError`."""
+        model = self._find(version)
+        if request.raw is not None:
+            request.inputs = [_from_raw(model.inputs, request.raw)]
+        check(request.inputs, model.inputs)
+        names = _names(model, request)
+        outputs = model.run(request.inputs, names, seconds=seconds)
+        if request.outputs is not None:
+            outputs = [
+                classify(tensor, requested.classification, model.labels) if requested.classification else tensor
+                for tensor, requested in zip(outputs, request.outputs, strict=True)
+            ]
+        return InferResponse(model.name, model.version, request.id, outputs)
+
+    def metadata(self, version: str | None) -> dict[str, Any]:
+        """The model metadata object of the protocol. Raises `ServeError`."""
+        model = self._find(version)
+        return {
+            "name": model.name,
+            "versions": [model.version],
+            "platform": model.platform,
+            "inputs": [_describe(spec) for spec in model.inputs],
+            "outputs": [_describe(spec) for spec in model.outputs],
+        }
+
+    def ready(self, version: str | None) -> None:
+        """Raises `ServeError` unless the model can answer."""
+        self._find(version)
+
+
+def check(inputs: Sequence[Tensor], signature: Sequence[TensorSpec]) -> None:
+    """Raises `InvalidInput` unless `inputs` are those of `signature`, in any order."""
+    expected = {spec.name: spec for spec in signature}
+    for tensor in inputs:
+        spec = expected.pop(tensor.name, None)
+        if spec is None:
+            raise InvalidInput(f"there is no input {tensor.name!r}; expected {_list(signature)}")
+        _fits(tensor, spec)
+    if expected:
+        raise InvalidInput(f"input {next(iter(expected))!r} is missing; expected {_list(signature)}")
+
+
+def _fits(tensor: Tensor, spec: TensorSpec) -> None:
+    if tensor.datatype != spec.datatype:
+        raise InvalidInput(f"input {tensor.name!r} is {tensor.datatype}; expected {spec.datatype}")
+    shape = tensor.shape
+    if shape != spec.shape and (
+        len(shape) != len(spec.shape) or any(want not in (-1, size) for size, want in zip(shape, spec.shape, strict=True))
+    ):
+        raise InvalidInput(f"input {tensor.name!r} has shape {list(shape)}; expected {list(spec.shape)}, where -1 is any size")
+    if 0 in shape:
+        raise InvalidInput(f"input {tensor.name!r} has shape {list(shape)} and so no elements; send at least one row")
+    size = DATATYPES[tensor.datatype].size
+    nbytes = memoryview(tensor.data).nbytes
+    if size and nbytes != prod(shape) * size:
+        raise InvalidInput(f"input {tensor.name!r} has {nbytes} bytes; {tensor.datatype} of shape {list(shape)} takes {prod(shape) * size}")
+
+
+def _from_raw(signature: Sequence[TensorSpec], data: Data) -> Tensor:
+    """The only input of a model from a body that is nothing but its data; one dynamic dimension follows from the size."""
+    nbytes = memoryview(data).nbytes
+    if len(signature) != 1 or sum(size < 0 for size in signature[0].shape) > 1:
+        raise InvalidInput(f"a raw body fits a model with one input and one dynamic dimension at most; expected {_list(signature)}")
+    spec = signature[0]
+    if spec.datatype == "BYTES":
+        element = nbytes.to_bytes(4, "little") + bytes(data)
+        return Tensor(spec.name, spec.datatype, tuple(1 if size < 0 else size for size in spec.shape), element)
+    row = DATATYPES[spec.datatype].size * prod(size for size in spec.shape if size >= 0)
+    if nbytes % row:
+        raise InvalidInput(f"the raw body has {nbytes} bytes; expected a multiple of {row} for {_list(signature)}")
+    return Tensor(spec.name, spec.datatype, tuple(nbytes // row if size < 0 else size for size in spec.shape), data)
+
+
+def _names(model: Model, request: InferRequest) -> list[str]:
+    known = [spec.name for spec in model.outputs]
+    if request.outputs is None:
+        return known
+    for requested in request.outputs:
+        if requested.name not in known:
+            raise InvalidInput(f"there is no output {requested.name!r}; expected one of {', '.join(known)}")
+    return [requested.name for requested in request.outputs]
+
+
+def _describe(spec: TensorSpec) -> dict[str, Any]:
+    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+
+
+def _list(signature: Sequence[TensorSpec]) -> str:
+    return ", ".join(f"{spec.name!r} ({spec.datatype} {list(spec.shape)})" for spec in signature)

@@ -1,0 +1,145 @@
+"""The routes of the Open Inference Protocol: a method, a path and a body to a status and a body; no sockets, no events."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from .compression import decompress
+from .dataplane import DataPlane
+from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFound, ServeError
+from .protocol import encode, parse, status_of
+
+__all__ = ["EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "json_response"]
+
+SERVER_NAME = "serverless-onnx"
+EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
+
+
+class Request:
+    """An HTTP request; header names in lower case."""
+
+    __slots__ = ("body", "headers", "method", "path")
+
+    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
+        self.method = method
+        self.path = path
+        self.headers = headers
+        self.body = body
+
+
+class Response:
+    """An HTTP response. For logs: `version` that answered, `rows` of the first input, `error` where there is one."""
+
+    __slots__ = ("body", "error", "headers", "rows", "status", "version")
+
+    def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        self.status = status
+        self.headers = headers
+        self.body = body
+        self.version: str | None = None
+        self.rows = 0
+        self.error: ServeError | None = None
+
+
+class Endpoints:
+    """The routes of one model's function."""
+
+    def __init__(self, name: str, plane: DataPlane, *, server_version: str, max_body_bytes: int) -> None:
+        self._name = name
+        self._plane = plane
+        self._max_body_bytes = max_body_bytes
+        self._server = {"name": SERVER_NAME, "version": server_version, "extensions": list(EXTENSIONS)}
+
+    def answer(self, request: Request, *, seconds: float) -> Response:
+        """The answer to `request`, an error's too; a run of the graph may take `seconds`."""
+        try:
+            return self._route(request, seconds)
+        except ServeError as error:
+            return error_response(error)
+
+    def _route(self, request: Request, seconds: float) -> Response:
+        parts = request.path.rstrip("/").split("/")
+        if parts[:2] != ["", "v2"]:
+            raise RouteNotFound(request.path)
+        if parts[2:3] != ["models"]:
+            return self._server_route(request, parts[2:])
+        name, rest = unquote(parts[3]) if len(parts) > 3 else "", parts[4:]
+        if name != self._name:
+            raise ModelNotFound(name, (self._name,))
+        version = None
+        if rest[:1] == ["versions"] and len(rest) > 1:
+            version, rest = unquote(rest[1]), rest[2:]
+        match rest:
+            case []:
+                _allow(request, "GET")
+                return json_response(self._plane.metadata(version))
+            case ["ready"]:
+                _allow(request, "GET")
+                self._plane.ready(version)
+                return json_response({"name": name, "ready": True})
+            case ["infer"]:
+                _allow(request, "POST")
+                return self._infer(request, version, seconds)
+        raise RouteNotFound(request.path)
+
+    def _infer(self, request: Request, version: str | None, seconds: float) -> Response:
+        body = decompress(request.body, request.headers.get("content-encoding"), limit=self._max_body_bytes)
+        parsed = parse(body, _header_length(request.headers))
+        answer = self._plane.infer(version, parsed, seconds=seconds)
+        headers, content = encode(answer, parsed)
+        response = Response(200, headers, content)
+        response.version = answer.version
+        shape = parsed.inputs[0].shape
+        response.rows = shape[0] if shape else 1
+        return response
+
+    def _server_route(self, request: Request, parts: list[str]) -> Response:
+        """What a client asks of a server; here a function URL makes the function the server."""
+        routes: dict[tuple[str, ...], Callable[[], Any]] = {
+            (): lambda: self._server,
+            ("health", "live"): lambda: {"live": True},
+            ("health", "ready"): self._ready,
+        }
+        route = routes.get(tuple(parts))
+        if route is None:
+            raise RouteNotFound(request.path)
+        _allow(request, "GET")
+        return json_response(route())
+
+    def _ready(self) -> dict[str, bool]:
+        self._plane.ready(None)
+        return {"ready": True}
+
+
+def json_response(document: Any, status: int = 200) -> Response:
+    """A response with a JSON body."""
+    return Response(status, {"Content-Type": "application/json"}, orjson.dumps(document))
+
+
+def error_response(error: ServeError) -> Response:
+    """An error as the protocol answers it."""
+    response = json_response({"error": str(error)}, status_of(error))
+    response.error = error
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = error.allowed
+    return response
+
+
+def _allow(request: Request, method: str) -> None:
+    if request.method != method and not (method == "GET" and request.method == "HEAD"):
+        raise MethodNotAllowed(request.method, request.path, method)
+
+
+def _header_length(headers: Mapping[str, str]) -> int | None:
+    text = headers.get("inference-header-content-length")
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise InvalidRequest(f"Inference-Header-Content-Length is {text!r:.60}; expected the number of bytes of the JSON object")
+    return int(text)

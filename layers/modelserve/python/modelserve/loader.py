@@ -1,0 +1,229 @@
+"""From an alias to a model that answers: fetched, verified, loaded beside the old one, and never half of it."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import mkdtemp
+from typing import Generic, Protocol, TypeVar
+
+from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, ServeError, StoreUnavailable, VersionNotFound
+from .registry import Alias, Manifest, Reader, TensorSpec, alias_key, model_prefix, parse_alias, read_manifest
+from .tensors import Tensor
+
+__all__ = ["LoadedModel", "Loader", "Session"]
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_RETRY_SECONDS = 1.0
+_T = TypeVar("_T")
+
+
+class Session(Protocol):
+    """What the loader needs of `modelserve.session.OnnxSession`."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
+        """The named outputs."""
+
+    def warm_up(self, *, seconds: float) -> None:
+        """One run on made input."""
+
+
+class LoadedModel:
+    """A version in memory; satisfies `dataplane.Model`."""
+
+    platform = "onnxruntime_onnx"
+
+    def __init__(self, manifest: Manifest, session: Session, *, load_seconds: float) -> None:
+        self.name = manifest.name
+        self.version = manifest.version
+        self.labels = manifest.labels
+        self.inputs = session.inputs
+        self.outputs = session.outputs
+        self.run = session.run
+        self.warm_up = session.warm_up
+        self.load_seconds = load_seconds
+        """From the first byte asked for to a session."""
+
+
+class _Known:
+    """What is known of an alias, and since when."""
+
+    __slots__ = ("alias", "checked", "etag", "failure")
+
+    def __init__(self) -> None:
+        self.alias: Alias | None = None
+        self.etag: str | None = None
+        self.checked = float("-inf")
+        self.failure: ServeError | None = None
+
+
+class Loader:
+    """Keeps the versions of one model that its aliases name; meant for one request at a time, as a function has it."""
+
+    def __init__(
+        self,
+        store: Reader,
+        name: str,
+        *,
+        alias: str,
+        check_seconds: float,
+        warm_up_seconds: float,
+        max_others: int,
+        open_session: Callable[[Path], Session],
+        report: Callable[[ServeError], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`report` hears of failures that no caller sees, because an older version went on answering."""
+        self.name = name
+        self.default = alias
+        self._store = store
+        self._check_seconds = check_seconds
+        self._warm_up_seconds = warm_up_seconds
+        self._max_others = max_others
+        self._open_session = open_session
+        self._clock = clock
+        self._report = report
+        self._known: dict[str, _Known] = {}
+        self._serving: dict[str, LoadedModel] = {}
+        """Alias to the version that answers for it, which may be older than the alias says."""
+
+    def start(self) -> None:
+        """Loads what the default alias names; keeps the error instead of raising it, so that INIT always ends well."""
+        try:
+            self.find(None)
+        except ServeError:
+            return  # kept in `_known`, and answered to whoever asks
+
+    def find(self, version: str | None) -> LoadedModel:
+        """The model that answers for a version or an alias, the default alias for None.
+
+        Raises `ModelNotReady` with what to do, or `VersionNotFound` for what no alias names.
+        """
+        if version is None or version == self.default:
+            return self._of_alias(self.default)
+        if _VERSION.fullmatch(version):
+            return self._of_alias(self._alias_of(version))
+        if not _NAME.fullmatch(version):
+            raise VersionNotFound(self.name, version)
+        try:
+            return self._of_alias(version)
+        except AliasNotFound:
+            raise VersionNotFound(self.name, version) from None
+
+    def _of_alias(self, alias: str) -> LoadedModel:
+        """What answers for `alias` now: checked if the last check is too old, the older version if the new one fails."""
+        known = self._known.get(alias) or _Known()
+        serving = self._serving.get(alias)
+        wait = self._check_seconds if serving is not None else _RETRY_SECONDS
+        if self._clock() - known.checked >= wait:
+            self._known[alias] = known
+            try:
+                serving = self._refresh(alias, known)
+                known.failure = None
+            except ServeError as error:
+                known.failure = error
+                if serving is not None:
+                    self._report(error)
+            known.checked = self._clock()
+        if serving is not None:
+            return serving
+        failure = known.failure
+        if alias != self.default and isinstance(failure, AliasNotFound):
+            del self._known[alias]  # names that callers make up are not remembered
+            raise failure
+        raise ModelNotReady(self.name, str(failure))
+
+    def _refresh(self, alias: str, known: _Known) -> LoadedModel:
+        try:
+            found = self._store.get(alias_key(self.name, alias), unless_etag=known.etag)
+        except ObjectNotFound:
+            raise AliasNotFound(self.name, alias) from None
+        if found is not None:
+            known.alias, known.etag = parse_alias(found.body, self.name, alias), found.etag
+        wanted = known.alias
+        assert wanted is not None  # an ETag is kept only together with its alias
+        model = next((model for model in self._serving.values() if model.version == wanted.version), None)
+        if model is None:
+            model = self._load(wanted)
+            if self._serving:
+                model.warm_up(seconds=self._warm_up_seconds)
+        self._serving.pop(alias, None)
+        self._serving[alias] = model
+        self._evict(keep=alias)
+        return model
+
+    def _load(self, alias: Alias) -> LoadedModel:
+        begun = time.monotonic()
+        try:
+            folder = Path(mkdtemp(prefix="model-"))
+        except OSError as error:
+            raise StoreUnavailable(
+                "a model", f"{error.strerror} while making a folder for it; raise ephemeral_storage in model.toml"
+            ) from None
+        path = folder / "model.onnx"
+        file = alias.model
+        try:
+            download = _Background(
+                lambda: self._store.download(file.path, version_id=file.version_id, size=file.size, sha256=file.sha256, to=path)
+            )
+            try:
+                manifest, _ = read_manifest(self._store, self.name, alias.version, sha256=alias.manifest_sha256)
+            finally:
+                download.wait()
+            download.result()
+            return LoadedModel(manifest, self._open_session(path), load_seconds=time.monotonic() - begun)
+        finally:
+            path.unlink(missing_ok=True)
+            folder.rmdir()
+
+    def _alias_of(self, version: str) -> str:
+        """An alias that names `version`. Raises `VersionNotFound`: loading old versions at a caller's whim is a memory attack."""
+        for alias, model in self._serving.items():
+            if model.version == version and self._of_alias(alias).version == version:
+                return alias
+        for key in self._store.list(f"{model_prefix(self.name)}aliases/"):
+            alias = key.rpartition("/")[2].removesuffix(".json")
+            found = self._store.get(key)
+            if found is not None and parse_alias(found.body, self.name, alias).version == version:
+                return alias
+        raise VersionNotFound(self.name, version)
+
+    def _evict(self, *, keep: str) -> None:
+        """Forgets the least recently loaded aliases beyond the bound, never the default one."""
+        others = [alias for alias in self._serving if alias not in {self.default, keep}]
+        for alias in others[: max(0, len(others) + (keep != self.default) - self._max_others)]:
+            del self._serving[alias]
+            del self._known[alias]
+
+
+class _Background(Generic[_T]):
+    """A call on a thread of its own, and what became of it."""
+
+    def __init__(self, call: Callable[[], _T]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:  # noqa: BLE001 - raised again in `result`
+            self._error = error
+
+    def wait(self) -> None:
+        self._thread.join()
+
+    def result(self) -> _T:
+        """Raises what the call raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value

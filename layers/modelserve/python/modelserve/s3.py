@@ -1,0 +1,220 @@
+"""A lean read-only S3 client: a function that loads boto3 for one GET spends more time importing it than downloading."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import random
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from pathlib import Path
+from typing import BinaryIO, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from .errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
+from .registry import Object
+
+__all__ = ["Credentials", "S3Reader"]
+
+_EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
+_CHUNK = 2**20
+# An unreachable bucket is given up before the 10 s that Lambda gives INIT are over.
+_ATTEMPTS = 3
+_FIRST_PAUSE = 0.05  # seconds, doubled and jittered at each attempt
+_TIMEOUT = 2.5  # seconds without a byte
+_T = TypeVar("_T")
+_PASSING = frozenset({429, 500, 502, 503, 504})
+
+
+class Credentials:
+    """What signs a request; looked up anew each time, because a long-lived environment's may be replaced."""
+
+    __slots__ = ("access_key", "secret_key", "token")
+
+    def __init__(self, access_key: str, secret_key: str, token: str | None) -> None:
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.token = token
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Credentials:
+        """From the variables Lambda sets, or the container endpoint that takes their place under SnapStart."""
+        uri = environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        if "AWS_ACCESS_KEY_ID" in environ:
+            return cls(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], environ.get("AWS_SESSION_TOKEN"))
+        if uri:
+            return cls._from_container(uri, environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", ""))
+        raise StoreUnavailable("any request", "there are no AWS credentials in the environment")
+
+    @classmethod
+    def _from_container(cls, uri: str, authorization: str) -> Credentials:
+        import json  # noqa: PLC0415 - only under SnapStart
+
+        address = urlsplit(uri)
+        connection = HTTPConnection(address.netloc, timeout=_TIMEOUT)
+        try:
+            connection.request("GET", f"{address.path}?{address.query}".rstrip("?"), headers={"Authorization": authorization})
+            answer = json.loads(connection.getresponse().read())
+            return cls(answer["AccessKeyId"], answer["SecretAccessKey"], answer.get("Token"))
+        except (OSError, HTTPException, ValueError, KeyError) as error:
+            raise StoreUnavailable("any request", f"the credentials endpoint did not answer ({error!r})") from None
+        finally:
+            connection.close()
+
+
+class S3Reader:
+    """A bucket, read with signed requests over `http.client`; satisfies `registry.Reader`."""
+
+    def __init__(
+        self,
+        bucket: str,
+        *,
+        region: str,
+        endpoint: str | None,
+        credentials: Callable[[], Credentials],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self._region = region
+        self._credentials = credentials
+        self._sleep = sleep
+        if endpoint:
+            address = urlsplit(endpoint)
+            self._secure, self._host, self._base = address.scheme == "https", address.netloc, f"/{bucket}/"
+        else:
+            domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+            self._secure, self._host, self._base = True, f"{bucket}.s3.{region}.{domain}", "/"
+
+    @classmethod
+    def from_environ(cls, bucket: str, environ: Mapping[str, str]) -> S3Reader:
+        """With region, credentials and endpoint as Lambda and the AWS SDKs name them."""
+        return cls(
+            bucket,
+            region=environ.get("AWS_REGION", "us-east-1"),
+            endpoint=environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
+            credentials=lambda: Credentials.from_environ(environ),
+        )
+
+    def get(self, key: str, *, version_id: str | None = None, unless_etag: str | None = None) -> Object | None:
+        """None when the object still has `unless_etag`. Raises `ObjectNotFound`, `StoreUnavailable`."""
+        headers = {"If-None-Match": unless_etag} if unless_etag else {}
+
+        def read(response: HTTPResponse) -> Object | None:
+            body = response.read()
+            if response.status == 304:
+                return None
+            return Object(body, response.headers["ETag"], response.headers.get("x-amz-version-id"))
+
+        return self._retried(key, _version(version_id), headers, read)
+
+    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: Path) -> None:
+        """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
+        partial = to.with_name(to.name + ".partial")
+
+        def save(response: HTTPResponse) -> str:
+            digest = hashlib.sha256()
+            with partial.open("wb") as file:
+                while chunk := response.read(_CHUNK):
+                    digest.update(chunk)
+                    _write(file, chunk)
+            return digest.hexdigest()
+
+        try:
+            found = self._retried(key, _version(version_id), {}, save)
+            if found != sha256 or partial.stat().st_size != size:
+                raise UnverifiedModel(key, f"SHA-256 {found} of {partial.stat().st_size} bytes", f"{sha256} of {size} bytes")
+            partial.rename(to)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def list(self, prefix: str) -> list[str]:
+        """Every key under `prefix`, sorted."""
+        from xml.etree import ElementTree  # noqa: PLC0415 - only a version named by its number needs a listing
+
+        keys: list[str] = []
+        query = {"list-type": "2", "prefix": prefix}
+        while True:
+            # S3 answers over TLS to a signed request: not the untrusted XML that S314 warns of.
+            root = ElementTree.fromstring(self._retried("", query, {}, HTTPResponse.read))  # noqa: S314
+            keys += [element.text or "" for element in root.iterfind("{*}Contents/{*}Key")]
+            token = root.findtext("{*}NextContinuationToken")
+            if not token:
+                return sorted(keys)
+            query["continuation-token"] = token
+
+    def _retried(self, key: str, query: dict[str, str], headers: dict[str, str], read: Callable[[HTTPResponse], _T]) -> _T:
+        """What `read` makes of the answer; a passing fault is tried again, also one in the middle of the body."""
+        pause = _FIRST_PAUSE
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._request(key, query, headers) as response:
+                    if response.status in _PASSING:
+                        raise _PassingFault(f"HTTP {response.status} {_code(response.read())}")
+                    self._refuse(key, response)
+                    return read(response)
+            except (_PassingFault, OSError, HTTPException) as error:
+                if attempt == _ATTEMPTS:
+                    raise StoreUnavailable(key, f"{error or type(error).__name__} ({attempt} attempts)") from None
+            self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            pause *= 2
+        raise AssertionError  # the last attempt returns or raises
+
+    @contextmanager
+    def _request(self, key: str, query: dict[str, str], headers: dict[str, str]) -> Iterator[HTTPResponse]:
+        path, arguments = self._base + quote(key, safe="/-_.~"), urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
+        connection = (HTTPSConnection if self._secure else HTTPConnection)(self._host, timeout=_TIMEOUT)
+        try:
+            signed = _sign(self._credentials(), self._region, self._host, path, arguments)
+            connection.request("GET", f"{path}?{arguments}" if arguments else path, headers=headers | signed)
+            yield connection.getresponse()
+        finally:
+            connection.close()
+
+    @staticmethod
+    def _refuse(key: str, response: HTTPResponse) -> None:
+        if response.status in {200, 304}:
+            return
+        code = _code(response.read())
+        if response.status == 404 and code != "NoSuchBucket":
+            raise ObjectNotFound(key)
+        raise StoreUnavailable(key, f"HTTP {response.status} {code}")
+
+
+class _PassingFault(Exception):
+    """An answer that may be another one soon."""
+
+
+def _write(file: BinaryIO, chunk: bytes) -> None:
+    try:
+        file.write(chunk)
+    except OSError as error:
+        raise StoreUnavailable(file.name, f"{error.strerror} while writing; raise ephemeral_storage in model.toml") from None
+
+
+def _code(body: bytes) -> str:
+    match = re.search(rb"<Code>([A-Za-z.]{1,64})</Code>", body)
+    return match[1].decode() if match else ""
+
+
+def _version(version_id: str | None) -> dict[str, str]:
+    return {"versionId": version_id} if version_id else {}
+
+
+def _sign(credentials: Credentials, region: str, host: str, path: str, query: str) -> dict[str, str]:
+    """The headers of AWS Signature Version 4 for a GET without a body."""
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    headers = {"host": host, "x-amz-content-sha256": _EMPTY_SHA256, "x-amz-date": stamp}
+    if credentials.token:
+        headers["x-amz-security-token"] = credentials.token
+    names = ";".join(headers)  # already in the order the signature wants
+    canonical = "\n".join(["GET", path, query, *(f"{name}:{value}" for name, value in headers.items()), "", names, _EMPTY_SHA256])
+    scope = f"{stamp[:8]}/{region}/s3/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{credentials.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    headers["Authorization"] = f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return headers
