@@ -1,0 +1,1 @@
+"""Programs for the people who work here: none of them runs during a request."""

@@ -1,0 +1,1 @@
+"""The life of a model: train, evaluate, convert, publish, promote, roll back."""

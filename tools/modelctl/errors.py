@@ -1,0 +1,53 @@
+"""What a person can do wrong with a model, each as one paragraph that says what to do."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+
+__all__ = ["BuildFailed", "GateFailed", "ModelctlError", "TrainFailed", "VersionAmbiguous"]
+
+
+class ModelctlError(Exception):
+    """Base of every error whose text is for the person at the terminal."""
+
+
+class TrainFailed(ModelctlError):
+    """A train.py that can't be used, or that failed."""
+
+    def __init__(self, file: Path, what: str) -> None:
+        super().__init__(f"{file}: {what}")
+
+    @classmethod
+    def during(cls, file: Path, error: Exception) -> TrainFailed:
+        """Names the innermost line of `file` that was running."""
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename) == file]
+        where = f"line {lines[-1]}" if lines else "at import"
+        return cls(file, f"{type(error).__name__} in {where}: {error}; correct the file, then run the command again")
+
+
+class BuildFailed(ModelctlError):
+    """An estimator or data that can't become an ONNX model."""
+
+
+class GateFailed(ModelctlError):
+    """A model that is not good enough to publish."""
+
+    def __init__(self, name: str, failures: Sequence[str]) -> None:
+        super().__init__(
+            f"{name} was not published: {'; '.join(failures)}. Improve models/{name}/train.py or correct the gates in model.toml; "
+            f'`modelctl publish {name} --force "REASON"` publishes it all the same and keeps the reason in the manifest'
+        )
+        self.failures = tuple(failures)
+
+
+class VersionAmbiguous(ModelctlError):
+    """A part of a version that fits none, or more than one."""
+
+    def __init__(self, name: str, text: str, fitting: Sequence[str]) -> None:
+        found = f"fits {len(fitting)}: {', '.join(fitting)}" if fitting else "fits none"
+        super().__init__(
+            f"{text!r} {found} of {name}'s versions; expected a version, the start or end of just one, an alias, or `latest`; "
+            f"`modelctl show {name}` lists them"
+        )

@@ -1,0 +1,75 @@
+"""Scores what the ONNX model answers for held-out rows, and holds it against the gates of model.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from modelserve.registry import GateResult
+from numpy.typing import NDArray
+from sklearn import metrics
+from sklearn.pipeline import Pipeline
+
+from models.config import MODELS, Gate, ModelConfig, ModelConfigError
+from tools.modelctl.errors import BuildFailed
+
+__all__ = ["check", "failures", "score"]
+
+
+def score(task: str, estimator: Any, X: Any, y: Any, answers: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """Held-out metrics by name. Means over classes are unweighted (macro); errors are in y's unit, mse in its square.
+
+    Clusters are judged in the space that the last step of a pipeline sees, where distances mean something.
+    Raises `BuildFailed` for answers that no metric is defined for, such as NaN or a single cluster.
+    """
+    try:
+        match task:
+            case "classification":
+                found = _classification(y, answers["label"])
+            case "regression":
+                found = _regression(y, answers["prediction"])
+            case _:
+                found = _clustering(_before_last(estimator, X), answers["label"])
+    except ValueError as error:
+        raise BuildFailed(f"the answers for held-out rows can't be scored: {error}") from None
+    return {name: float(value) for name, value in found.items()}
+
+
+def check(config: ModelConfig, found: Mapping[str, float]) -> tuple[GateResult, ...]:
+    """Raises `ModelConfigError` for a gate on a metric that the task doesn't have."""
+    for gate in config.gates:
+        if gate.metric not in found:
+            expected = f"a metric of {config.task}: {', '.join(found)}"
+            raise ModelConfigError(MODELS / config.name / "model.toml", [("gates", str(gate), expected)])
+    return tuple(_result(gate, found[gate.metric]) for gate in config.gates)
+
+
+def failures(gates: tuple[GateResult, ...]) -> list[str]:
+    """A sentence for each gate that doesn't hold."""
+    return [f"the gate {gate.gate} doesn't hold, held-out rows gave {gate.value:.4g}" for gate in gates if not gate.passed]
+
+
+def _result(gate: Gate, value: float) -> GateResult:
+    return GateResult(gate=str(gate), value=value, passed=gate.holds(value))
+
+
+def _classification(y: Any, label: NDArray[Any]) -> dict[str, float]:
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(y, label, average="macro", zero_division=0)
+    return {"accuracy": metrics.accuracy_score(y, label), "precision": precision, "recall": recall, "f1": f1}
+
+
+def _regression(y: Any, prediction: NDArray[Any]) -> dict[str, float]:
+    return {
+        "mae": metrics.mean_absolute_error(y, prediction),
+        "mse": metrics.mean_squared_error(y, prediction),
+        "rmse": metrics.root_mean_squared_error(y, prediction),
+        "r2": metrics.r2_score(y, prediction),
+    }
+
+
+def _clustering(X: Any, label: NDArray[Any]) -> dict[str, float]:
+    return {"silhouette": metrics.silhouette_score(X, label), "davies_bouldin": metrics.davies_bouldin_score(X, label)}
+
+
+def _before_last(estimator: Any, X: Any) -> Any:
+    return estimator[:-1].transform(X) if isinstance(estimator, Pipeline) and len(estimator) > 1 else X

@@ -1,0 +1,29 @@
+"""Names the state of everything that a built model depends on, so that work is skipped exactly when none of it changed."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from importlib.metadata import version
+from pathlib import Path
+
+from models import config
+
+__all__ = ["fingerprint"]
+
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
+_CODE = ("convert", "data", "evaluate", "example", "lifecycle", "parity", "report", "source")
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the model's folder, the code that builds it and the versions of what that code calls."""
+    digest = hashlib.sha256(platform.python_version().encode())
+    for package in _PACKAGES:
+        digest.update(f"{package}=={version(package)}\n".encode())
+    code = [Path(config.__file__), *(Path(__file__).with_name(f"{name}.py") for name in _CODE)]
+    own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
+    for file in (*code, *own):
+        body = file.read_bytes()
+        digest.update(f"{file.name} {len(body)}\n".encode())
+        digest.update(body)
+    return digest.hexdigest()

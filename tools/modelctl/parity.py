@@ -1,0 +1,73 @@
+"""Compares the ONNX model with the estimator it was made from, on rows that neither has seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+from modelserve.registry import Parity
+from numpy.typing import NDArray
+
+from models.config import ParityConfig
+from tools.modelctl.errors import BuildFailed
+
+__all__ = ["compare", "failures", "original", "run"]
+
+MOST = float(np.finfo(np.float64).max)
+"""JSON has no infinity."""
+Answers = dict[str, NDArray[Any]]
+
+
+def run(model: Path, inputs: Answers) -> Answers:
+    """What ONNX Runtime answers, by output."""
+    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
+def original(task: str, estimator: Any, X: Any) -> Answers:
+    """What scikit-learn answers, under the names that the ONNX model gives it. Raises `BuildFailed` for an estimator that can't."""
+    method = {"classification": "predict_proba", "clustering": "transform"}.get(task)
+    if method and not hasattr(estimator, method):
+        raise BuildFailed(
+            f"{type(estimator).__name__} has no {method}(), which {task} needs; "
+            "wrap a classifier in CalibratedClassifierCV, and cluster with KMeans or MiniBatchKMeans"
+        )
+    answer = np.asarray(estimator.predict(X))
+    if task == "regression":
+        return {"prediction": answer.reshape(len(answer), -1)}
+    if task == "clustering":
+        return {"label": answer, "distances": estimator.transform(X)}
+    return {"label": answer, "probabilities": estimator.predict_proba(X)}
+
+
+def compare(expected: Answers, found: Answers, config: ParityConfig) -> Parity:
+    """Numbers differ relative to the larger of 1 and their magnitude; a NaN on one side only is the largest difference there is."""
+    disagreement = float(np.mean(expected["label"].astype(str) != found["label"].astype(str))) if "label" in expected else 0.0
+    largest = max((_largest(expected[name], found[name]) for name in expected if name != "label"), default=0.0)
+    return Parity(
+        rows=len(next(iter(expected.values()))),
+        disagreement=disagreement,
+        largest_difference=largest,
+        passed=disagreement <= config.disagreement and largest <= config.tolerance,
+    )
+
+
+def failures(parity: Parity | None) -> list[str]:
+    """A sentence when the two differ by more than model.toml's [parity] allows."""
+    if parity is None or parity.passed:
+        return []
+    found = f"{parity.disagreement:.2%} of {parity.rows} labels differ, and numbers by up to {parity.largest_difference:.2g}"
+    return [f"the ONNX model is not the one that was trained: {found}; [parity] in model.toml allows less"]
+
+
+def _largest(expected: NDArray[Any], found: NDArray[Any]) -> float:
+    if expected.shape != found.shape:
+        return MOST
+    wide = expected.astype(np.float64)
+    difference = np.abs(wide - found.astype(np.float64)) / np.maximum(1.0, np.abs(wide))
+    both_missing = np.isnan(wide) & np.isnan(found)
+    difference = np.where(both_missing, 0.0, np.nan_to_num(difference, nan=MOST, posinf=MOST))
+    return float(difference.max(initial=0.0))

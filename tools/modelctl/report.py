@@ -1,0 +1,79 @@
+"""What a build leaves in its folder, and whether a later one may rely on it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+from modelserve.errors import RegistryError
+from modelserve.registry import MODEL_FILE, Manifest
+
+from tools.modelctl import evaluate, parity
+
+__all__ = ["EXAMPLE_FILE", "REPORT_FILE", "Built", "read", "write", "write_file"]
+
+EXAMPLE_FILE = "example.json"
+REPORT_FILE = "report.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """A converted model with all that is known of it, in a folder of its own."""
+
+    folder: Path
+    manifest: Manifest
+    """A draft: publishing sets version, created and files."""
+    cached: bool
+    """Whether nothing had changed since it was built."""
+
+    @property
+    def model(self) -> Path:
+        return self.folder / MODEL_FILE
+
+    @property
+    def example(self) -> Path:
+        """An infer request of one held-out row, as JSON."""
+        return self.folder / EXAMPLE_FILE
+
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """A sentence for each gate that doesn't hold, and for parity."""
+        return (*evaluate.failures(self.manifest.gates), *parity.failures(self.manifest.parity))
+
+    @property
+    def passed(self) -> bool:
+        return not self.failures
+
+
+def write(folder: Path, state: str, manifest: Manifest) -> Built:
+    """Vouches for the model and the example that lie in `folder` already; `state` is the fingerprint they were made from."""
+    files = {name: _sha256(folder / name) for name in (MODEL_FILE, EXAMPLE_FILE)}
+    report = {"fingerprint": state, "files": files, "manifest": orjson.Fragment(manifest.to_json())}
+    write_file(folder / REPORT_FILE, orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    return Built(folder=folder, manifest=manifest, cached=False)
+
+
+def read(folder: Path, state: str) -> Built | None:
+    """None unless the files are what an earlier build made from the same `state`."""
+    try:
+        report = orjson.loads((folder / REPORT_FILE).read_bytes())
+        intact = report["fingerprint"] == state and all(_sha256(folder / name) == digest for name, digest in report["files"].items())
+        manifest = Manifest.from_json(orjson.dumps(report["manifest"]), what=REPORT_FILE)
+    except (OSError, ValueError, TypeError, KeyError, RegistryError):
+        return None  # whatever is wrong with it, building again puts it right
+    return Built(folder=folder, manifest=manifest, cached=True) if intact else None
+
+
+def write_file(file: Path, body: bytes) -> None:
+    """All of it or nothing, whoever reads or writes at the same time."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part.write_bytes(body)
+    part.replace(file)
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
