@@ -43,6 +43,8 @@ SCHEMA = 1
 MODEL_FILE = "model.onnx"
 _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_SECONDS_TO_TRY = 10
+"""Names that a publisher tries for its version before it gives up."""
 _T = TypeVar("_T")
 
 
@@ -164,6 +166,10 @@ class Manifest:
                 return file
         raise UnverifiedModel(f"manifest of {self.name}/{self.version}", "no model.onnx among its files", "one")
 
+    def answers_like(self, other: Manifest) -> bool:
+        """Whether the same model bytes would be served in the same way."""
+        return (self.task, self.inputs, self.outputs, self.labels) == (other.task, other.inputs, other.outputs, other.labels)
+
     def to_json(self) -> bytes:
         return orjson.dumps(self, option=orjson.OPT_INDENT_2)
 
@@ -233,27 +239,28 @@ class Registry:
         self._clock = clock
 
     def publish(self, draft: Manifest, files: Mapping[str, Path]) -> Manifest:
-        """Stores `files` as a new version; the same model bytes give the version that already holds them.
+        """Stores `files` as a new version; the same model bytes, task, signature and labels give the version that already holds them.
 
         `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
-        visible version, because the manifest is written last.
+        visible version, because the manifest is written last. Raises `StoreUnavailable`.
         """
-        digests = {path: (file.stat().st_size, _sha256(file)) for path, file in files.items()}
-        content = digests[MODEL_FILE][1]
-        for version in self.versions(draft.name):
-            if version.endswith(content[:8]) and (known := self.manifest(draft.name, version)).model_file.sha256 == content:
+        digests = tuple(File(path=path, size=file.stat().st_size, sha256=_sha256(file)) for path, file in files.items())
+        content = replace(draft, files=digests).model_file.sha256
+        now = int(self._clock())
+        for moment in range(now, now + _SECONDS_TO_TRY):
+            if known := self._published(draft, content):
                 return known
-        now = self._clock()
-        version = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{content[:8]}"
-        prefix = version_prefix(draft.name, version)
-        stored = tuple(
-            File(path=path, size=size, sha256=sha256, version_id=self._store.put(prefix + path, files[path]))
-            for path, (size, sha256) in digests.items()
-        )
-        created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-        manifest = replace(draft, version=version, created=created, files=stored)
-        self._store.put(prefix + "manifest.json", manifest.to_json())
-        return manifest
+            version = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(moment))}-{content[:8]}"
+            prefix = version_prefix(draft.name, version)
+            try:
+                stored = tuple(replace(file, version_id=self._store.put(prefix + file.path, files[file.path])) for file in digests)
+                created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+                manifest = replace(draft, version=version, created=created, files=stored)
+                self._store.put(prefix + "manifest.json", manifest.to_json())
+            except PreconditionFailed:
+                continue  # another upload of these bytes, interrupted or still under way, has taken this second's name
+            return manifest
+        raise RegistryError(f"{draft.name!r} is being published by somebody else at the same time; try again in a few seconds")
 
     def names(self) -> list[str]:
         """Every model that has a version or an alias."""
@@ -305,13 +312,19 @@ class Registry:
         return moved
 
     def rollback(self, name: str, *, alias: str, by: str, reason: str) -> Alias:
-        """Points `alias` at what it named before. Raises `RegistryError` when there is nothing before."""
+        """Points `alias` at what it named before; once more goes one further back, never forth again.
+
+        Versions that were pruned meanwhile are passed over. Raises `RegistryError` when there is nothing before.
+        """
         current = self.alias(name, alias).version
         existing = set(self.versions(name))
-        for event in reversed(self.history(name)):
-            if event.alias == alias and event.to_version == current and event.event == "promote" and event.from_version in existing:
-                return self.promote(name, str(event.from_version), alias=alias, by=by, reason=reason, event="rollback")
-        raise RegistryError(f"alias {alias!r} of {name!r} named no version before {current}; `modelctl history {name}` shows its moves")
+        for version in reversed(self._trail(name, alias, current)):
+            if version in existing and version != current:
+                return self.promote(name, version, alias=alias, by=by, reason=reason, event="rollback")
+        raise RegistryError(
+            f"alias {alias!r} of {name!r} named no version before {current} that still exists; "
+            f"`modelctl history {name}` shows its moves, and `modelctl promote {name} VERSION` names any version"
+        )
 
     def history(self, name: str) -> list[Event]:
         """Every move of an alias of `name`, oldest first."""
@@ -324,16 +337,18 @@ class Registry:
 
     def prune(self, name: str, *, keep: int, by: str) -> list[str]:
         """Deletes all but the newest `keep` versions, never one that an alias names; returns what it deleted."""
-        aliased = {alias.version for alias in self.aliases(name).values()}
         versions = self.versions(name)
-        doomed = [version for version in versions[: max(0, len(versions) - keep)] if version not in aliased]
-        for version in doomed:
+        deleted = []
+        for version in versions[: max(0, len(versions) - keep)]:
+            if version in {alias.version for alias in self.aliases(name).values()}:  # read each time: a promotion may come between
+                continue
             prefix = version_prefix(name, version)
             # The manifest goes first: from then on the version does not exist, whatever is left of it.
             self._store.delete([prefix + "manifest.json"])
             self._store.delete([key for key in self._store.list(prefix) if not key.endswith("/manifest.json")])
             self._record(name, "prune", alias=None, before=version, after=None, by=by, reason=f"keep {keep}")
-        return doomed
+            deleted.append(version)
+        return deleted
 
     def copy(self, name: str, version: str, *, to: Registry, scratch: Path) -> Manifest:
         """Publishes `version` in another store, bytes and metadata as they are here; `scratch` is an empty folder."""
@@ -344,6 +359,27 @@ class Registry:
             key = version_prefix(name, version) + file.path
             self._store.download(key, version_id=file.version_id, size=file.size, sha256=file.sha256, to=files[file.path])
         return to.publish(manifest, files)
+
+    def _published(self, draft: Manifest, content: str) -> Manifest | None:
+        for version in self.versions(draft.name):
+            if version.endswith(content[:8]):
+                known = self.manifest(draft.name, version)
+                if known.model_file.sha256 == content and known.answers_like(draft):
+                    return known
+        return None
+
+    def _trail(self, name: str, alias: str, current: str) -> list[str]:
+        """What `alias` named before `current`, oldest first; a rollback takes back the moves that it undid."""
+        trail: list[str] = []
+        for event in self.history(name):
+            if event.alias != alias or event.to_version is None:
+                continue
+            if event.event == "rollback" and event.to_version in trail:
+                while trail[-1] != event.to_version:
+                    trail.pop()
+            elif trail[-1:] != [event.to_version]:
+                trail.append(event.to_version)
+        return trail[:-1] if trail[-1:] == [current] else trail
 
     def _read_manifest(self, name: str, version: str) -> tuple[Manifest, str]:
         if not _VERSION.fullmatch(version):
