@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import zlib
+from typing import TYPE_CHECKING
 
 from .errors import InvalidRequest, PayloadTooLarge
-from .tensors import Data
+
+if TYPE_CHECKING:
+    from .tensors import Data
 
 __all__ = ["decompress"]
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .classification import classify
 from .errors import InvalidInput
 from .protocol import InferRequest, InferResponse
 from .registry import TensorSpec
-from .tensors import DATATYPES, Data, Tensor
+from .tensors import DATATYPES, Tensor
+
+if TYPE_CHECKING:
+    from .tensors import Data
 
 __all__ = ["DataPlane", "Model", "check"]
 

@@ -11,9 +11,9 @@ import orjson
 from .compression import decompress
 from .dataplane import DataPlane
 from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFound, ServeError
-from .protocol import encode, parse, status_of
+from .protocol import InferRequest, InferResponse, encode, parse, status_of
 
-__all__ = ["EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "json_response"]
+__all__ = ["EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "inferred", "json_response"]
 
 SERVER_NAME = "serverless-onnx"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
@@ -90,12 +90,7 @@ class Endpoints:
         body = decompress(request.body, request.headers.get("content-encoding"), limit=self._max_body_bytes)
         parsed = parse(body, _header_length(request.headers))
         answer = self._plane.infer(version, parsed, seconds=seconds)
-        headers, content = encode(answer, parsed)
-        response = Response(200, headers, content)
-        response.version = answer.version
-        shape = parsed.inputs[0].shape
-        response.rows = shape[0] if shape else 1
-        return response
+        return inferred(answer, parsed, *encode(answer, parsed))
 
     def _server_route(self, request: Request, parts: list[str]) -> Response:
         """What a client asks of a server; here a function URL makes the function the server."""
@@ -113,6 +108,15 @@ class Endpoints:
     def _ready(self) -> dict[str, bool]:
         self._plane.ready(None)
         return {"ready": True}
+
+
+def inferred(answer: InferResponse, request: InferRequest, headers: dict[str, str], body: bytes) -> Response:
+    """The response that carries an encoded answer."""
+    response = Response(200, headers, body)
+    response.version = answer.version
+    shape = request.inputs[0].shape
+    response.rows = shape[0] if shape else 1
+    return response
 
 
 def json_response(document: Any, status: int = 200) -> Response:

@@ -21,6 +21,7 @@ __all__ = [
     "RouteNotFound",
     "ServeError",
     "StoreUnavailable",
+    "Unexpected",
     "UnsupportedDatatype",
     "UnverifiedModel",
     "VersionNotFound",
@@ -114,6 +115,13 @@ class ModelFailed(ServeError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"model {name!r} could not run on this input: {reason}")
+
+
+class Unexpected(ServeError):
+    """A bug of ours."""
+
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"the function failed on this request for a reason of its own; its log says why under request {request_id}")
 
 
 class RegistryError(ServeError):

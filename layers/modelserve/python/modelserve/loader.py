@@ -77,10 +77,11 @@ class Loader:
         warm_up_seconds: float,
         max_others: int,
         open_session: Callable[[Path], Session],
-        report: Callable[[ServeError], None],
+        on_load: Callable[[LoadedModel], None],
+        on_failure: Callable[[ServeError], None],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`report` hears of failures that no caller sees, because an older version went on answering."""
+        """`on_failure` hears of failures that no caller sees, because an older version went on answering."""
         self.name = name
         self.default = alias
         self._store = store
@@ -89,7 +90,8 @@ class Loader:
         self._max_others = max_others
         self._open_session = open_session
         self._clock = clock
-        self._report = report
+        self._on_load = on_load
+        self._on_failure = on_failure
         self._known: dict[str, _Known] = {}
         self._serving: dict[str, LoadedModel] = {}
         """Alias to the version that answers for it, which may be older than the alias says."""
@@ -130,7 +132,7 @@ class Loader:
             except ServeError as error:
                 known.failure = error
                 if serving is not None:
-                    self._report(error)
+                    self._on_failure(error)
             known.checked = self._clock()
         if serving is not None:
             return serving
@@ -154,6 +156,7 @@ class Loader:
             model = self._load(wanted)
             if self._serving:
                 model.warm_up(seconds=self._warm_up_seconds)
+            self._on_load(model)
         self._serving.pop(alias, None)
         self._serving[alias] = model
         self._evict(keep=alias)

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import json
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from . import errors
 from .errors import InvalidInput, InvalidRequest, ServeError
-from .tensors import DATATYPES, Data, Tensor, from_list, to_list
+from .tensors import DATATYPES, Tensor, from_list, to_list
+
+if TYPE_CHECKING:
+    from .tensors import Data
 
 __all__ = ["STATUS", "InferRequest", "InferResponse", "RequestedOutput", "encode", "parse", "parse_document", "status_of"]
 
@@ -268,8 +271,8 @@ def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:
 
 def _id(document: dict[str, Any]) -> str | None:
     value = document.get("id")
-    if value is not None and type(value) is not str:
-        raise InvalidRequest(f"'id' is {_kind(value)}; expected a string")
+    if value is not None and (type(value) is not str or any("\ud800" <= character <= "\udfff" for character in value)):
+        raise InvalidRequest(f"'id' is {value!r:.60}; expected a string of Unicode text")
     return value
 
 

@@ -1,0 +1,69 @@
+"""What AWS hands over, as a request, and the answer as AWS wants it back."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode, b64encode
+from binascii import Error as Base64Error
+from typing import Any
+
+from modelserve.endpoints import Request, Response, error_response
+from modelserve.errors import InvalidRequest, PayloadTooLarge
+
+__all__ = ["from_event", "preflight", "to_proxy"]
+
+_MAX_ANSWER = 6 * 2**20 - 16 * 2**10
+"""Lambda's limit on a synchronous answer, less the room for its envelope."""
+
+
+def from_event(event: dict[str, Any]) -> Request:
+    """A request from a REST API (v1), HTTP API or function URL (v2) event. Raises `InvalidRequest`."""
+    if event.get("version") == "2.0":
+        method, path = event["requestContext"]["http"]["method"], event["rawPath"]
+    elif "httpMethod" in event:
+        method, path = event["httpMethod"], event["path"]
+    else:
+        raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'")
+    # A stage or a custom domain may stand before the protocol's own path.
+    path = path[max(0, path.find("/v2")) :]
+    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
+    body = event.get("body") or ""
+    try:
+        content = b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+    except (Base64Error, UnicodeEncodeError) as error:
+        raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
+    return Request(method, path, headers, content)
+
+
+def to_proxy(response: Response, *, cors_origin: str) -> dict[str, Any]:
+    """The answer in the form that all three kinds of event take; an answer over Lambda's limit becomes an error."""
+    text = response.headers.get("Content-Type") == "application/json"
+    if _size(response.body, text=text) > _MAX_ANSWER:
+        advice = "send fewer rows, ask for fewer outputs, or ask for them with binary_data"
+        return to_proxy(error_response(PayloadTooLarge("the answer", _MAX_ANSWER, advice)), cors_origin=cors_origin)
+    if cors_origin:
+        response.headers["Access-Control-Allow-Origin"] = cors_origin
+        response.headers["Access-Control-Expose-Headers"] = "Inference-Header-Content-Length, Retry-After"
+    return {
+        "statusCode": response.status,
+        "headers": response.headers,
+        "body": response.body.decode() if text else b64encode(response.body).decode("ascii"),
+        "isBase64Encoded": not text,
+    }
+
+
+def preflight() -> Response:
+    """The answer to a browser that asks before it calls."""
+    headers = {
+        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length",
+        "Access-Control-Max-Age": "600",
+    }
+    return Response(204, headers, b"")
+
+
+def _size(body: bytes, *, text: bool) -> int:
+    """Bytes that the body takes within the answer, where JSON escapes text, to six bytes at worst, and base64 grows the rest."""
+    if not text:
+        return -(-len(body) // 3) * 4
+    return len(json.dumps(body.decode())) if 6 * len(body) > _MAX_ANSWER else len(body)
