@@ -6,12 +6,12 @@ import warnings
 from typing import Any
 
 import onnx
-from modelserve.registry import TensorSpec
 from numpy.typing import NDArray
 from onnx import TensorProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import BooleanTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
+from modelserve.registry import TensorSpec
 from tools.modelctl.data import DATATYPES
 from tools.modelctl.errors import BuildFailed
 

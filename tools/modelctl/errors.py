@@ -6,7 +6,16 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["BuildFailed", "GateFailed", "ModelctlError", "TrainFailed", "VersionAmbiguous"]
+__all__ = [
+    "BuildFailed",
+    "CallFailed",
+    "DeploymentNotFound",
+    "GateFailed",
+    "ModelctlError",
+    "TrainFailed",
+    "UsageFailed",
+    "VersionAmbiguous",
+]
 
 
 class ModelctlError(Exception):
@@ -29,6 +38,21 @@ class TrainFailed(ModelctlError):
 
 class BuildFailed(ModelctlError):
     """An estimator or data that can't become an ONNX model."""
+
+
+class UsageFailed(ModelctlError):
+    """Something was asked for that can't be done as asked."""
+
+
+class DeploymentNotFound(ModelctlError):
+    """A deployment that isn't there, or can't be found from here."""
+
+    def __init__(self, name: str, reason: str, command: str) -> None:
+        super().__init__(f"there is no deployment {name!r}: {reason}. Run in another terminal, then try again: {command}")
+
+
+class CallFailed(ModelctlError):
+    """The API refused a request, or could not be reached."""
 
 
 class GateFailed(ModelctlError):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from modelserve.registry import GateResult
 from numpy.typing import NDArray
 from sklearn import metrics
 from sklearn.pipeline import Pipeline
 
-from models.config import MODELS, Gate, ModelConfig, ModelConfigError
+from models.config import Gate, ModelConfig, ModelConfigError
+from modelserve.registry import GateResult
 from tools.modelctl.errors import BuildFailed
 
 __all__ = ["check", "failures", "score"]
@@ -35,12 +36,12 @@ def score(task: str, estimator: Any, X: Any, y: Any, answers: Mapping[str, NDArr
     return {name: float(value) for name, value in found.items()}
 
 
-def check(config: ModelConfig, found: Mapping[str, float]) -> tuple[GateResult, ...]:
-    """Raises `ModelConfigError` for a gate on a metric that the task doesn't have."""
+def check(config: ModelConfig, found: Mapping[str, float], file: Path) -> tuple[GateResult, ...]:
+    """`file` is the model.toml that says the gates. Raises `ModelConfigError` for a gate on a metric that the task doesn't have."""
     for gate in config.gates:
         if gate.metric not in found:
             expected = f"a metric of {config.task}: {', '.join(found)}"
-            raise ModelConfigError(MODELS / config.name / "model.toml", [("gates", str(gate), expected)])
+            raise ModelConfigError(file, [("gates", str(gate), expected)])
     return tuple(_result(gate, found[gate.metric]) for gate in config.gates)
 
 

@@ -9,21 +9,21 @@ from pathlib import Path
 from typing import Any
 
 import sklearn
-from modelserve.registry import MODEL_FILE, Lineage, Manifest, Registry
 from threadpoolctl import threadpool_limits
 
 from models.config import MODELS, ModelConfig, ModelConfigError
+from modelserve.registry import MODEL_FILE, Lineage, Manifest, Registry
 from tools.modelctl import convert, evaluate, parity, report
 from tools.modelctl.data import Split, split, tensors
 from tools.modelctl.errors import GateFailed
 from tools.modelctl.example import example
 from tools.modelctl.fingerprint import fingerprint
-from tools.modelctl.report import EXAMPLE_FILE, REPORT_FILE, Built
+from tools.modelctl.paths import BUILD, EXAMPLE_FILE, REPORT_FILE
+from tools.modelctl.report import Built
 from tools.modelctl.source import Source
 
 __all__ = ["BUILD", "Built", "Progress", "build", "fit", "publish"]
 
-BUILD = MODELS.parent / "build" / "models"
 Progress = Callable[[str], None]
 """Is told each step as it begins."""
 
@@ -92,7 +92,7 @@ def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, fol
         description=config.description,
         labels=_labels(config, models, estimator),
         metrics=metrics,
-        gates=evaluate.check(config, metrics),
+        gates=evaluate.check(config, metrics, models / config.name / "model.toml"),
         parity=parity.compare(expected, answers, config.parity),
     )
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-from modelserve.registry import Parity
 from numpy.typing import NDArray
 
 from models.config import ParityConfig
+from modelserve.registry import Parity
 from tools.modelctl.errors import BuildFailed
 
 __all__ = ["compare", "failures", "original", "run"]
@@ -70,4 +70,4 @@ def _largest(expected: NDArray[Any], found: NDArray[Any]) -> float:
     difference = np.abs(wide - found.astype(np.float64)) / np.maximum(1.0, np.abs(wide))
     both_missing = np.isnan(wide) & np.isnan(found)
     difference = np.where(both_missing, 0.0, np.nan_to_num(difference, nan=MOST, posinf=MOST))
-    return float(difference.max(initial=0.0))
+    return float(np.max(difference, initial=0.0))

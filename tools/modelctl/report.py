@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
+
 from modelserve.errors import RegistryError
 from modelserve.registry import MODEL_FILE, Manifest
-
 from tools.modelctl import evaluate, parity
+from tools.modelctl.paths import EXAMPLE_FILE, REPORT_FILE
 
-__all__ = ["EXAMPLE_FILE", "REPORT_FILE", "Built", "read", "write", "write_file"]
-
-EXAMPLE_FILE = "example.json"
-REPORT_FILE = "report.json"
+__all__ = ["Built", "read", "write", "write_file"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,44 @@
+"""Cross-validation: how much a score owes to which rows happened to be held out."""
+
+from __future__ import annotations
+
+from statistics import fmean, stdev
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.model_selection import KFold, StratifiedKFold
+
+from models.config import ModelConfig
+from tools.modelctl import evaluate, parity
+from tools.modelctl.errors import BuildFailed
+from tools.modelctl.lifecycle import Progress, fit
+from tools.modelctl.source import Source
+
+__all__ = ["cross_validate"]
+
+
+def cross_validate(config: ModelConfig, source: Source, folds: int, progress: Progress) -> dict[str, tuple[float, float]]:
+    """Mean and standard deviation of each metric over `folds` fits, each scored on rows that it has not seen.
+
+    Scores the estimator before its conversion. Raises `TrainFailed`, `BuildFailed`.
+    """
+    X, y = source.load()
+    kind = StratifiedKFold if config.task == "classification" else KFold
+    scores = []
+    try:
+        splits = list(kind(folds, shuffle=True, random_state=config.data.seed).split(X, y))
+    except ValueError as error:
+        raise BuildFailed(f"{config.name} can't be split into {folds} folds: {error}") from None
+    for number, (seen, unseen) in enumerate(splits, start=1):
+        progress(f"fold {number} of {folds}")
+        estimator = fit(source, _rows(X, seen), _rows(y, seen))
+        answers = parity.original(config.task, estimator, _rows(X, unseen))
+        scores.append(evaluate.score(config.task, estimator, _rows(X, unseen), _rows(y, unseen), answers))
+    return {name: (fmean(found), stdev(found)) for name in scores[0] if (found := [score[name] for score in scores])}
+
+
+def _rows(values: Any, index: Any) -> Any:
+    if values is None:
+        return None
+    return values.iloc[index] if isinstance(values, pd.DataFrame | pd.Series) else np.asarray(values)[index]

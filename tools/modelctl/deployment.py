@@ -1,0 +1,112 @@
+"""Finds the bucket and the API of a deployment, so that nobody copies them from a console."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import orjson
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from modelserve.registry import Registry
+from tools.modelctl.errors import DeploymentNotFound
+from tools.modelctl.paths import LOCAL_DEPLOYMENT
+from tools.modelctl.s3 import S3Store
+
+__all__ = ["DEPLOYMENTS", "Deployment", "find", "stack_name", "stack_outputs"]
+
+DEPLOYMENTS = ("local", "dev", "prod")
+_CONFIG = Config(connect_timeout=5, retries={"mode": "standard"}, s3={"addressing_style": "path"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """One deployment's store and API, and the session that may reach them."""
+
+    name: str
+    region: str
+    bucket: str
+    url: str | None
+    """Of the API, with a slash at the end; None while its Serving stack is not deployed."""
+    session: boto3.Session
+    endpoint_url: str | None = None
+    """Of the stand-in for AWS on this machine."""
+
+    @property
+    def local(self) -> bool:
+        return self.endpoint_url is not None
+
+    def client(self, service: str) -> Any:
+        """A boto3 client."""
+        return self.session.client(service, endpoint_url=self.endpoint_url, config=_CONFIG)  # type: ignore[call-overload]
+
+    def registry(self, progress: Callable[[int], None] | None = None) -> Registry:
+        """The model store; `progress` is told the bytes of each piece sent or received."""
+        return Registry(S3Store(self.client("s3"), self.bucket, progress=progress))
+
+    def caller(self) -> str:
+        """Who moves an alias: the caller's ARN, or on this machine the user."""
+        return getpass.getuser() if self.local else str(self.client("sts").get_caller_identity()["Arn"])
+
+
+def find(name: str, *, profile: str | None = None, file: Path | None = None) -> Deployment:
+    """`profile` is one of ~/.aws/config; `file` what `make run` writes. Raises `DeploymentNotFound`."""
+    return _find_local(file or LOCAL_DEPLOYMENT) if name == "local" else _find_remote(name, boto3.Session(profile_name=profile))
+
+
+def stack_name(deployment: str, stack: str) -> str:
+    """As CDK names a stack of a stage."""
+    return f"ServerlessOnnx-{deployment}-{stack}"
+
+
+def stack_outputs(client: Any, name: str) -> dict[str, str] | None:
+    """None when there is no such stack, or it has only been prepared."""
+    try:
+        stack = client.describe_stacks(StackName=name)["Stacks"][0]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return None
+        raise
+    return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+
+
+def _find_local(file: Path) -> Deployment:
+    try:
+        found = orjson.loads(file.read_bytes())
+        os.kill(found["pid"], 0)
+    except (OSError, ValueError, KeyError, TypeError):  # OSError: no file, or no process
+        raise DeploymentNotFound("local", "nothing runs on this machine", "make run") from None
+    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": found["region"]}
+    return Deployment(
+        name="local",
+        region=found["region"],
+        bucket=found["bucket"],
+        url=found["url"].rstrip("/") + "/",
+        session=boto3.Session(**keys),
+        endpoint_url=found["endpoint_url"],
+    )
+
+
+def _find_remote(name: str, session: boto3.Session) -> Deployment:
+    if not session.region_name:
+        raise DeploymentNotFound(name, "no region is set", "export AWS_REGION=us-east-1")
+    cloudformation = session.client("cloudformation", config=_CONFIG)
+    store = stack_outputs(cloudformation, stack_name(name, "Store"))
+    if not store or "ModelBucket" not in store:
+        raise DeploymentNotFound(
+            name, f"stack {stack_name(name, 'Store')} is not deployed in {session.region_name}", f"cdk deploy '{name}/*'"
+        )
+    url = (stack_outputs(cloudformation, stack_name(name, "Serving")) or {}).get("ApiUrl")
+    return Deployment(
+        name=name,
+        region=session.region_name,
+        bucket=store["ModelBucket"],
+        url=url.rstrip("/") + "/" if url else None,
+        session=session,
+    )
