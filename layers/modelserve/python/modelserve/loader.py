@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from tempfile import mkdtemp
 from typing import Generic, Protocol, TypeVar
 
 from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, ServeError, StoreUnavailable, VersionNotFound
@@ -164,8 +164,9 @@ class Loader:
 
     def _load(self, alias: Alias) -> LoadedModel:
         begun = time.monotonic()
+        folder = Path(os.environ.get("TMPDIR", "/tmp"), f"model-{os.getpid()}-{time.monotonic_ns()}")  # noqa: S108 - a function's own
         try:
-            folder = Path(mkdtemp(prefix="model-"))
+            folder.mkdir(mode=0o700)
         except OSError as error:
             raise StoreUnavailable(
                 "a model", f"{error.strerror} while making a folder for it; raise ephemeral_storage in model.toml"

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import random
+import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from ._http import HttpResponse, get
 from .errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
 from .registry import Object
 
 __all__ = ["Credentials", "S3Reader"]
 
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-_CHUNK = 2**20
 # An unreachable bucket is given up before the 10 s that Lambda gives INIT are over.
 _ATTEMPTS = 3
 _FIRST_PAUSE = 0.05  # seconds, doubled and jittered at each attempt
@@ -54,19 +53,18 @@ class Credentials:
         import json  # noqa: PLC0415 - only under SnapStart
 
         address = urlsplit(uri)
-        connection = HTTPConnection(address.netloc, timeout=_TIMEOUT)
+        headers = {"Host": address.netloc, "Authorization": authorization}
+        target = f"{address.path}?{address.query}".rstrip("?")
         try:
-            connection.request("GET", f"{address.path}?{address.query}".rstrip("?"), headers={"Authorization": authorization})
-            answer = json.loads(connection.getresponse().read())
+            with get(address.netloc, target, headers, secure=address.scheme == "https", timeout=_TIMEOUT) as response:
+                answer = json.loads(response.read())
             return cls(answer["AccessKeyId"], answer["SecretAccessKey"], answer.get("Token"))
-        except (OSError, HTTPException, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError) as error:
             raise StoreUnavailable("any request", f"the credentials endpoint did not answer ({error!r})") from None
-        finally:
-            connection.close()
 
 
 class S3Reader:
-    """A bucket, read with signed requests over `http.client`; satisfies `registry.Reader`."""
+    """A bucket, read with signed requests over plain sockets; satisfies `registry.Reader`."""
 
     def __init__(
         self,
@@ -101,11 +99,11 @@ class S3Reader:
         """None when the object still has `unless_etag`. Raises `ObjectNotFound`, `StoreUnavailable`."""
         headers = {"If-None-Match": unless_etag} if unless_etag else {}
 
-        def read(response: HTTPResponse) -> Object | None:
+        def read(response: HttpResponse) -> Object | None:
             body = response.read()
             if response.status == 304:
                 return None
-            return Object(body, response.headers["ETag"], response.headers.get("x-amz-version-id"))
+            return Object(body, response.headers.get("etag", ""), response.headers.get("x-amz-version-id"))
 
         return self._retried(key, _version(version_id), headers, read)
 
@@ -113,10 +111,10 @@ class S3Reader:
         """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
         partial = to.with_name(to.name + ".partial")
 
-        def save(response: HTTPResponse) -> str:
+        def save(response: HttpResponse) -> str:
             digest = hashlib.sha256()
             with partial.open("wb") as file:
-                while chunk := response.read(_CHUNK):
+                for chunk in response.chunks():
                     digest.update(chunk)
                     _write(file, chunk)
             return digest.hexdigest()
@@ -137,14 +135,14 @@ class S3Reader:
         query = {"list-type": "2", "prefix": prefix}
         while True:
             # S3 answers over TLS to a signed request: not the untrusted XML that S314 warns of.
-            root = ElementTree.fromstring(self._retried("", query, {}, HTTPResponse.read))  # noqa: S314
+            root = ElementTree.fromstring(self._retried("", query, {}, HttpResponse.read))  # noqa: S314
             keys += [element.text or "" for element in root.iterfind("{*}Contents/{*}Key")]
             token = root.findtext("{*}NextContinuationToken")
             if not token:
                 return sorted(keys)
             query["continuation-token"] = token
 
-    def _retried(self, key: str, query: dict[str, str], headers: dict[str, str], read: Callable[[HTTPResponse], _T]) -> _T:
+    def _retried(self, key: str, query: dict[str, str], headers: dict[str, str], read: Callable[[HttpResponse], _T]) -> _T:
         """What `read` makes of the answer; a passing fault is tried again, also one in the middle of the body."""
         pause = _FIRST_PAUSE
         for attempt in range(1, _ATTEMPTS + 1):
@@ -154,26 +152,23 @@ class S3Reader:
                         raise _PassingFault(f"HTTP {response.status} {_code(response.read())}")
                     self._refuse(key, response)
                     return read(response)
-            except (_PassingFault, OSError, HTTPException) as error:
+            except (_PassingFault, OSError) as error:
                 if attempt == _ATTEMPTS:
                     raise StoreUnavailable(key, f"{error or type(error).__name__} ({attempt} attempts)") from None
-            self._sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, not a secret
+            self._sleep(pause * (0.5 + os.urandom(1)[0] / 255))
             pause *= 2
         raise AssertionError  # the last attempt returns or raises
 
     @contextmanager
-    def _request(self, key: str, query: dict[str, str], headers: dict[str, str]) -> Iterator[HTTPResponse]:
+    def _request(self, key: str, query: dict[str, str], headers: dict[str, str]) -> Iterator[HttpResponse]:
         path, arguments = self._base + quote(key, safe="/-_.~"), urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
-        connection = (HTTPSConnection if self._secure else HTTPConnection)(self._host, timeout=_TIMEOUT)
-        try:
-            signed = _sign(self._credentials(), self._region, self._host, path, arguments)
-            connection.request("GET", f"{path}?{arguments}" if arguments else path, headers=headers | signed)
-            yield connection.getresponse()
-        finally:
-            connection.close()
+        signed = _sign(self._credentials(), self._region, self._host, path, arguments)
+        target = f"{path}?{arguments}" if arguments else path
+        with get(self._host, target, headers | signed, secure=self._secure, timeout=_TIMEOUT) as response:
+            yield response
 
     @staticmethod
-    def _refuse(key: str, response: HTTPResponse) -> None:
+    def _refuse(key: str, response: HttpResponse) -> None:
         if response.status in {200, 304}:
             return
         code = _code(response.read())

@@ -1,0 +1,94 @@
+"""GET over a socket: `http.client` brings the email package, whose import takes longer than the download of a small model."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import BinaryIO
+
+__all__ = ["BrokenResponse", "HttpResponse", "get"]
+
+_MAX_LINE = 16 * 2**10
+_MAX_HEADERS = 100
+_CHUNK = 2**20
+
+
+class BrokenResponse(OSError):
+    """The peer answered something that is not HTTP, or less than it announced."""
+
+
+class HttpResponse:
+    """Status and headers, names in lower case; the body is read from the socket as it is asked for."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        protocol, _, rest = self._line().partition(" ")
+        if not protocol.startswith("HTTP/1.") or not rest[:3].isdigit():
+            raise BrokenResponse(f"{protocol[:20]!r} is not the start of an HTTP response")
+        self.status = int(rest[:3])
+        self.headers: dict[str, str] = {}
+        while line := self._line():
+            name, _, value = line.partition(":")
+            self.headers[name.lower()] = value.strip()
+            if len(self.headers) > _MAX_HEADERS:
+                raise BrokenResponse(f"more than {_MAX_HEADERS} headers")
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body in pieces of at most 1 MiB. Raises `BrokenResponse` when it ends too early."""
+        if self.headers.get("transfer-encoding", "").lower() == "chunked":
+            while size := self._chunk_size():
+                yield from self._exactly(size)
+                self._line()
+        elif self.status != 304:
+            yield from self._exactly(self._number(self.headers.get("content-length", ""), 10))
+
+    def read(self) -> bytes:
+        """The whole body."""
+        return b"".join(self.chunks())
+
+    def _exactly(self, size: int) -> Iterator[bytes]:
+        while size:
+            piece = self._stream.read(min(size, _CHUNK))
+            if not piece:
+                raise BrokenResponse(f"the connection ended {size} bytes too early")
+            size -= len(piece)
+            yield piece
+
+    def _chunk_size(self) -> int:
+        return self._number(self._line().partition(";")[0], 16)
+
+    def _line(self) -> str:
+        line = self._stream.readline(_MAX_LINE)
+        if not line.endswith(b"\n"):
+            raise BrokenResponse("the connection ended within a line" if len(line) < _MAX_LINE else "a header line is too long")
+        return line.decode("latin-1").rstrip("\r\n")
+
+    @staticmethod
+    def _number(text: str, base: int) -> int:
+        try:
+            return int(text, base)
+        except ValueError:
+            raise BrokenResponse(f"{text[:20]!r} is not a size") from None
+
+
+@contextmanager
+def get(host: str, target: str, headers: dict[str, str], *, secure: bool, timeout: float) -> Iterator[HttpResponse]:
+    """The response to one GET on a connection of its own; `host` may end in a port, `timeout` is for each read, in seconds.
+
+    Raises `OSError`.
+    """
+    name, _, port = host.partition(":")
+    # As bytes, because looking up a string imports the IDNA codec.
+    connection = socket.create_connection((name.encode("ascii"), int(port or (443 if secure else 80))), timeout)  # type: ignore[arg-type]
+    try:
+        if secure:
+            import ssl  # noqa: PLC0415 - a local store needs none
+
+            connection = ssl.create_default_context().wrap_socket(connection, server_hostname=name)
+        lines = [f"GET {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "Connection: close", "", ""]
+        connection.sendall("\r\n".join(lines).encode("ascii"))
+        with connection.makefile("rb") as stream:
+            yield HttpResponse(stream)
+    finally:
+        connection.close()
