@@ -1,0 +1,189 @@
+"""What is asked of the server as a whole: what it is, whether it is ready, which models it has; unknown models end here too."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+from urllib.parse import unquote
+
+import orjson
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
+from aws_lambda_powertools.metrics import MetricUnit
+
+from modelserve.endpoints import EXTENSIONS, SERVER_NAME
+from modelserve.errors import InvalidRequest, MethodNotAllowed, ModelNotFound, ModelNotReady, RouteNotFound, ServeError, Unexpected
+from modelserve.protocol import status_of
+from modelserve.registry import Reader, read_alias
+from modelserve.s3 import S3Reader
+from modelserve.settings import CatalogSettings, PredictSettings
+
+__all__ = ["Catalog", "handler", "make_handler"]
+
+_BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
+"""A stage or a custom domain may stand before the protocol's own path."""
+_READERS = 8
+"""Aliases read at once."""
+_State = dict[str, str]
+_Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
+
+
+class ServerNotReady(ModelNotReady):
+    """At least one deployed model has nothing to serve."""
+
+    def __init__(self, unavailable: list[_State]) -> None:
+        reasons = "; ".join(state["reason"] for state in unavailable)
+        super(ModelNotReady, self).__init__(f"{len(unavailable)} of the deployed models can't answer: {reasons}")
+
+
+class Catalog:
+    """The answers, without any event."""
+
+    def __init__(self, settings: CatalogSettings, store: Reader, *, version: str) -> None:
+        self._settings = settings
+        self._store = store
+        self._version = version
+
+    def metadata(self) -> dict[str, Any]:
+        return {"name": SERVER_NAME, "version": self._version, "extensions": list(EXTENSIONS)}
+
+    def live(self) -> dict[str, bool]:
+        return {"live": True}
+
+    def ready(self) -> dict[str, bool]:
+        """Raises `ServerNotReady` unless every deployed model has the alias that answers."""
+        if unavailable := [state for state in self.index() if state["state"] != "READY"]:
+            raise ServerNotReady(unavailable)
+        return {"ready": True}
+
+    def names(self) -> dict[str, list[str]]:
+        return {"models": list(self._settings.model_names)}
+
+    def index(self, *, only_ready: bool = False) -> list[_State]:
+        """The state of every deployed model, as Triton's repository index gives it."""
+        with ThreadPoolExecutor(_READERS) as readers:
+            states = list(readers.map(self._state, self._settings.model_names))
+        return [state for state in states if not only_ready or state["state"] == "READY"]
+
+    def _state(self, name: str) -> _State:
+        try:
+            alias, _ = read_alias(self._store, name, self._settings.model_alias)
+        except ServeError as error:
+            return {"name": name, "state": "UNAVAILABLE", "reason": str(error)}
+        return {"name": name, "version": alias.version, "state": "READY"}
+
+
+def make_handler(settings: CatalogSettings, store: Reader, *, version: str = "") -> _Handler:
+    """The Lambda handler of this catalog."""
+    # One name and one namespace for all functions, so that a dashboard finds them together.
+    logger = Logger(service=PredictSettings.service)
+    metrics = Metrics(namespace=PredictSettings.metrics_namespace, service=PredictSettings.service)
+    app = _resolver(Catalog(settings, store, version=version), settings, logger, metrics)
+
+    @logger.inject_lambda_context
+    @metrics.log_metrics(capture_cold_start_metric=True)
+    def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
+        begun = time.perf_counter()
+        answer = app.resolve(event, context)
+        latency = 1000 * (time.perf_counter() - begun)
+        metrics.add_metric("Latency", MetricUnit.Milliseconds, latency)
+        logger.info("request", status=answer["statusCode"], latency_ms=round(latency, 3))
+        return answer
+
+    return cast("_Handler", handle)  # the decorators forget the type
+
+
+def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metrics: Metrics) -> APIGatewayRestResolver:
+    app = APIGatewayRestResolver(cors=_cors(settings), serializer=_dump, strip_prefixes=[_BEFORE_V2])
+
+    def index() -> list[_State]:
+        return catalog.index(only_ready=_only_ready(app.current_event.decoded_body))
+
+    routes: dict[str, tuple[list[str], Callable[[], Any]]] = {
+        "/v2": (["GET", "HEAD"], catalog.metadata),
+        "/v2/health/live": (["GET", "HEAD"], catalog.live),
+        "/v2/health/ready": (["GET", "HEAD"], catalog.ready),
+        "/v2/models": (["GET", "HEAD"], catalog.names),
+        "/v2/repository/index": (["GET", "HEAD", "POST"], index),
+    }
+    for path, (methods, answer) in routes.items():
+        app.route(path, method=methods)(answer)
+
+    def refuse(error: ServeError) -> Response[str]:
+        metrics.add_metric(error.kind, MetricUnit.Count, 1)
+        return _error(error)
+
+    def fail(error: Exception) -> Response[str]:
+        logger.exception("unexpected error", exc_info=error)
+        return refuse(Unexpected(app.lambda_context.aws_request_id))
+
+    def unmatched(_: Exception) -> Response[str]:
+        event = app.current_event
+        path = _BEFORE_V2.sub("", event.path)
+        return refuse(_unmatched(event.http_method, path, {path: methods for path, (methods, _) in routes.items()}, settings.model_names))
+
+    app.exception_handler(ServeError)(refuse)
+    app.exception_handler(Exception)(fail)
+    app.not_found(unmatched)
+    return app
+
+
+def _unmatched(method: str, path: str, routes: Mapping[str, list[str]], served: tuple[str, ...]) -> ServeError:
+    """Why nothing answers `method` at `path`."""
+    if allowed := routes.get(path.rstrip("/")):
+        return MethodNotAllowed(method, path, ", ".join(allowed))
+    match path.split("/"):
+        case ["", "v2", "models", name, *_]:
+            return ModelNotFound(unquote(name), served)
+        case ["", "v2", "repository", "models", *_]:
+            return InvalidRequest("models are loaded and unloaded by promoting a version; run: modelctl promote NAME VERSION")
+    return RouteNotFound(path)
+
+
+def _only_ready(body: str | None) -> bool:
+    """Whether the request asks for models that can answer only. Raises `InvalidRequest`."""
+    try:
+        document = orjson.loads(body or "{}")
+    except orjson.JSONDecodeError as error:
+        raise InvalidRequest(f'the body is not JSON: {error}; send nothing, or {{"ready": true}}') from None
+    ready = document.get("ready", False) if isinstance(document, dict) else None
+    if not isinstance(ready, bool):
+        raise InvalidRequest('the body is not an object whose "ready" is true or false; send nothing, or {"ready": true}')
+    return ready
+
+
+def _error(error: ServeError) -> Response[str]:
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
+    return Response(status_of(error), "application/json", _dump({"error": str(error)}), headers=dict(headers))
+
+
+def _cors(settings: CatalogSettings) -> CORSConfig | None:
+    if not settings.cors_origin:
+        return None
+    return CORSConfig(
+        allow_origin=settings.cors_origin,
+        allow_headers=["Content-Encoding", "Inference-Header-Content-Length"],
+        expose_headers=["Inference-Header-Content-Length", "Retry-After"],
+        max_age=600,
+    )
+
+
+def _dump(document: Any) -> str:
+    return orjson.dumps(document).decode()
+
+
+def _from_environ() -> _Handler:
+    settings = CatalogSettings.from_env(os.environ)
+    store = S3Reader.from_environ(settings.model_bucket, os.environ)
+    return make_handler(settings, store, version=os.environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"))
+
+
+handler = _from_environ()

@@ -1,0 +1,1 @@
+"""What is described to CloudFormation."""

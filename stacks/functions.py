@@ -1,0 +1,159 @@
+"""The Lambda functions, each with a role, a log group and an environment of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size, Stack
+from aws_cdk import aws_ecr_assets as ecr_assets
+from aws_cdk import aws_lambda as lambda_
+from aws_cdk import aws_logs as logs
+from constructs import Construct
+
+from models.config import FunctionConfig, ModelConfig
+from modelserve.settings import CatalogSettings, PredictSettings
+
+from .roles import FunctionRole
+from .settings import DeploymentSettings
+from .store import Store
+
+__all__ = ["DEPENDENCIES", "CatalogFunction", "LayerMissing", "PredictFunction"]
+
+ROOT = Path(__file__).parents[1]
+DEPENDENCIES = ROOT / "build" / "dependencies"
+"""What `python -m tools.layers` makes."""
+# Only what the image is made of: any other file would change the image's hash, and with it every function, whenever it is edited.
+_BUILD_CONTEXT = [
+    "*",
+    *("!functions", "functions/*", "!functions/predict"),
+    *("!layers", "layers/*", "!layers/modelserve"),
+    *("**/__pycache__", "**/*.egg-info"),
+]
+_PLATFORMS = {
+    "x86_64": (lambda_.Architecture.X86_64, ecr_assets.Platform.LINUX_AMD64),
+    "arm64": (lambda_.Architecture.ARM_64, ecr_assets.Platform.LINUX_ARM64),
+}
+
+
+class LayerMissing(Exception):
+    """A layer's folder was not made before synth."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"{folder} has no python/ folder; make it with: python -m tools.layers (`cdk` runs it by itself)")
+
+
+class _Function(Construct):
+    """What every function has."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings) -> None:
+        super().__init__(scope, construct_id)
+        self.log_group = logs.LogGroup(self, "Logs", retention=settings.log_retention, removal_policy=RemovalPolicy.DESTROY)
+        self.role = FunctionRole(self, "Role", log_group=self.log_group)
+
+
+class PredictFunction(_Function):
+    """Answers for one model; all of them run the same image."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, model: ModelConfig, store: Store, settings: DeploymentSettings) -> None:
+        super().__init__(scope, construct_id, settings=settings)
+        config = model.function
+        architecture, platform = _PLATFORMS[config.architecture]
+        function = lambda_.DockerImageFunction(
+            self,
+            "Function",
+            description=f"{model.name}: {model.description or model.task}"[:256],
+            code=lambda_.DockerImageCode.from_image_asset(
+                str(ROOT),
+                file="functions/predict/Dockerfile",
+                exclude=_BUILD_CONTEXT,
+                ignore_mode=IgnoreMode.DOCKER,
+                platform=platform,
+                cmd=["functions.predict.handler.handler"],
+            ),
+            architecture=architecture,
+            environment=_predict_settings(model, store.bucket_name(self), settings).to_env(),
+            ephemeral_storage_size=Size.mebibytes(config.ephemeral_storage),
+            log_group=self.log_group,
+            memory_size=config.memory,
+            reserved_concurrent_executions=config.reserved_concurrency,
+            # The role says it all; left open, CDK would attach a second policy for tracing.
+            role=self.role.without_policy_updates(),
+            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if config.snap_start else None,
+            timeout=Duration.seconds(config.timeout),
+            tracing=lambda_.Tracing.ACTIVE,
+            current_version_options=_version_options(config),
+        )
+        store.grant_read(self.role, model.name)
+        self.target = _target(function, config)
+
+
+class CatalogFunction(_Function):
+    """Answers for the server as a whole: metadata, health, the list of models."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, model_names: tuple[str, ...], store: Store, settings: DeploymentSettings
+    ) -> None:
+        super().__init__(scope, construct_id, settings=settings)
+        environment = CatalogSettings(
+            model_names=model_names,
+            model_bucket=store.bucket_name(self),
+            model_alias=settings.model_alias,
+            cors_origin=settings.cors_origin,
+        )
+        self.target: lambda_.IFunction = lambda_.Function(
+            self,
+            "Function",
+            description="catalog: server metadata, health, repository index",
+            code=lambda_.Code.from_asset(str(ROOT / "functions" / "catalog"), exclude=["__pycache__"]),
+            handler="handler.handler",
+            runtime=lambda_.Runtime.PYTHON_3_13,
+            architecture=lambda_.Architecture.X86_64,
+            environment=environment.to_env(),
+            layers=[_layer(self, "modelserve", ROOT / "layers" / "modelserve"), _layer(self, "dependencies", DEPENDENCIES)],
+            log_group=self.log_group,
+            memory_size=512,
+            role=self.role.without_policy_updates(),
+            timeout=Duration.seconds(15),
+            tracing=lambda_.Tracing.ACTIVE,
+        )
+        store.grant_read_aliases(self.role)
+
+
+def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSettings) -> PredictSettings:
+    return PredictSettings(
+        model_name=model.name,
+        model_bucket=bucket,
+        model_alias=settings.model_alias,
+        alias_check_seconds=model.serving.alias_check_seconds,
+        deadline_seconds=max(1, model.function.timeout - 2),  # leaves time to say so
+        nan_inputs=model.serving.nan,
+        cors_origin=settings.cors_origin,
+    )
+
+
+def _version_options(config: FunctionConfig) -> lambda_.VersionOptions | None:
+    if not config.provisioned_concurrency:
+        return None
+    return lambda_.VersionOptions(provisioned_concurrent_executions=config.provisioned_concurrency, removal_policy=RemovalPolicy.DESTROY)
+
+
+def _target(function: lambda_.Function, config: FunctionConfig) -> lambda_.IFunction:
+    """What the routes call.
+
+    Warm environments and snapshots belong to a published version. Routes name it without an alias between: on a deploy the new version
+    is warm before the API turns to it, and the old one is deleted after.
+    """
+    return function.current_version if config.provisioned_concurrency or config.snap_start else function
+
+
+def _layer(scope: Construct, name: str, folder: Path) -> lambda_.LayerVersion:
+    if not (folder / "python").is_dir():
+        raise LayerMissing(folder)
+    return lambda_.LayerVersion(
+        scope,
+        f"{name.title()}Layer",
+        description=f"{name} for {Stack.of(scope).stack_name}",
+        code=lambda_.Code.from_asset(str(folder), exclude=["**/__pycache__", "**/*.egg-info"]),
+        compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
+        compatible_architectures=[lambda_.Architecture.X86_64],
+    )
