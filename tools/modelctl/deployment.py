@@ -81,7 +81,7 @@ def _find_local(file: Path) -> Deployment:
         found = orjson.loads(file.read_bytes())
         os.kill(found["pid"], 0)
     except (OSError, ValueError, KeyError, TypeError):  # OSError: no file, or no process
-        raise DeploymentNotFound("local", "nothing runs on this machine", "make run") from None
+        raise DeploymentNotFound("local", "nothing runs on this machine", "make run (in another terminal)") from None
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": found["region"]}
     return Deployment(
         name="local",

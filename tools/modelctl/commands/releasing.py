@@ -1,0 +1,150 @@
+"""Commands that change a model store: publish, promote, rollback, copy, prune."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from modelserve.registry import Registry
+from tools.modelctl.commands.training import build
+from tools.modelctl.console import next_step, note, out, print_json, transfer
+from tools.modelctl.deployment import find
+from tools.modelctl.errors import UsageFailed
+from tools.modelctl.options import Alias, DeploymentName, DeploymentOption, Json, Name, Profile, Reason, Version
+from tools.modelctl.versions import resolve
+
+__all__ = ["copy", "promote", "prune", "publish", "rollback"]
+
+
+def publish(
+    name: Name,
+    *,
+    force: Annotated[
+        str | None,
+        typer.Option("--force", metavar="REASON", help="Publish although a gate or parity fails; the reason is kept."),
+    ] = None,
+    deployment: DeploymentOption = DeploymentName.LOCAL,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Store the model as a new version, for good; nothing is served until it is promoted.
+
+    Trains first if anything changed. Publishing the same model again gives the version that holds it.
+    Example: `modelctl publish fruit --deployment dev`
+    """
+    target = find(deployment, profile=profile)
+    built = build(name)
+    from tools.modelctl import lifecycle  # noqa: PLC0415  # imported by build already, and slow for the other commands here
+
+    known = target.registry().versions(name)
+    size = sum(file.stat().st_size for file in built.folder.iterdir())
+    with transfer(f"Uploading {name}", size) as moved:
+        manifest = lifecycle.publish(target.registry(moved), built, forced=force)
+    if as_json:
+        print_json(manifest)
+        return
+    state = "is published already as" if manifest.version in known else "is published as"
+    out.print(f"{name} {state} {manifest.version}", soft_wrap=True)
+    if manifest.lineage and manifest.lineage.forced:
+        note(f"this version did not pass, and was forced: {manifest.lineage.forced}")
+    next_step(f"modelctl promote {name} {manifest.version}", deployment)
+
+
+def promote(
+    name: Name,
+    version: Version,
+    *,
+    alias: Alias = "production",
+    reason: Reason = "",
+    deployment: DeploymentOption = DeploymentName.LOCAL,
+    profile: Profile = None,
+) -> None:
+    """Point an alias at a version; the functions serve it within their `alias_check_seconds`.
+
+    Examples: `modelctl promote fruit latest`, `modelctl promote fruit 1a2b3c4d --deployment prod --reason "better on lemons"`
+    """
+    target = find(deployment, profile=profile)
+    registry = target.registry()
+    chosen = resolve(registry, name, version)
+    before = registry.aliases(name).get(alias)
+    if before and before.version == chosen:
+        out.print(f"{alias} of {name} is {chosen} already", soft_wrap=True)
+    else:
+        _warn_of_force(registry, name, chosen)
+        registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
+        out.print(f"{alias} of {name} is now {chosen}" + (f", before {before.version}" if before else ""), soft_wrap=True)
+    next_step(f"modelctl predict {name}", deployment)
+
+
+def rollback(
+    name: Name,
+    *,
+    alias: Alias = "production",
+    reason: Reason = "",
+    deployment: DeploymentOption = DeploymentName.LOCAL,
+    profile: Profile = None,
+) -> None:
+    """Point an alias at what it named before; once more goes one further back, never forth again.
+
+    Example: `modelctl rollback fruit --deployment prod --reason "lemons are called apples"`
+    """
+    target = find(deployment, profile=profile)
+    moved = target.registry().rollback(name, alias=alias, by=target.caller(), reason=reason)
+    out.print(f"{alias} of {name} is {moved.version} again", soft_wrap=True)
+    next_step(f"modelctl history {name}", deployment)
+
+
+def copy(
+    name: Name,
+    version: Version,
+    *,
+    source: Annotated[DeploymentName, typer.Option("--from", help="Where the version is.")],
+    to: Annotated[DeploymentName, typer.Option("--to", help="Where it shall be.")],
+    from_profile: Annotated[str | None, typer.Option(help="A profile of ~/.aws/config for --from.")] = None,
+    to_profile: Annotated[str | None, typer.Option(help="A profile of ~/.aws/config for --to.")] = None,
+) -> None:
+    """Publish a version in another deployment, byte for byte, without training again.
+
+    Example: `modelctl copy fruit latest --from dev --to prod`
+    """
+    if source == to:
+        raise UsageFailed(f"--from and --to are both {to}; expected two deployments")
+    origin, target = find(source, profile=from_profile), find(to, profile=to_profile)
+    chosen = resolve(origin.registry(), name, version)
+    size = sum(file.size for file in origin.registry().manifest(name, chosen).files)
+    with tempfile.TemporaryDirectory() as scratch, transfer(f"Copying {name}", 2 * size) as moved:  # once down, once up
+        manifest = origin.registry(moved).copy(name, chosen, to=target.registry(moved), scratch=Path(scratch))
+    out.print(f"{name} {chosen} of {source} is {manifest.version} in {to}", soft_wrap=True)
+    next_step(f"modelctl promote {name} {manifest.version}", to)
+
+
+def prune(
+    name: Name,
+    *,
+    keep: Annotated[int, typer.Option("--keep", min=1, help="How many of the newest versions stay.")] = 5,
+    deployment: DeploymentOption = DeploymentName.LOCAL,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Delete old versions, never one that an alias names.
+
+    Example: `modelctl prune fruit --keep 5 --deployment dev`
+    """
+    target = find(deployment, profile=profile)
+    deleted = target.registry().prune(name, keep=keep, by=target.caller())
+    if as_json:
+        print_json({"name": name, "deleted": deleted})
+        return
+    for version in deleted:
+        out.print(f"deleted {version}")
+    out.print(f"{len(deleted)} of {name}'s versions deleted; those that an alias names stay whatever their age", soft_wrap=True)
+    next_step(f"modelctl show {name}", deployment)
+
+
+def _warn_of_force(registry: Registry, name: str, version: str) -> None:
+    lineage = registry.manifest(name, version).lineage
+    if lineage and lineage.forced:
+        note(f"{version} did not pass when it was published, and was forced: {lineage.forced}")

@@ -1,0 +1,127 @@
+"""Commands that work in this repository and need no deployment: new, train, evaluate."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from models.config import NAME, ModelConfig, ModelConfigError
+from tools.modelctl import paths, tables
+from tools.modelctl.console import next_step, note, out, print_json, steps, table
+from tools.modelctl.errors import UsageFailed
+from tools.modelctl.options import Json, Name
+
+if TYPE_CHECKING:
+    from tools.modelctl.report import Built
+
+__all__ = ["build", "evaluate", "new", "train"]
+
+_SCAFFOLD = Path(__file__).parents[1] / "scaffold"
+
+
+def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _, a letter first.")]) -> None:
+    """Start a model: a folder that trains and deploys as it is.
+
+    Example: `modelctl new churn`, then put your data and estimator in models/churn/train.py.
+    """
+    folder = paths.MODELS / name
+    if not NAME.fullmatch(name):
+        expected = "a lower-case letter, then lower-case letters, digits or _, at most 48 characters in all"
+        raise ModelConfigError(folder / "model.toml", [("(folder name)", name, expected)])
+    if folder.exists():
+        raise UsageFailed(f"{folder} is there already; expected a new name, or delete that folder first")
+    shutil.copytree(_SCAFFOLD, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    out.print(f"Wrote models/{name}/model.toml and models/{name}/train.py", soft_wrap=True)
+    next_step(f"modelctl train {name}")
+
+
+def train(
+    name: Name,
+    *,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Train again even if nothing changed.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Train, convert to ONNX, and compare with the original on held-out rows.
+
+    What was built lies in build/models/NAME: the model, a report, and an example request. Example: `modelctl train fruit`
+    """
+    built = build(name, fresh=fresh)
+    if as_json:
+        print_json(_document(built))
+        return
+    out.print(tables.metrics(built.manifest))
+    out.print(f"Model: {built.model} ({built.model.stat().st_size:,} bytes)", soft_wrap=True)
+    for failure in built.failures:
+        note(failure)
+    next_step(f"modelctl publish {name}" if built.passed else f"modelctl train {name}   (after a change of models/{name}/train.py)")
+
+
+def evaluate(
+    name: Name,
+    *,
+    folds: Annotated[int, typer.Option("--folds", min=0, help="Also cross-validate with this many folds; 0 for none.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Score the ONNX model on held-out rows, and hold it against its gates; exits 1 when one fails.
+
+    Trains first if anything changed. Examples: `modelctl evaluate tumour`, `modelctl evaluate diabetes --folds 5`
+    """
+    if folds == 1:
+        raise UsageFailed("one fold leaves no rows to score; expected --folds 2 or more, such as 5")
+    built = build(name)
+    validated = _cross_validate(name, folds) if folds else {}
+    if as_json:
+        folded = {metric: {"mean": mean, "deviation": deviation} for metric, (mean, deviation) in validated.items()}
+        print_json({**_document(built), "folds": folds, "cross_validation": folded})
+    else:
+        out.print(tables.metrics(built.manifest))
+        _show_folds(validated, folds)
+        for failure in built.failures:
+            note(failure)
+        next_step(f"modelctl publish {name}" if built.passed else f"modelctl evaluate {name}   (after a change of models/{name}/train.py)")
+    if not built.passed:
+        raise typer.Exit(1)
+
+
+def build(name: str, *, fresh: bool = False) -> Built:
+    """Shows the steps. Raises `ModelConfigError`, `TrainFailed`, `BuildFailed`."""
+    config = ModelConfig.load(paths.MODELS / name)
+    with steps(name) as begin:
+        begin("starting scikit-learn")
+        from tools.modelctl import lifecycle  # noqa: PLC0415  # takes a second to import, which `modelctl list` should not pay
+
+        return lifecycle.build(config, models=paths.MODELS, output=paths.BUILD, fresh=fresh, progress=begin)
+
+
+def _cross_validate(name: str, folds: int) -> dict[str, tuple[float, float]]:
+    from tools.modelctl.crossval import cross_validate  # noqa: PLC0415  # as above
+    from tools.modelctl.source import Source  # noqa: PLC0415
+
+    with steps(name) as begin:
+        return cross_validate(ModelConfig.load(paths.MODELS / name), Source.of(paths.MODELS / name), folds, begin)
+
+
+def _show_folds(validated: dict[str, tuple[float, float]], folds: int) -> None:
+    if not validated:
+        return
+    shown = table("metric", f">mean of {folds} folds", ">deviation")
+    for metric, (mean, deviation) in validated.items():
+        shown.add_row(metric, f"{mean:.4g}", f"{deviation:.3g}")
+    out.print(shown)
+
+
+def _document(built: Built) -> dict[str, object]:
+    manifest = built.manifest
+    return {
+        "name": manifest.name,
+        "passed": built.passed,
+        "failures": built.failures,
+        "metrics": manifest.metrics,
+        "gates": manifest.gates,
+        "parity": manifest.parity,
+        "model": str(built.model),
+        "example": str(built.example),
+    }

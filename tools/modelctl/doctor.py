@@ -1,0 +1,159 @@
+"""Says what is missing before a deployment works, and which command puts it right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
+from models.config import ModelConfig
+from modelserve.errors import ServeError
+from tools.modelctl import api
+from tools.modelctl.deployment import Deployment, find, stack_name, stack_outputs
+from tools.modelctl.errors import CallFailed, DeploymentNotFound
+
+__all__ = ["Check", "examine"]
+
+BOOTSTRAP_PARAMETER = "/cdk-bootstrap/hnb659fds/version"
+"""Written by `cdk bootstrap`; hnb659fds is CDK's default qualifier."""
+UNRESERVED = 100
+"""Concurrency that Lambda keeps free of reservations."""
+SMALL_MEMORY = 3008
+"""MB; the most that AWS gives a function of some new accounts. No API tells."""
+_INCREASE = "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value 1000"
+
+State = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that a deployment needs."""
+
+    what: str
+    state: State
+    found: str
+    fix: str = ""
+    """A command, or what to do where there is none."""
+
+
+def examine(name: str, models: Sequence[ModelConfig], *, profile: str | None = None) -> Iterator[Check]:
+    """Each check as it is made; those that can't be made without an earlier one are left out."""
+    if name != "local":
+        session = boto3.Session(profile_name=profile)
+        access = list(_access(session))
+        yield from access
+        if any(check.state == "fail" for check in access):
+            return
+        yield from _account(name, session, models)
+    try:
+        deployment = find(name, profile=profile)
+    except DeploymentNotFound as error:
+        yield Check(what="deployment", state="fail", found=error.reason, fix=error.command)
+        return
+    except (ClientError, BotoCoreError) as error:
+        yield Check(
+            what="deployment", state="fail", found=str(error), fix="check that these credentials may call cloudformation:DescribeStacks"
+        )
+        return
+    yield Check(what="deployment", state="ok", found=f"bucket {deployment.bucket}")
+    yield from _store(deployment, models)
+    yield _api(deployment)
+
+
+def _access(session: boto3.Session) -> Iterator[Check]:
+    if not session.region_name:
+        yield Check(what="region", state="fail", found="not set", fix="export AWS_REGION=us-east-1")
+        return
+    yield Check(what="region", state="ok", found=session.region_name)
+    yield _try("credentials", "aws configure sso", partial(_identity, session))
+
+
+def _account(name: str, session: boto3.Session, models: Sequence[ModelConfig]) -> Iterator[Check]:
+    yield _try("CDK bootstrap", "cdk bootstrap", partial(_bootstrap, session))
+    for stack in ("Store", "Serving"):
+        yield _try(f"stack {stack}", _deploy(name), partial(_stack, session, name, stack))
+    yield _try("Lambda concurrency", "", partial(_concurrency, session, models), refused="warn")
+    yield _memory(models)
+
+
+def _try(what: str, fix: str, check: Callable[[], Check], *, refused: State = "fail") -> Check:
+    """What AWS refuses to tell is a check's result, not a failed command."""
+    try:
+        return check()
+    except (ClientError, BotoCoreError) as error:
+        return Check(what=what, state=refused, found=str(error), fix=fix)
+
+
+def _identity(session: boto3.Session) -> Check:
+    return Check(what="credentials", state="ok", found=session.client("sts").get_caller_identity()["Arn"])
+
+
+def _bootstrap(session: boto3.Session) -> Check:
+    client: Any = session.client("ssm")
+    try:
+        version = client.get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"]
+    except client.exceptions.ParameterNotFound:
+        return Check(what="CDK bootstrap", state="fail", found=f"never done in {session.region_name}", fix="cdk bootstrap")
+    return Check(what="CDK bootstrap", state="ok", found=f"version {version}")
+
+
+def _stack(session: boto3.Session, name: str, stack: str) -> Check:
+    outputs = stack_outputs(session.client("cloudformation"), stack_name(name, stack))
+    what = f"stack {stack}"
+    if outputs is None:
+        return Check(what=what, state="fail", found=f"{stack_name(name, stack)} is not deployed", fix=_deploy(name))
+    return Check(what=what, state="ok", found=stack_name(name, stack))
+
+
+def _concurrency(session: boto3.Session, models: Sequence[ModelConfig]) -> Check:
+    limit = session.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+    reserved = sum(model.function.reserved_concurrency or model.function.provisioned_concurrency for model in models)
+    if reserved and reserved > limit - UNRESERVED:
+        found = f"{limit} environments, of which {UNRESERVED} stay unreserved, and model.toml files reserve {reserved}"
+        return Check(what="Lambda concurrency", state="fail", found=found, fix=_INCREASE)
+    state: State = "warn" if limit < UNRESERVED else "ok"
+    found = f"{limit} environments at once, about {10 * limit:,} requests a second at most"
+    return Check(what="Lambda concurrency", state=state, found=found, fix=_INCREASE if state == "warn" else "")
+
+
+def _memory(models: Sequence[ModelConfig]) -> Check:
+    large = [model.name for model in models if model.function.memory > SMALL_MEMORY]
+    if not large:
+        return Check(what="Lambda memory", state="ok", found=f"no model asks for more than {SMALL_MEMORY} MB")
+    fix = f"if the deployment is refused: memory = {SMALL_MEMORY} in model.toml, or a case in the AWS Support Center"
+    found = f"over {SMALL_MEMORY} MB, which new accounts may lack: {', '.join(large)}"
+    return Check(what="Lambda memory", state="warn", found=found, fix=fix)
+
+
+def _store(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Check]:
+    registry = deployment.registry()
+    where = "" if deployment.local else f" --deployment {deployment.name}"
+    for model in models:
+        what = f"model {model.name}"
+        try:
+            versions, aliases = registry.versions(model.name), registry.aliases(model.name)
+        except ServeError as error:
+            yield Check(what="model store", state="fail", found=str(error), fix=f"check the role's access to bucket {deployment.bucket}")
+            return
+        if "production" in aliases:
+            yield Check(what=what, state="ok", found=f"serves {aliases['production'].version}")
+        elif versions:
+            yield Check(what=what, state="fail", found="nothing is promoted", fix=f"modelctl promote {model.name} latest{where}")
+        else:
+            yield Check(what=what, state="fail", found="nothing is published", fix=f"modelctl publish {model.name}{where}")
+
+
+def _api(deployment: Deployment) -> Check:
+    try:
+        api.call(deployment, "GET", "v2/health/ready")
+    except CallFailed as error:
+        return Check(what="API", state="fail", found=str(error), fix="make run" if deployment.local else _deploy(deployment.name))
+    return Check(what="API", state="ok", found=str(deployment.url))
+
+
+def _deploy(name: str) -> str:
+    return f"cdk deploy '{name}/*'"

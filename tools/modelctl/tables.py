@@ -1,0 +1,84 @@
+"""Shows what is known of a version."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.table import Table
+
+from modelserve.registry import Alias, Event, Manifest, TensorSpec
+from tools.modelctl.console import table
+
+__all__ = ["events", "metrics", "signature", "summary", "versions"]
+
+
+def metrics(manifest: Manifest) -> Table:
+    """Held-out metrics beside the gates that they must pass, and parity as the last row."""
+    found = table("metric", ">held-out rows", "gate", "")
+    gates = {gate.gate.split()[0]: gate for gate in manifest.gates}
+    for name, value in manifest.metrics.items():
+        gate = gates.get(name)
+        found.add_row(name, f"{value:.4g}", gate.gate if gate else "", _verdict(gate.passed) if gate else "")
+    if parity := manifest.parity:
+        text = f"{parity.disagreement:.2%} of {parity.rows} labels differ, numbers by up to {parity.largest_difference:.1g}"
+        found.add_row("parity", "", text, _verdict(parity.passed))
+    return found
+
+
+def signature(manifest: Manifest) -> Table:
+    """Inputs and outputs; -1 is any number of rows."""
+    found = table("", "tensor", "datatype", "shape")
+    for kind, specs in (("input", manifest.inputs), ("output", manifest.outputs)):
+        for spec in specs:
+            found.add_row(kind, spec.name, spec.datatype, _shape(spec))
+    return found
+
+
+def summary(manifest: Manifest) -> Table:
+    """What it is, where it comes from, what it is made of."""
+    found = table("", "")
+    found.show_header = False
+    rows = {
+        "version": manifest.version,
+        "created": manifest.created,
+        "task": manifest.task,
+        "description": manifest.description,
+        "labels": ", ".join(manifest.labels),
+        "ONNX": f"IR {manifest.ir}, " + ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in manifest.opset.items()),
+        "made by": manifest.lineage.framework if manifest.lineage else "",
+        "forced": (manifest.lineage.forced or "") if manifest.lineage else "",
+        "files": "\n".join(f"{file.path}  {file.size:,} bytes  sha256 {file.sha256[:12]}" for file in manifest.files),
+    }
+    for name, text in rows.items():
+        if text:
+            found.add_row(name, text)
+    return found
+
+
+def versions(manifests: list[Manifest], aliases: Mapping[str, Alias]) -> Table:
+    """A row a version, oldest first, with the metrics that have gates."""
+    shown = table("version", "gated metrics", "passed", "aliases")
+    for manifest in manifests:
+        gated = ", ".join(f"{gate.gate.split()[0]} {gate.value:.4g}" for gate in manifest.gates)
+        passed = all(gate.passed for gate in manifest.gates) and (manifest.parity is None or manifest.parity.passed)
+        names = ", ".join(alias for alias, found in aliases.items() if found.version == manifest.version)
+        shown.add_row(manifest.version, gated, _verdict(passed), names)
+    return shown
+
+
+def events(found: list[Event]) -> Table:
+    """Moves of aliases, oldest first."""
+    shown = table("time", "event", "alias", "from", "to", "by", "reason")
+    for event in found:
+        shown.add_row(
+            event.time[:19] + "Z", event.event, event.alias or "", event.from_version or "", event.to_version or "", event.by, event.reason
+        )
+    return shown
+
+
+def _verdict(passed: bool) -> str:
+    return "[green]passed[/]" if passed else "[bold red]failed[/]"
+
+
+def _shape(spec: TensorSpec) -> str:
+    return "[" + ", ".join(map(str, spec.shape)) + "]"
