@@ -1,0 +1,5 @@
+"""The synthesized app on this machine: real function processes behind the template's routes, AWS's services from moto."""
+
+from tools.local.stack import LocalStack
+
+__all__ = ["LocalStack"]

@@ -1,0 +1,121 @@
+"""AWS's services on this machine: a moto server in this process, and the stacks created in it through CloudFormation."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import threading
+import zipfile
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from moto.moto_api._internal.models import moto_api_backend
+from moto.server import ThreadedMotoServer
+
+from tools.local.assembly import REGION, Assembly, FileAsset, Stack
+from tools.local.errors import LocalError
+from tools.local.functions import Function
+
+__all__ = ["CREDENTIALS", "Cloud"]
+
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_SESSION_TOKEN": "local"}
+_CONFIG = Config(s3={"addressing_style": "path"}, retries={"mode": "standard", "total_max_attempts": 2})
+
+
+class Cloud:
+    """A moto server and what is deployed to it; a context manager.
+
+    Moto's state belongs to the process, not to the server: it is emptied when the last Cloud of a process ends.
+    """
+
+    _lock = threading.Lock()
+    _running = 0
+
+    def __init__(self) -> None:
+        self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+        self.outputs: dict[str, str] = {}
+        self.endpoint_url = ""
+
+    def __enter__(self) -> Self:
+        # One line for every request of a function would bury the program's own output.
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        with Cloud._lock:
+            Cloud._running += 1
+        self._server.start()
+        self.endpoint_url = f"http://127.0.0.1:{self._server.get_host_and_port()[1]}"
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.stop()
+        with Cloud._lock:
+            Cloud._running -= 1
+            if not Cloud._running:
+                moto_api_backend.reset()
+
+    def client(self, service: str) -> Any:
+        """A boto3 client of this cloud."""
+        return boto3.client(  # type: ignore[call-overload]
+            service,
+            region_name=REGION,
+            endpoint_url=self.endpoint_url,
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106 - moto checks none
+            config=_CONFIG,
+        )
+
+    def upload(self, assembly: Assembly) -> None:
+        """Puts every file asset where the templates expect it, as `cdk deploy` does."""
+        s3 = self.client("s3")
+        for bucket in {asset.bucket for asset in assembly.files.values()}:
+            s3.create_bucket(Bucket=bucket)
+        for asset in assembly.files.values():
+            s3.put_object(Bucket=asset.bucket, Key=asset.key, Body=_body(asset))
+
+    def create(self, stack: Stack) -> list[Function]:
+        """Creates a stack and reads its functions back. Raises `LocalError` with CloudFormation's reason."""
+        self._bootstrap(stack)
+        cloudformation = self.client("cloudformation")
+        try:
+            cloudformation.create_stack(
+                StackName=stack.name, TemplateBody=json.dumps(stack.template), Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+            )
+            described = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]
+        except ClientError as error:
+            raise LocalError(f"stack {stack.name} can't be created: {error}") from None
+        if described["StackStatus"] != "CREATE_COMPLETE":
+            raise LocalError(f"stack {stack.name} is {described['StackStatus']}: {described.get('StackStatusReason', 'no reason given')}")
+        self.outputs |= {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+        return self._functions(stack, cloudformation)
+
+    def _functions(self, stack: Stack, cloudformation: Any) -> list[Function]:
+        client = self.client("lambda")
+        functions = []
+        for logical_id, properties in stack.resources("AWS::Lambda::Function"):
+            resource = cloudformation.describe_stack_resource(StackName=stack.name, LogicalResourceId=logical_id)
+            name = resource["StackResourceDetail"]["PhysicalResourceId"]
+            deployed = client.get_function_configuration(FunctionName=name)
+            functions.append(Function.read(stack, logical_id, properties, deployed))
+        return functions
+
+    def _bootstrap(self, stack: Stack) -> None:
+        """Writes the parameters that `cdk bootstrap` leaves in an account."""
+        for parameter in stack.template.get("Parameters", {}).values():
+            if parameter["Type"].startswith("AWS::SSM::Parameter::Value"):
+                self.client("ssm").put_parameter(Name=parameter["Default"], Value="30", Type="String", Overwrite=True)
+
+
+def _body(asset: FileAsset) -> bytes:
+    return _zip(asset.source) if asset.is_folder else asset.source.read_bytes()
+
+
+def _zip(folder: Path) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for file in sorted(folder.rglob("*")):
+            if file.is_file():
+                archive.write(file, file.relative_to(folder))
+    return buffer.getvalue()

@@ -1,0 +1,137 @@
+"""The whole app on this machine: the stacks in a moto server, the functions in real processes, the API on a port."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Self
+
+from tools.local import archive, image, seam
+from tools.local.assembly import REGION, Assembly, Stack
+from tools.local.cloud import CREDENTIALS, Cloud
+from tools.local.environments import MAX_ENVIRONMENTS, Environments
+from tools.local.errors import LocalError
+from tools.local.functions import Function
+from tools.local.gateway import Gateway, Invoke
+from tools.local.gateway_responses import GatewayResponses
+from tools.local.roots import TaskRoot
+from tools.local.routes import Api
+from tools.local.server import Server
+
+__all__ = ["BUILD", "LocalStack"]
+
+BUILD = archive.PROJECT / "build" / "local"
+
+
+class LocalStack:
+    """One deployment of a cloud assembly, running until the context ends.
+
+    Several may run in one process as long as their stacks have different names: moto keeps one state for a process.
+    """
+
+    def __init__(
+        self, cdk_out: Path, deployment: str = "dev", port: int = 0, *, build: Path = BUILD, limit: int = MAX_ENVIRONMENTS
+    ) -> None:
+        """`build` keeps what can be used again; `limit` is how many environments a function may have at a time."""
+        self._assembly = Assembly.load(cdk_out, deployment)
+        self._port = port
+        self._build = build
+        self._limit = limit
+        self._exit = ExitStack()
+        self._roots: dict[tuple[str, ...], TaskRoot] = {}
+        self.region = REGION
+        self.endpoint_url = ""
+        """Of AWS's services."""
+        self.url = ""
+        """Of the API, its stage at the end."""
+        self.outputs: dict[str, str] = {}
+        """Of all stacks; `ApiUrl` is where the API answers here."""
+        self.environments: dict[str, Environments] = {}
+        """By the name that CloudFormation gave the function."""
+
+    @property
+    def bucket(self) -> str:
+        """The model store."""
+        return self.outputs["ModelBucket"]
+
+    def __enter__(self) -> Self:
+        with ExitStack() as exit_on_failure:
+            exit_on_failure.callback(self._exit.close)
+            self.start_cloud()
+            self.start_functions()
+            self.start_api()
+            exit_on_failure.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exit.close()
+
+    def close(self) -> None:
+        """Ends everything, in the reverse order of its start."""
+        self._exit.close()
+
+    def start_cloud(self) -> None:
+        """Creates the stacks. Raises `LocalError`."""
+        self.cloud = self._exit.enter_context(Cloud())
+        self.endpoint_url = self.cloud.endpoint_url
+        self.cloud.upload(self._assembly)
+        self._functions = [(stack, function) for stack in self._assembly.stacks for function in self.cloud.create(stack)]
+        self.outputs = self.cloud.outputs
+
+    def start_functions(self, progress: Callable[[str], None] = lambda _: None) -> None:
+        """Makes every function's task root and lets the Invoke API reach it. Raises `LocalError`."""
+        services = {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint_url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+        for stack, function in self._functions:
+            if function.runtime and not function.runtime.startswith("python"):
+                continue  # CDK's own helpers; calling one says that it has no process here
+            progress(function.logical_id)
+            folder = self._build / "functions" / stack.name
+            root = self._root(function)
+            environments = Environments(function, root, services, folder=folder, limit=self._limit)
+            self._exit.callback(environments.close)
+            self.environments[function.name] = environments
+        names = set(self.environments)
+        self._exit.callback(seam.disconnect, names)
+        seam.connect({name: environments.invoke for name, environments in self.environments.items()})
+
+    def start_api(self) -> None:
+        """Opens the port. Raises `LocalError`."""
+        stack = self._api_stack()
+        api = Api.read(stack)
+        gateway = Gateway(api, GatewayResponses.read(stack), self._invokes(stack))
+        self._exit.callback(gateway.close)
+        server = Server(gateway, self._port)
+        self._exit.callback(server.close)
+        self.url = f"http://127.0.0.1:{server.port}/{api.stage}"
+        self.outputs = {**self.outputs, "ApiUrl": f"{self.url}/"}
+
+    def _api_stack(self) -> Stack:
+        stacks = [stack for stack in self._assembly.stacks if any(stack.resources("AWS::ApiGateway::RestApi"))]
+        if len(stacks) != 1:
+            raise LocalError(f"{len(stacks)} stacks have a REST API; the local runner serves one")
+        return stacks[0]
+
+    def _invokes(self, api_stack: Stack) -> Mapping[str, Invoke]:
+        return {
+            function.logical_id: self.environments[function.name].invoke
+            for stack, function in self._functions
+            if stack is api_stack and function.name in self.environments
+        }
+
+    def _root(self, function: Function) -> TaskRoot:
+        """Functions of the same code share a folder."""
+        key = (function.image, function.code, *function.layers)
+        if key not in self._roots:
+            self._roots[key] = self._make_root(function)
+        return self._roots[key]
+
+    def _make_root(self, function: Function) -> TaskRoot:
+        assets = self._assembly
+        try:
+            if function.image:
+                return image.build(assets.images[function.image], self._build)
+            layers = [assets.files[key] for key in function.layers]
+            return archive.unpack(assets.files[function.code], layers, handler=function.handler, cache=self._build)
+        except KeyError as error:
+            raise LocalError(f"function {function.logical_id} uses asset {error}, which the assembly does not have") from None
