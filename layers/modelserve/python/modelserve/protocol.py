@@ -151,12 +151,12 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
             item["parameters"] = {"binary_data_size": memoryview(tensor.data).nbytes}
             binaries.append(tensor.data)
         else:
-            item["data"] = _JsonData(tensor)
+            item["data"] = _json_values(tensor)
         items.append(item)
     document: dict[str, Any] = {"model_name": response.model, "model_version": response.version, "outputs": items}
     if response.id is not None:
         document["id"] = response.id
-    header = orjson.dumps(document, default=_JsonData.values, option=orjson.OPT_SERIALIZE_NUMPY)
+    header = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY)
     if b"null" in header:
         _refuse_non_finite(response, request)
     if not binaries:
@@ -165,19 +165,11 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
     return headers, b"".join([header, *binaries])
 
 
-class _JsonData:
+def _json_values(tensor: Tensor) -> Any:
     """Elements on their way into JSON: orjson writes a numpy array itself, in the fewest digits; anything else as a list."""
-
-    __slots__ = ("tensor",)
-
-    def __init__(self, tensor: Tensor) -> None:
-        self.tensor = tensor
-
-    def values(self) -> Any:
-        tensor = self.tensor
-        if tensor.datatype in {"BYTES", "FP16", "BF16"} or not hasattr(tensor.data, "__array_struct__"):
-            return to_list(tensor)
-        return tensor.data
+    if tensor.datatype in {"BYTES", "FP16", "BF16"} or not hasattr(tensor.data, "__array_struct__"):
+        return to_list(tensor)
+    return tensor.data
 
 
 def _refuse_non_finite(response: InferResponse, request: InferRequest) -> None:
