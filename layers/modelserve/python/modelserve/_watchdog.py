@@ -42,8 +42,9 @@ class Watchdog:
     def _watch(self) -> None:
         with self._changed:
             while True:
+                # Before looking, so that a run that begins behind the look wakes this thread once more.
+                self._wakes_at = waiting = float("inf")
                 now = time.monotonic()
-                waiting = float("inf")
                 for deadline, options in list(self._runs.values()):
                     if deadline <= now:
                         options.terminate = True
