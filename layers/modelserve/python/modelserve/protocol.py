@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from math import isfinite
+from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -38,6 +39,7 @@ STATUS: dict[type[ServeError], int] = {
 
 _MAX_INPUTS = 4096
 _MAX_DIMENSIONS = 64
+_MAX_SIZE = 2**63 - 1
 
 
 def status_of(error: ServeError) -> int:
@@ -207,11 +209,16 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
     datatype: Any = item.get("datatype")
     shape: Any = item.get("shape")
     if type(name) is not str or not name:
-        raise InvalidRequest(f"an input's name is {_kind(name)}; expected a string")
+        raise InvalidRequest(f"an input's name is {_kind(name) if name != '' else 'empty'}; expected a string")
     if type(datatype) is not str or datatype not in DATATYPES:
-        raise InvalidRequest(f"input {name!r} has datatype {datatype!r:.60}; expected one of {', '.join(DATATYPES)}")
-    if type(shape) is not list or len(shape) > _MAX_DIMENSIONS or any(type(size) is not int or size < 0 for size in shape):
-        raise InvalidRequest(f"input {name!r} has shape {shape!r:.60}; expected a list of at most {_MAX_DIMENSIONS} sizes, each 0 or more")
+        raise InvalidRequest(f"input {name!r} has datatype {brief(datatype):.60}; expected one of {', '.join(DATATYPES)}")
+    if (
+        type(shape) is not list
+        or len(shape) > _MAX_DIMENSIONS
+        or any(type(size) is not int or not 0 <= size <= _MAX_SIZE for size in shape)
+    ):
+        expected = f"a list of at most {_MAX_DIMENSIONS} sizes, each 0 to {_MAX_SIZE}"
+        raise InvalidRequest(f"input {name!r} has shape {brief(shape):.60}; expected {expected}")
     size = _parameters(item, f"input {name!r}").get("binary_data_size")
     values = item.get("data")
     if size is None:
@@ -221,7 +228,9 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
     if values is not None:
         raise InvalidRequest(f"input {name!r} has both data and binary_data_size; send one of them")
     if type(size) is not int or not 0 <= size <= len(binary) - offset:
-        raise InvalidRequest(f"input {name!r} has binary_data_size {size!r:.60}, but {len(binary) - offset} bytes are left of the body")
+        raise InvalidRequest(
+            f"input {name!r} has binary_data_size {brief(size):.60}, but {len(binary) - offset} bytes are left of the body"
+        )
     return Tensor(name, datatype, tuple(shape), binary[offset : offset + size]), offset + size
 
 
@@ -231,12 +240,14 @@ def _outputs(items: Any, *, default: bool) -> list[RequestedOutput] | None:
     requested: list[RequestedOutput] = []
     for item in items:
         if type(item) is not dict or type(item.get("name")) is not str:
-            raise InvalidRequest(f"a requested output is {item!r:.60}; expected an object with a name")
+            raise InvalidRequest(f"a requested output is {brief(item):.60}; expected an object with a name")
         name = item["name"]
         parameters = _parameters(item, f"output {name!r}")
         classes = parameters.get("classification", 0)
         if type(classes) is not int or classes < 0:
-            raise InvalidRequest(f"output {name!r} has classification {classes!r:.60}; expected the number of classes to name, 1 or more")
+            raise InvalidRequest(
+                f"output {name!r} has classification {brief(classes):.60}; expected the number of classes to name, 1 or more"
+            )
         if any(other.name == name for other in requested):
             raise InvalidRequest(f"output {name!r} is asked for twice; name each output once")
         requested.append(RequestedOutput(name, binary=_flag(parameters, "binary_data", default=default), classification=classes))
@@ -257,14 +268,14 @@ def _parameters(item: dict[str, Any], where: str) -> dict[str, Any]:
 def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:
     value = parameters.get(name, default)
     if type(value) is not bool:
-        raise InvalidRequest(f"parameter {name!r} is {value!r:.60}; expected true or false")
+        raise InvalidRequest(f"parameter {name!r} is {brief(value):.60}; expected true or false")
     return value
 
 
 def _id(document: dict[str, Any]) -> str | None:
     value = document.get("id")
     if value is not None and (type(value) is not str or any("\ud800" <= character <= "\udfff" for character in value)):
-        raise InvalidRequest(f"'id' is {value!r:.60}; expected a string of Unicode text")
+        raise InvalidRequest(f"'id' is {brief(value):.60}; expected a string of Unicode text")
     return value
 
 

@@ -6,6 +6,7 @@ from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from math import prod
+from reprlib import repr as brief
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -106,7 +107,7 @@ def _culprit(code: str, values: list[Any]) -> str:
         try:
             array(code, (value,))
         except (TypeError, OverflowError):
-            return f"{value!r:.60} at position {index}"
+            return f"{brief(value):.60} at position {index}"
     raise AssertionError  # some element was refused
 
 
