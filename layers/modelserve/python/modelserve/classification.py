@@ -24,10 +24,11 @@ def classify(tensor: Tensor, count: int, labels: tuple[str, ...]) -> Tensor:
     if len(labels) != classes:
         labels = ()
     values = to_list(tensor)
+    write = "{:f}".format if tensor.datatype in {"FP32", "FP64"} else str
     elements = []
-    for start in range(0, prod(tensor.shape), classes):
+    for start in range(0, prod(tensor.shape), classes or 1):
         row = enumerate(values[start : start + classes])
         for index, value in nlargest(count, row, key=itemgetter(1)):
-            elements.append(f"{value:f}:{index}:{labels[index]}" if labels else f"{value:f}:{index}")
+            elements.append(f"{write(value)}:{index}:{labels[index]}" if labels else f"{write(value)}:{index}")
     shape = (*tensor.shape[:-1], min(count, classes))
     return Tensor(tensor.name, "BYTES", shape, encode_bytes([element.encode() for element in elements]))
