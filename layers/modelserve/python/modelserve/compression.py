@@ -21,9 +21,9 @@ def decompress(body: bytes, encoding: str | None, *, limit: int) -> Data:
 
     Raises `PayloadTooLarge` before more than `limit` bytes are made, `InvalidRequest` for a broken or unknown encoding.
     """
-    if encoding is None or encoding == "identity":
+    if encoding is None or (name := encoding.strip().lower()) in {"", "identity"}:
         return body
-    if encoding not in {"gzip", "deflate"}:
+    if name not in {"gzip", "deflate"}:
         raise InvalidRequest(f"Content-Encoding {encoding!r:.60} can't be read; send gzip, deflate or none")
     if body.startswith(_GZIP) or _is_zlib(body):
         return _inflate(body, limit)
@@ -45,4 +45,6 @@ def _inflate(body: bytes, limit: int) -> bytes:
         raise PayloadTooLarge("the decompressed body", limit, "send fewer rows in a request")
     if not inflater.eof:
         raise InvalidRequest("the compressed body ends too early; send all of it")
+    if inflater.unused_data:
+        raise InvalidRequest(f"{len(inflater.unused_data)} bytes follow the compressed body; send it as one stream")
     return plain
