@@ -189,7 +189,7 @@ class Loader:
 
     def _alias_of(self, version: str) -> str:
         """An alias that names `version`. Raises `VersionNotFound`: loading old versions at a caller's whim is a memory attack."""
-        for alias, model in self._serving.items():
+        for alias, model in list(self._serving.items()):  # a check may move it
             if model.version == version and self._of_alias(alias).version == version:
                 return alias
         for key in self._store.list(f"{model_prefix(self.name)}aliases/"):
