@@ -19,10 +19,10 @@ from tools.modelctl.errors import DeploymentNotFound
 from tools.modelctl.paths import LOCAL_DEPLOYMENT
 from tools.modelctl.s3 import S3Store
 
-__all__ = ["DEPLOYMENTS", "Deployment", "find", "stack_name", "stack_outputs"]
+__all__ = ["CONFIG", "Deployment", "find", "open_session", "stack_name", "stack_outputs"]
 
-DEPLOYMENTS = ("local", "dev", "prod")
-_CONFIG = Config(connect_timeout=5, retries={"mode": "standard"}, s3={"addressing_style": "path"})
+CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3}, s3={"addressing_style": "path"})
+"""Of every client: without a network a command says so within half a minute."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,7 @@ class Deployment:
 
     def client(self, service: str) -> Any:
         """A boto3 client."""
-        return self.session.client(service, endpoint_url=self.endpoint_url, config=_CONFIG)  # type: ignore[call-overload]
+        return self.session.client(service, endpoint_url=self.endpoint_url, config=CONFIG)  # type: ignore[call-overload]
 
     def registry(self, progress: Callable[[int], None] | None = None) -> Registry:
         """The model store; `progress` is told the bytes of each piece sent or received."""
@@ -57,7 +57,12 @@ class Deployment:
 
 def find(name: str, *, profile: str | None = None, file: Path | None = None) -> Deployment:
     """`profile` is one of ~/.aws/config; `file` what `make run` writes. Raises `DeploymentNotFound`."""
-    return _find_local(file or LOCAL_DEPLOYMENT) if name == "local" else _find_remote(name, boto3.Session(profile_name=profile))
+    return _find_local(file or LOCAL_DEPLOYMENT) if name == "local" else _find_remote(name, open_session(profile))
+
+
+def open_session(profile: str | None) -> boto3.Session:
+    """The AWS command line reads AWS_REGION; boto3 only AWS_DEFAULT_REGION."""
+    return boto3.Session(profile_name=profile, region_name=os.environ.get("AWS_REGION"))
 
 
 def stack_name(deployment: str, stack: str) -> str:
@@ -96,7 +101,7 @@ def _find_local(file: Path) -> Deployment:
 def _find_remote(name: str, session: boto3.Session) -> Deployment:
     if not session.region_name:
         raise DeploymentNotFound(name, "no region is set", "export AWS_REGION=us-east-1")
-    cloudformation = session.client("cloudformation", config=_CONFIG)
+    cloudformation = session.client("cloudformation", config=CONFIG)
     store = stack_outputs(cloudformation, stack_name(name, "Store"))
     if not store or "ModelBucket" not in store:
         raise DeploymentNotFound(

@@ -13,7 +13,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from models.config import ModelConfig
 from modelserve.errors import ServeError
 from tools.modelctl import api
-from tools.modelctl.deployment import Deployment, find, stack_name, stack_outputs
+from tools.modelctl.deployment import CONFIG, Deployment, find, open_session, stack_name, stack_outputs
 from tools.modelctl.errors import CallFailed, DeploymentNotFound
 
 __all__ = ["Check", "examine"]
@@ -43,7 +43,7 @@ class Check:
 def examine(name: str, models: Sequence[ModelConfig], *, profile: str | None = None) -> Iterator[Check]:
     """Each check as it is made; those that can't be made without an earlier one are left out."""
     if name != "local":
-        session = boto3.Session(profile_name=profile)
+        session = open_session(profile)
         access = list(_access(session))
         yield from access
         if any(check.state == "fail" for check in access):
@@ -89,11 +89,11 @@ def _try(what: str, fix: str, check: Callable[[], Check], *, refused: State = "f
 
 
 def _identity(session: boto3.Session) -> Check:
-    return Check(what="credentials", state="ok", found=session.client("sts").get_caller_identity()["Arn"])
+    return Check(what="credentials", state="ok", found=session.client("sts", config=CONFIG).get_caller_identity()["Arn"])
 
 
 def _bootstrap(session: boto3.Session) -> Check:
-    client: Any = session.client("ssm")
+    client: Any = session.client("ssm", config=CONFIG)
     try:
         version = client.get_parameter(Name=BOOTSTRAP_PARAMETER)["Parameter"]["Value"]
     except client.exceptions.ParameterNotFound:
@@ -102,7 +102,7 @@ def _bootstrap(session: boto3.Session) -> Check:
 
 
 def _stack(session: boto3.Session, name: str, stack: str) -> Check:
-    outputs = stack_outputs(session.client("cloudformation"), stack_name(name, stack))
+    outputs = stack_outputs(session.client("cloudformation", config=CONFIG), stack_name(name, stack))
     what = f"stack {stack}"
     if outputs is None:
         return Check(what=what, state="fail", found=f"{stack_name(name, stack)} is not deployed", fix=_deploy(name))
@@ -110,7 +110,7 @@ def _stack(session: boto3.Session, name: str, stack: str) -> Check:
 
 
 def _concurrency(session: boto3.Session, models: Sequence[ModelConfig]) -> Check:
-    limit = session.client("lambda").get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
+    limit = session.client("lambda", config=CONFIG).get_account_settings()["AccountLimit"]["ConcurrentExecutions"]
     reserved = sum(model.function.reserved_concurrency or model.function.provisioned_concurrency for model in models)
     if reserved and reserved > limit - UNRESERVED:
         found = f"{limit} environments, of which {UNRESERVED} stay unreserved, and model.toml files reserve {reserved}"

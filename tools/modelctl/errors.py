@@ -48,7 +48,7 @@ class DeploymentNotFound(ModelctlError):
     """A deployment that isn't there, or can't be found from here."""
 
     def __init__(self, name: str, reason: str, command: str) -> None:
-        super().__init__(f"there is no deployment {name!r}: {reason}. Run this, then try again: {command}")
+        super().__init__(f"there is no deployment '{name}': {reason}. Run this, then try again: {command}")
         self.reason = reason
         self.command = command
 
