@@ -4,43 +4,47 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from binascii import Error as Base64Error
 from typing import Any
 
 from modelserve.endpoints import Request, Response, error_response
 from modelserve.errors import InvalidRequest, PayloadTooLarge
 
-__all__ = ["from_event", "preflight", "to_proxy"]
+__all__ = ["from_event", "preflight", "to_proxy", "within_limit"]
 
 _MAX_ANSWER = 6 * 2**20 - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
 
 
-def from_event(event: dict[str, Any]) -> Request:
+def from_event(event: Any) -> Request:
     """A request from a REST API (v1), HTTP API or function URL (v2) event. Raises `InvalidRequest`."""
-    if event.get("version") == "2.0":
-        method, path = event["requestContext"]["http"]["method"], event["rawPath"]
-    elif "httpMethod" in event:
-        method, path = event["httpMethod"], event["path"]
-    else:
-        raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'")
-    # A stage or a custom domain may stand before the protocol's own path.
-    path = path[max(0, path.find("/v2")) :]
-    headers = {name.lower(): value for name, value in (event.get("headers") or {}).items()}
-    body = event.get("body") or ""
     try:
+        if event.get("version") == "2.0":
+            method, path = event["requestContext"]["http"]["method"], event["rawPath"]
+        else:
+            method, path = event["httpMethod"], event["path"]
+        # A stage or a custom domain may stand before the protocol's own path.
+        path = path[max(0, path.find("/v2")) :]
+        headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
+        body = event.get("body") or ""
         content = b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
-    except (Base64Error, UnicodeEncodeError) as error:
+    except ValueError as error:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
+    except (AttributeError, KeyError, TypeError):
+        raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'") from None
     return Request(method, path, headers, content)
 
 
+def within_limit(response: Response) -> Response:
+    """The response, or an error in place of one that is over Lambda's limit."""
+    if _size(response.body, text=_is_text(response)) <= _MAX_ANSWER:
+        return response
+    advice = "send fewer rows, ask for fewer outputs, or ask for them with binary_data"
+    return error_response(PayloadTooLarge("the answer", _MAX_ANSWER, advice))
+
+
 def to_proxy(response: Response, *, cors_origin: str) -> dict[str, Any]:
-    """The answer in the form that all three kinds of event take; an answer over Lambda's limit becomes an error."""
-    text = response.headers.get("Content-Type") == "application/json"
-    if _size(response.body, text=text) > _MAX_ANSWER:
-        advice = "send fewer rows, ask for fewer outputs, or ask for them with binary_data"
-        return to_proxy(error_response(PayloadTooLarge("the answer", _MAX_ANSWER, advice)), cors_origin=cors_origin)
+    """The answer in the form that all three kinds of event take."""
+    text = _is_text(response)
     if cors_origin:
         response.headers["Access-Control-Allow-Origin"] = cors_origin
         response.headers["Access-Control-Expose-Headers"] = "Inference-Header-Content-Length, Retry-After"
@@ -60,6 +64,10 @@ def preflight() -> Response:
         "Access-Control-Max-Age": "600",
     }
     return Response(204, headers, b"")
+
+
+def _is_text(response: Response) -> bool:
+    return response.headers.get("Content-Type") == "application/json"
 
 
 def _size(body: bytes, *, text: bool) -> int:

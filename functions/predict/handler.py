@@ -21,7 +21,7 @@ from modelserve.protocol import encode, parse_document
 from modelserve.s3 import S3Reader
 from modelserve.settings import PredictSettings
 
-from .events import from_event, preflight, to_proxy
+from .events import from_event, preflight, to_proxy, within_limit
 from .observability import Observer
 
 if TYPE_CHECKING:
@@ -60,16 +60,16 @@ class App:
         threading.Thread(target=import_module, args=("modelserve.session",)).start()
         self._loader.start()
 
-    def handle(self, event: dict[str, Any], context: Any) -> Any:
+    def handle(self, event: Any, context: Any) -> Any:
         """The answer to an event, or to a plain inference request.
 
         The latter raises what it can't answer, so that the calling service sees it fail and by which name.
         """
         begun = time.perf_counter()
         seconds = min(self._settings.deadline_seconds, context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS)
-        direct = "inputs" in event
+        direct = isinstance(event, dict) and "inputs" in event
         try:
-            response = self._infer(event, seconds) if direct else self._answer(event, seconds)
+            response = within_limit(self._infer(event, seconds) if direct else self._answer(event, seconds))
         except ServeError as error:
             response = error_response(error)
         except Exception as error:  # noqa: BLE001 - the next request must still be answered
@@ -81,7 +81,7 @@ class App:
             raise response.error
         return orjson.loads(response.body)
 
-    def _answer(self, event: dict[str, Any], seconds: float) -> Response:
+    def _answer(self, event: Any, seconds: float) -> Response:
         request = from_event(event)
         if request.method == "OPTIONS" and self._settings.cors_origin:
             return preflight()
