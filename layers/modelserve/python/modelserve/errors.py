@@ -70,7 +70,7 @@ class MethodNotAllowed(ServeError):
     """The path exists, but not for this method."""
 
     def __init__(self, method: str, path: str, allowed: str) -> None:
-        super().__init__(f"{method} is not answered at {path!r}; use {allowed}")
+        super().__init__(f"{method!r} is not answered at {path!r}; use {allowed}")
         self.allowed = allowed
 
 
