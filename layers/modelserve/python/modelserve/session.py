@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 import time
 from math import prod
 from pathlib import Path
@@ -50,6 +51,8 @@ _DTYPES = {
     "FP64": np.dtype("<f8"),
 }
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
+_SOURCE = re.compile(r"/\S+:\d+ [^)]*\) ")
+"""File, line and signature within ONNX Runtime, which it puts before some messages."""
 _WATCHDOG = Watchdog()
 
 
@@ -63,13 +66,15 @@ class OnnxSession:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
+        # Only fatal: its error lines would carry elements of the input into the log, and the exception says the same.
+        options.log_severity_level = 4
         # A spinning thread burns the CPU share that the next request needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
-            raise UnverifiedModel(f"the graph of {name!r}", _first_line(error), "one that this ONNX Runtime loads") from None
+            reason = _first_line(error).replace(str(path), path.name)
+            raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
         self.name = name
         self.inputs = tuple(_spec(name, argument) for argument in self._session.get_inputs())
         self.outputs = tuple(_spec(name, argument) for argument in self._session.get_outputs())
@@ -158,5 +163,5 @@ def _to_tensor(name: str, datatype: str, array: Any) -> Tensor:
 
 def _first_line(error: Exception) -> str:
     """ONNX Runtime's message without its stack and the paths of its build."""
-    text = str(error).partition("\n")[0]
-    return text.rpartition("Status Message: ")[2][:300]
+    text = str(error).partition("\n")[0].rpartition("Status Message: ")[2]
+    return _SOURCE.sub("", text)[:300]
