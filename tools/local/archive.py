@@ -9,21 +9,20 @@ from collections.abc import Iterable
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
-from tools.local import interpreter
+from tools.local import interpreter, packages
 from tools.local.assembly import FileAsset
 from tools.local.errors import LocalError
-from tools.local.image import installed
 from tools.local.roots import TaskRoot
 
 __all__ = ["unpack"]
-
-PROJECT = Path(__file__).parents[2]
 
 
 def unpack(code: FileAsset, layers: Iterable[FileAsset], *, handler: str, cache: Path) -> TaskRoot:
     """The function's task root, made once for each asset and interpreter. Raises `LocalError`."""
     task = _code(code, cache)
-    return TaskRoot(folder=task, before=(task, *(_layer(layer, cache) for layer in layers)), after=(_runtime(cache),), handler=handler)
+    return TaskRoot(
+        folder=task, before=(task, *(_layer(layer, cache) for layer in layers)), after=(packages.runtime(cache),), handler=handler
+    )
 
 
 def _code(asset: FileAsset, cache: Path) -> Path:
@@ -63,16 +62,6 @@ def _rebuild(folder: Path, distributions: list[PathDistribution]) -> None:
 
 def _files(distribution: PathDistribution) -> Iterable[str]:
     return [row[0] for row in csv.reader((distribution.read_text("RECORD") or "").splitlines()) if row and not row[0].startswith("..")]
-
-
-def _runtime(cache: Path) -> Path:
-    """awslambdaric and boto3, which AWS's runtime has beside the standard library, from this project's lock."""
-    requirements = cache / "packages" / f"runtime-{interpreter.ABI}.txt"
-    requirements.parent.mkdir(parents=True, exist_ok=True)
-    lock = PROJECT / "uv.lock"
-    if not requirements.exists() or requirements.stat().st_mtime < lock.stat().st_mtime:
-        interpreter.export("runtime", requirements, project=PROJECT)
-    return installed(requirements, cache / "packages")
 
 
 def _copy(asset: FileAsset, into: Path) -> None:

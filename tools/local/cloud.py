@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import logging
 import threading
 import zipfile
 from pathlib import Path
@@ -13,12 +12,14 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 from moto.moto_api._internal.models import moto_api_backend
 from moto.server import ThreadedMotoServer
 
 from tools.local.assembly import REGION, Assembly, FileAsset, Stack
 from tools.local.errors import LocalError
 from tools.local.functions import Function
+from tools.local.moto_gaps import quieten, without_gaps
 
 __all__ = ["CREDENTIALS", "Cloud"]
 
@@ -41,8 +42,7 @@ class Cloud:
         self.endpoint_url = ""
 
     def __enter__(self) -> Self:
-        # One line for every request of a function would bury the program's own output.
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)
+        quieten()
         with Cloud._lock:
             Cloud._running += 1
         self._server.start()
@@ -81,10 +81,12 @@ class Cloud:
         cloudformation = self.client("cloudformation")
         try:
             cloudformation.create_stack(
-                StackName=stack.name, TemplateBody=json.dumps(stack.template), Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"]
+                StackName=stack.name,
+                TemplateBody=json.dumps(without_gaps(stack.template)),
+                Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             )
             described = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]
-        except ClientError as error:
+        except (ClientError, ResponseParserError) as error:
             raise LocalError(f"stack {stack.name} can't be created: {error}") from None
         if described["StackStatus"] != "CREATE_COMPLETE":
             raise LocalError(f"stack {stack.name} is {described['StackStatus']}: {described.get('StackStatusReason', 'no reason given')}")
@@ -93,18 +95,19 @@ class Cloud:
 
     def _functions(self, stack: Stack, cloudformation: Any) -> list[Function]:
         client = self.client("lambda")
+        resources = cloudformation.describe_stack_resources(StackName=stack.name)["StackResources"]
+        # Moto names none for what it skips.
+        names = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources if "PhysicalResourceId" in each}
         functions = []
         for logical_id, properties in stack.resources("AWS::Lambda::Function"):
-            resource = cloudformation.describe_stack_resource(StackName=stack.name, LogicalResourceId=logical_id)
-            name = resource["StackResourceDetail"]["PhysicalResourceId"]
-            deployed = client.get_function_configuration(FunctionName=name)
+            deployed = client.get_function_configuration(FunctionName=names[logical_id])
             functions.append(Function.read(stack, logical_id, properties, deployed))
         return functions
 
     def _bootstrap(self, stack: Stack) -> None:
-        """Writes the parameters that `cdk bootstrap` leaves in an account."""
+        """Writes the version that `cdk bootstrap` leaves in an account; a template asks for it."""
         for parameter in stack.template.get("Parameters", {}).values():
-            if parameter["Type"].startswith("AWS::SSM::Parameter::Value"):
+            if str(parameter.get("Default", "")).startswith("/cdk-bootstrap/"):
                 self.client("ssm").put_parameter(Name=parameter["Default"], Value="30", Type="String", Overwrite=True)
 
 

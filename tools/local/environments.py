@@ -106,9 +106,8 @@ class Environments:
     def _take(self) -> Emulator:
         with self._lock:
             if self._idle:
-                environment = self._idle.pop()
-                self._busy.add(environment)
-                return environment
+                self._busy.add(idle := self._idle.pop())
+                return idle
             if len(self._busy) + self._starting >= self._limit:
                 raise TooManyRequests
             self._starting += 1

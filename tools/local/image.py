@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shutil
@@ -10,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
-from tools.local import interpreter
+from tools.local import interpreter, packages
 from tools.local.assembly import ImageAsset
 from tools.local.dockerfile import Instruction, argv, expand, parse
 from tools.local.errors import LocalError
@@ -28,7 +27,7 @@ class _Build:
     asset: ImageAsset
     root: Path
     """Stands for `/` in the image."""
-    downloads: Path
+    cache: Path
     variables: dict[str, str]
     environment: dict[str, str] = field(default_factory=dict)
     workdir: str = _TASK_ROOT
@@ -52,7 +51,7 @@ def build(asset: ImageAsset, cache: Path) -> TaskRoot:
     finished = cache / "images" / f"{asset.hash[:16]}-{interpreter.ABI}"
     made = finished.exists()
     root = finished if made else interpreter.fresh(finished)
-    state = _Build(asset, root, cache / "packages", {"LAMBDA_TASK_ROOT": _TASK_ROOT, **asset.build_args})
+    state = _Build(asset, root, cache, {"LAMBDA_TASK_ROOT": _TASK_ROOT, **asset.build_args})
     for instruction in parse(text):
         # A finished image keeps its files; the rest of the instructions only say how it is started.
         if not (made and instruction.name in {"COPY", "RUN"}):
@@ -61,7 +60,7 @@ def build(asset: ImageAsset, cache: Path) -> TaskRoot:
         interpreter.compile_folder(state.inside(_TASK_ROOT))
         root.rename(finished)
     task = finished / _TASK_ROOT.lstrip("/")
-    return TaskRoot(folder=task, before=(task,), handler=state.command, environment=state.environment)
+    return TaskRoot(folder=task, before=(task,), after=(packages.runtime(cache),), handler=state.command, environment=state.environment)
 
 
 def _arg(state: _Build, instruction: Instruction) -> None:
@@ -120,19 +119,8 @@ def _install(state: _Build, words: list[str]) -> None:
     if "--require-hashes" not in words:
         raise LocalError(f"RUN {' '.join(words)}: add --require-hashes, so that an image holds what the lock says")
     into = state.inside(options.get("--target", _TASK_ROOT))
-    packages = installed(state.inside(options["-r"]), state.downloads)
-    shutil.copytree(packages, into, dirs_exist_ok=True, copy_function=os.link)
-
-
-def installed(requirements: Path, cache: Path) -> Path:
-    """A folder with exactly these hash-checked requirements and their bytecode, made once for each content and interpreter."""
-    digest = hashlib.sha256(requirements.read_bytes()).hexdigest()[:16]
-    finished = cache / f"{digest}-{interpreter.ABI}"
-    if not finished.exists():
-        folder = interpreter.fresh(finished)
-        interpreter.install(requirements, folder, require_hashes=True)
-        folder.rename(finished)
-    return finished
+    found = packages.installed(state.inside(options["-r"]), state.cache)
+    shutil.copytree(found, into, dirs_exist_ok=True, copy_function=os.link)
 
 
 def _cmd(state: _Build, instruction: Instruction) -> None:

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Self
 
-from tools.local import archive, image, seam
+from tools.local import archive, image, packages, seam
 from tools.local.assembly import REGION, Assembly, Stack
 from tools.local.cloud import CREDENTIALS, Cloud
 from tools.local.environments import MAX_ENVIRONMENTS, Environments
@@ -21,7 +21,7 @@ from tools.local.server import Server
 
 __all__ = ["BUILD", "LocalStack"]
 
-BUILD = archive.PROJECT / "build" / "local"
+BUILD = packages.PROJECT / "build" / "local"
 
 
 class LocalStack:
