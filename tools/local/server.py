@@ -12,7 +12,7 @@ from tools.local.errors import LocalError
 from tools.local.gateway import MAX_BODY, Gateway
 from tools.local.messages import Request, Response
 
-__all__ = ["Server"]
+__all__ = ["Server", "check_port"]
 
 _MAX_DRAINED = 64 * 2**20
 """Bytes read past the limit, so that a client which writes before it reads still sees its 413."""
@@ -33,16 +33,25 @@ class Server:
     def __init__(self, gateway: Gateway, port: int) -> None:
         """`port` 0 takes a free one. Raises `LocalError` when the port is taken."""
         handler = type("Handler", (_Handler,), {"gateway": gateway})
-        try:
-            self._server = _Sockets(("127.0.0.1", port), handler)
-        except OSError as error:
-            raise LocalError(f"port {port} of 127.0.0.1 can't be used ({error.strerror}); name another: make run PORT=8090") from None
+        self._server = _sockets(port, handler)
         self.port = int(self._server.server_address[1])
         threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
+
+
+def check_port(port: int) -> None:
+    """Raises `LocalError` when the port is taken, before anything long is begun."""
+    _sockets(port, BaseHTTPRequestHandler).server_close()
+
+
+def _sockets(port: int, handler: type[BaseHTTPRequestHandler]) -> _Sockets:
+    try:
+        return _Sockets(("127.0.0.1", port), handler)
+    except (OSError, OverflowError) as error:
+        raise LocalError(f"port {port} of 127.0.0.1 can't be used: {error}; name another one: make run PORT=8090") from None
 
 
 class _Sockets(ThreadingHTTPServer):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -46,7 +47,7 @@ class LocalStack:
         self.url = ""
         """Of the API, its stage at the end."""
         self.outputs: dict[str, str] = {}
-        """Of all stacks; `ApiUrl` is where the API answers here."""
+        """Of all stacks, with the address where the API answers here."""
         self.environments: dict[str, Environments] = {}
         """By the name that CloudFormation gave the function."""
 
@@ -70,6 +71,17 @@ class LocalStack:
     def close(self) -> None:
         """Ends everything, in the reverse order of its start."""
         self._exit.close()
+
+    def describe(self) -> dict[str, object]:
+        """What another program needs in order to use this deployment."""
+        return {
+            "endpoint_url": self.endpoint_url,
+            "url": self.url,
+            "bucket": self.bucket,
+            "outputs": self.outputs,
+            "region": self.region,
+            "pid": os.getpid(),
+        }
 
     def start_cloud(self) -> None:
         """Creates the stacks. Raises `LocalError`."""
@@ -104,7 +116,9 @@ class LocalStack:
         server = Server(gateway, self._port)
         self._exit.callback(server.close)
         self.url = f"http://127.0.0.1:{server.port}/{api.stage}"
-        self.outputs = {**self.outputs, "ApiUrl": f"{self.url}/"}
+        elsewhere = self.outputs.get("ApiUrl", "")
+        if elsewhere:
+            self.outputs = {key: value.replace(elsewhere, f"{self.url}/") for key, value in self.outputs.items()}
 
     def _api_stack(self) -> Stack:
         stacks = [stack for stack in self._assembly.stacks if any(stack.resources("AWS::ApiGateway::RestApi"))]

@@ -1,0 +1,109 @@
+"""Trains, publishes and promotes the models of this repository, beside everything else: workers have scikit-learn, this process never."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from models.config import MODELS, ModelConfig
+from tools.local.assembly import REGION
+from tools.local.errors import LocalError
+
+__all__ = ["Models", "Published"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Published:
+    """What a person wants to know of a model that is being served."""
+
+    name: str
+    task: str
+    version: str
+    metric: str
+    labels: tuple[str, ...]
+    example: Path
+
+
+class Models:
+    """Starts to build at once; a context manager that leaves no worker behind."""
+
+    def __init__(self) -> None:
+        self._names = [config.name for config in ModelConfig.load_all()]
+        workers = max(1, min(len(self._names), os.cpu_count() or 1))
+        self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
+        self._builds = {name: self._pool.submit(_build, name) for name in self._names}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def built(self) -> Iterator[tuple[str, bool]]:
+        """Each model's name, and whether it had to be trained, as it is done. Raises `LocalError`."""
+        for name, build in self._builds.items():
+            yield name, build.result()
+
+    def publish(self, endpoint_url: str, bucket: str) -> list[Published]:
+        """Publishes each model and promotes it to `production`. Raises `LocalError`, for a failed gate too."""
+        publishing = [self._pool.submit(_publish, name, endpoint_url, bucket) for name in self._names]
+        return [each.result() for each in publishing]
+
+
+def _ignore_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that the person started
+
+
+def _config(name: str) -> ModelConfig:
+    return ModelConfig.load(MODELS / name)
+
+
+def _build(name: str) -> bool:
+    """Whether it had to be trained. Raises `LocalError`, as all that a worker raises must survive being pickled."""
+    from tools.modelctl import lifecycle  # noqa: PLC0415 - scikit-learn stays out of the main process
+    from tools.modelctl.errors import ModelctlError  # noqa: PLC0415
+
+    try:
+        return not lifecycle.build(_config(name)).cached
+    except ModelctlError as error:
+        raise LocalError(str(error)) from None
+
+
+def _publish(name: str, endpoint_url: str, bucket: str) -> Published:
+    import boto3  # noqa: PLC0415
+    from botocore.config import Config  # noqa: PLC0415
+
+    from modelserve.registry import Registry  # noqa: PLC0415
+    from tools.modelctl import lifecycle  # noqa: PLC0415
+    from tools.modelctl.s3 import S3Store  # noqa: PLC0415
+
+    client: Any = boto3.client(  # two packages type it differently
+        "s3",
+        endpoint_url=endpoint_url,
+        region_name=REGION,
+        aws_access_key_id="local",
+        aws_secret_access_key="local",  # noqa: S106 - moto checks none
+        config=Config(s3={"addressing_style": "path"}),
+    )
+    registry = Registry(S3Store(client, bucket))
+    built = lifecycle.build(_config(name))
+    if built.failures:
+        raise LocalError(f"model {name} may not be published: {'; '.join(built.failures)}\nsee models/{name}/model.toml")
+    manifest = lifecycle.publish(registry, built)
+    registry.promote(name, manifest.version, alias="production", by="make run", reason="the sample models of this repository")
+    shown = [f"{result.gate.split()[0]} {result.value:.4g}" for result in manifest.gates]
+    shown += [f"{metric} {value:.4g}" for metric, value in manifest.metrics.items()]
+    return Published(
+        name=name,
+        task=manifest.task,
+        version=manifest.version,
+        metric=next(iter(shown), ""),
+        labels=manifest.labels,
+        example=built.example,
+    )
