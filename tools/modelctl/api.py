@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import HTTPClientError, NoCredentialsError
+from botocore.exceptions import BotoCoreError, NoCredentialsError
 from botocore.httpsession import URLLib3Session
 
 from tools.modelctl.deployment import Deployment
@@ -28,7 +28,7 @@ def call(deployment: Deployment, method: str, path: str, body: bytes | None = No
         _sign(request, deployment)
     try:
         answer = URLLib3Session(timeout=_TIMEOUT).send(request.prepare())
-    except HTTPClientError as error:
+    except BotoCoreError as error:
         raise CallFailed(f"{deployment.url} could not be reached: {error}; `modelctl doctor` says what is missing") from None
     return _read(answer.status_code, answer.content)
 

@@ -35,7 +35,7 @@ class _Commands(TyperGroup):
         except (ModelctlError, ModelConfigError, ServeError) as error:
             fail(str(error))
         except (BotoCoreError, ClientError) as error:
-            fail(f"AWS could not answer: {error}. Run: modelctl doctor --deployment {ctx.params.get('deployment') or 'NAME'}")
+            fail(f"AWS could not answer: {error}. Run: modelctl doctor (with the same --deployment)")
         raise typer.Exit(1)
 
 

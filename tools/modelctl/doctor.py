@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any, Literal
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004  # botocore's own
 
 from models.config import ModelConfig
 from modelserve.errors import ServeError
@@ -84,6 +84,8 @@ def _try(what: str, fix: str, check: Callable[[], Check], *, refused: State = "f
     """What AWS refuses to tell is a check's result, not a failed command."""
     try:
         return check()
+    except (ConnectionError, HTTPClientError) as error:
+        return Check(what=what, state=refused, found=str(error), fix="check the network and the region's name")
     except (ClientError, BotoCoreError) as error:
         return Check(what=what, state=refused, found=str(error), fix=fix)
 

@@ -1,0 +1,57 @@
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from hypothesis import settings
+from moto import mock_aws
+from types_boto3_s3.client import S3Client
+
+from modelserve.registry import Registry
+from tools.modelctl.s3 import S3Store
+
+BUCKET = "model-store"
+
+settings.register_profile("modelctl", deadline=None)  # a loaded machine is no failure
+settings.load_profile("modelctl")
+
+
+@pytest.fixture(autouse=True)
+def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Credentials that open nothing, and no configuration of the person who runs the tests."""
+    for variable in ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "MODELCTL_DEPLOYMENT"):
+        monkeypatch.delenv(variable, raising=False)
+    for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(variable, "local")
+    for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+@pytest.fixture
+def s3() -> Iterator[S3Client]:
+    """A moto S3 with one versioned bucket."""
+    with mock_aws():
+        client: Any = boto3.client("s3")
+        client.create_bucket(Bucket=BUCKET)
+        client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        yield client
+
+
+@pytest.fixture
+def store(s3: S3Client) -> S3Store:
+    return S3Store(s3, BUCKET)
+
+
+@pytest.fixture
+def clock() -> Callable[[], float]:
+    """A second and a half passes at each look."""
+    moments = itertools.count(1_795_000_000.25, 1.5)
+    return lambda: next(moments)
+
+
+@pytest.fixture
+def registry(store: S3Store, clock: Callable[[], float]) -> Registry:
+    return Registry(store, clock=clock)

@@ -1,0 +1,163 @@
+"""Building and publishing one model, from its folder to its version."""
+
+from pathlib import Path
+
+import orjson
+import pytest
+
+from models.config import ModelConfig, ModelConfigError
+from modelserve.registry import Registry
+from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
+from tools.modelctl import lifecycle
+from tools.modelctl.errors import BuildFailed, GateFailed, TrainFailed
+from tools.modelctl.report import Built
+
+FAILING = TOML.replace("accuracy >= 0.9", "accuracy >= 1.1")
+
+
+def build(root: Path, *, fresh: bool = False, toml: str = TOML, train: str = TRAIN) -> Built:
+    config = ModelConfig.load(model_folder(root / "models", toml=toml, train=train))
+    return lifecycle.build(config, models=root / "models", output=root / "build", fresh=fresh)
+
+
+def test_a_built_model_has_all_that_a_manifest_needs(tmp_path: Path) -> None:
+    built = build(tmp_path)
+    assert [(spec.name, spec.datatype, spec.shape) for spec in built.manifest.inputs] == [("input", "FP32", (-1, 1))]
+    assert [(spec.name, spec.datatype) for spec in built.manifest.outputs] == [("label", "INT64"), ("probabilities", "FP32")]
+    assert built.manifest.metrics["accuracy"] >= 0.9
+    assert built.manifest.parity is not None
+    assert built.manifest.parity.rows == 20
+    assert built.passed
+
+
+def test_an_unchanged_model_is_not_trained_again(tmp_path: Path) -> None:
+    assert not build(tmp_path).cached
+    again = build(tmp_path)
+    assert again.cached
+    assert again.manifest == build(tmp_path, fresh=True).manifest
+
+
+@pytest.mark.parametrize(("toml", "train"), [(TOML + "# other", TRAIN), (TOML, TRAIN + "# other")], ids=["model.toml", "train.py"])
+def test_a_change_of_any_of_its_files_trains_it_again(tmp_path: Path, toml: str, train: str) -> None:
+    build(tmp_path)
+    assert not build(tmp_path, toml=toml, train=train).cached
+
+
+@pytest.mark.parametrize("file", ["model.onnx", "example.json", "report.json"])
+def test_a_build_that_was_damaged_is_made_again(tmp_path: Path, file: str) -> None:
+    model = build(tmp_path).model.read_bytes()
+    (tmp_path / "build" / "step" / file).write_bytes(b"{}")
+    again = build(tmp_path)
+    assert not again.cached
+    assert again.model.read_bytes() == model
+
+
+def test_the_example_is_a_request_for_one_row(tmp_path: Path) -> None:
+    (tensor,) = orjson.loads(build(tmp_path).example.read_bytes())["inputs"]
+    assert (tensor["name"], tensor["datatype"], tensor["shape"], len(tensor["data"])) == ("input", "FP32", [1, 1], 1)
+
+
+def test_labels_are_the_classes_when_model_toml_names_none(tmp_path: Path) -> None:
+    toml = TOML.replace('labels = ["low", "high"]', "")
+    assert build(tmp_path, toml=toml).manifest.labels == ("0", "1")
+
+
+@pytest.mark.parametrize("labels", ['["low"]', '["low", "middle", "high"]'])
+def test_labels_that_are_not_one_for_each_class_are_refused(tmp_path: Path, labels: str) -> None:
+    with pytest.raises(ModelConfigError, match="a label for each of the 2 classes"):
+        build(tmp_path, toml=TOML.replace('["low", "high"]', labels))
+
+
+def test_named_classes_must_be_in_the_order_of_the_probabilities(tmp_path: Path) -> None:
+    train = TRAIN.replace("(X.ravel() > 0).astype(int)", "np.where(X.ravel() > 0, 'low', 'high')")
+    with pytest.raises(ModelConfigError, match="in the order"):
+        build(tmp_path, train=train)
+
+
+def test_a_gate_on_an_unknown_metric_is_refused_with_those_that_exist(tmp_path: Path) -> None:
+    with pytest.raises(ModelConfigError, match="accuracy, precision, recall, f1"):
+        build(tmp_path, toml=TOML.replace("accuracy >=", "auc >="))
+
+
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ("import nothing_of_that_name", "ModuleNotFoundError in line 1"),
+        ("x = 1", "expected the functions load"),
+        ("def load(): return 1\ndef train(X, y): ...", "load\\(\\) answered a int"),
+        ("def load(): return [[1]], [1, 2]\ndef train(X, y): ...", "1 rows of X and 2 of y"),
+        (TRAIN.replace("return LogisticRegression", "LogisticRegression"), "did it forget `return`"),
+        (TRAIN.replace("C=100", "C=-1"), "InvalidParameterError in line 10"),
+        ("def load(:", "SyntaxError"),
+    ],
+)
+def test_a_train_py_that_cannot_be_used_is_told_where(tmp_path: Path, train: str, message: str) -> None:
+    with pytest.raises(TrainFailed, match=message):
+        build(tmp_path, train=train)
+
+
+def test_a_folder_without_train_py_is_told_what_writes_one(tmp_path: Path) -> None:
+    (model_folder(tmp_path / "models") / "train.py").unlink()
+    config = ModelConfig.load(tmp_path / "models" / "step")
+    with pytest.raises(TrainFailed, match="modelctl new"):
+        lifecycle.build(config, models=tmp_path / "models", output=tmp_path / "build")
+
+
+def test_an_estimator_without_probabilities_is_told_what_to_wrap_it_in(tmp_path: Path) -> None:
+    train = TRAIN.replace("LogisticRegression(C=100)", "RidgeClassifier()").replace("import LogisticRegression", "import RidgeClassifier")
+    with pytest.raises(BuildFailed, match="CalibratedClassifierCV"):
+        build(tmp_path, train=train)
+
+
+def test_an_estimator_that_does_not_convert_is_named(tmp_path: Path) -> None:
+    train = TRAIN.replace(
+        "return LogisticRegression(C=100)",
+        "from sklearn.pipeline import make_pipeline; from sklearn.preprocessing import SplineTransformer\n"
+        "    return make_pipeline(SplineTransformer(), LogisticRegression())",
+    )
+    with pytest.raises(BuildFailed, match="can't be converted to ONNX"):
+        build(tmp_path, train=train)
+
+
+def test_too_few_rows_to_split_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BuildFailed, match="load\\(\\) must answer more"):
+        build(tmp_path, train=TRAIN.replace("-1, 1, 80", "-1, 1, 2"))
+
+
+def test_a_build_that_fails_leaves_nothing_that_a_later_one_takes_for_its_own(tmp_path: Path) -> None:
+    build(tmp_path)
+    with pytest.raises(ModelConfigError):
+        build(tmp_path, toml=TOML.replace("accuracy >=", "auc >="))
+    assert not build(tmp_path, train=TRAIN.replace("C=100", "C=50")).cached
+
+
+def test_a_model_that_fails_its_gate_is_built_but_not_published(tmp_path: Path, registry: Registry) -> None:
+    built = build(tmp_path, toml=FAILING)
+    with pytest.raises(GateFailed, match=r"accuracy >= 1\.1 doesn't hold, held-out rows gave"):
+        lifecycle.publish(registry, built)
+    assert registry.versions("step") == []
+
+
+def test_a_model_that_differs_from_its_original_is_not_published(tmp_path: Path, registry: Registry) -> None:
+    built = build(tmp_path, toml=TOML + "\n[parity]\ntolerance = 0\n")
+    with pytest.raises(GateFailed, match="is not the one that was trained"):
+        lifecycle.publish(registry, built)
+
+
+def test_force_publishes_and_keeps_the_reason(tmp_path: Path, registry: Registry) -> None:
+    version = lifecycle.publish(registry, build(tmp_path, toml=FAILING), forced="demo on Friday").version
+    manifest = registry.manifest("step", version)
+    assert manifest.lineage is not None
+    assert manifest.lineage.forced == "demo on Friday"
+    assert [gate.passed for gate in manifest.gates] == [False]
+
+
+def test_force_is_not_recorded_where_it_was_not_needed(tmp_path: Path, registry: Registry) -> None:
+    lineage = lifecycle.publish(registry, build(tmp_path), forced="just in case").lineage
+    assert lineage is not None
+    assert lineage.forced is None
+
+
+def test_a_version_holds_the_model_its_report_and_its_example(tmp_path: Path, registry: Registry) -> None:
+    manifest = lifecycle.publish(registry, build(tmp_path))
+    assert sorted(file.path for file in manifest.files) == ["example.json", "model.onnx", "report.json"]

@@ -1,0 +1,294 @@
+"""The model store's format on the client that writes it."""
+
+import hashlib
+import re
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from types_boto3_s3.client import S3Client
+
+from modelserve.errors import (
+    AliasConflict,
+    AliasNotFound,
+    PreconditionFailed,
+    RegistryError,
+    StoreUnavailable,
+    UnverifiedModel,
+    VersionNotFound,
+)
+from modelserve.registry import MODEL_FILE, Registry
+from tests.unit.modelctl.conftest import BUCKET
+from tests.unit.modelctl.factories import MemoryStore, draft, model_file, published
+from tools.modelctl.s3 import S3Store
+
+
+def promote(registry: Registry, version: str, *, alias: str = "production", name: str = "fruit") -> None:
+    registry.promote(name, version, alias=alias, by="ann", reason="because")
+
+
+def production(registry: Registry) -> str:
+    return registry.alias("fruit", "production").version
+
+
+class Interrupted(Exception):
+    pass
+
+
+class Breaking(S3Store):
+    """Fails instead of its n-th write."""
+
+    def __init__(self, client: S3Client, *, at: int) -> None:
+        super().__init__(client, BUCKET)
+        self.writes = 0
+        self.at = at
+
+    def put(self, key: str, body: bytes | Path, *, if_etag: str | None = None) -> str | None:
+        self.writes += 1
+        if self.writes == self.at:
+            raise Interrupted
+        return super().put(key, body, if_etag=if_etag)
+
+
+def test_a_version_is_its_time_and_the_start_of_its_hash(registry: Registry, tmp_path: Path) -> None:
+    version = published(registry, tmp_path, b"model")
+    assert re.fullmatch(r"\d{8}T\d{6}Z-" + hashlib.sha256(b"model").hexdigest()[:8], version)
+
+
+def test_a_published_manifest_reads_back_equal(registry: Registry, tmp_path: Path) -> None:
+    manifest = registry.publish(draft(), {MODEL_FILE: model_file(tmp_path, b"model")})
+    assert registry.manifest("fruit", manifest.version) == manifest
+    assert manifest.model_file.version_id
+
+
+def test_publishing_the_same_bytes_again_gives_the_same_version(registry: Registry, tmp_path: Path) -> None:
+    assert published(registry, tmp_path, b"model") == published(registry, tmp_path, b"model")
+    assert len(registry.versions("fruit")) == 1
+
+
+def test_the_same_bytes_with_other_labels_are_another_version(registry: Registry, tmp_path: Path) -> None:
+    """Labels are served from the manifest, so a correction of them must reach the store."""
+    files = {MODEL_FILE: model_file(tmp_path, b"model")}
+    first = registry.publish(draft(labels=("a", "b")), files)
+    second = registry.publish(draft(labels=("b", "a")), files)
+    assert registry.versions("fruit") == [first.version, second.version]
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+def test_an_interrupted_upload_leaves_no_visible_version(s3: S3Client, tmp_path: Path, at: int) -> None:
+    files = {MODEL_FILE: model_file(tmp_path, b"model"), "report.json": model_file(tmp_path, b"report")}
+    with pytest.raises(Interrupted):
+        Registry(Breaking(s3, at=at)).publish(draft(), files)
+    assert Registry(S3Store(s3, BUCKET)).versions("fruit") == []
+
+
+def test_publishing_succeeds_in_the_very_second_of_an_interrupted_upload(s3: S3Client, tmp_path: Path) -> None:
+    files = {MODEL_FILE: model_file(tmp_path, b"model")}
+    with pytest.raises(Interrupted):
+        Registry(Breaking(s3, at=2), clock=lambda: 1_795_000_000.0).publish(draft(), files)
+    registry = Registry(S3Store(s3, BUCKET), clock=lambda: 1_795_000_000.0)
+    version = registry.publish(draft(), files).version
+    assert registry.versions("fruit") == [version]
+
+
+def test_a_version_without_a_manifest_cannot_be_promoted(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    version = published(registry, tmp_path)
+    s3.delete_object(Bucket=BUCKET, Key=f"models/fruit/versions/{version}/manifest.json")
+    with pytest.raises(VersionNotFound):
+        promote(registry, version)
+
+
+def test_an_alias_names_the_bytes_it_was_promoted_with(registry: Registry, tmp_path: Path) -> None:
+    version = published(registry, tmp_path, b"model")
+    promote(registry, version)
+    alias = registry.alias("fruit", "production")
+    assert alias.model.path == f"models/fruit/versions/{version}/model.onnx"
+    assert alias.model.sha256 == hashlib.sha256(b"model").hexdigest()
+    assert alias.model.version_id == registry.manifest("fruit", version).model_file.version_id
+
+
+@pytest.mark.parametrize("alias", ["", "Production", "../x", "a" * 33, "1st"])
+def test_an_alias_that_is_no_name_is_refused(registry: Registry, tmp_path: Path, alias: str) -> None:
+    version = published(registry, tmp_path)
+    with pytest.raises(RegistryError, match="can't be an alias"):
+        promote(registry, version, alias=alias)
+
+
+def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    first, second, third = (published(registry, tmp_path, body) for body in (b"1", b"2", b"3"))
+    promote(registry, first)
+    both_have_read = threading.Barrier(2)
+
+    class Racing(S3Store):
+        def put(self, key: str, body: bytes | Path, *, if_etag: str | None = None) -> str | None:
+            if "/aliases/" in key:
+                both_have_read.wait(timeout=10)
+            return super().put(key, body, if_etag=if_etag)
+
+    results: dict[str, object] = {}
+
+    def run(version: str) -> None:
+        try:
+            results[version] = Registry(Racing(s3, BUCKET)).promote("fruit", version, alias="production", by="ann", reason="")
+        except AliasConflict as error:
+            results[version] = error
+
+    threads = [threading.Thread(target=run, args=(version,)) for version in (second, third)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    winners = [version for version, result in results.items() if not isinstance(result, AliasConflict)]
+    assert len(results) == 2
+    assert winners == [production(registry)]
+
+
+def test_the_history_tells_who_moved_what_and_why(registry: Registry, tmp_path: Path) -> None:
+    first, second = published(registry, tmp_path, b"1"), published(registry, tmp_path, b"2")
+    promote(registry, first)
+    promote(registry, second)
+    registry.rollback("fruit", alias="production", by="bob", reason="worse")
+    told = [(event.event, event.from_version, event.to_version, event.by, event.reason) for event in registry.history("fruit")]
+    assert told == [
+        ("promote", None, first, "ann", "because"),
+        ("promote", first, second, "ann", "because"),
+        ("rollback", second, first, "bob", "worse"),
+    ]
+
+
+def rollback(registry: Registry) -> str:
+    return registry.rollback("fruit", alias="production", by="ann", reason="").version
+
+
+def test_rollback_twice_walks_back_and_does_not_return(registry: Registry, tmp_path: Path) -> None:
+    first, second, third = (published(registry, tmp_path, body) for body in (b"1", b"2", b"3"))
+    for version in (first, second, third):
+        promote(registry, version)
+    assert [rollback(registry), rollback(registry)] == [second, first]
+    with pytest.raises(RegistryError, match="named no version before"):
+        rollback(registry)
+    assert production(registry) == first
+
+
+def test_a_promotion_after_a_rollback_rolls_back_to_what_it_replaced(registry: Registry, tmp_path: Path) -> None:
+    first, second, third = (published(registry, tmp_path, body) for body in (b"1", b"2", b"3"))
+    promote(registry, first)
+    promote(registry, second)
+    rollback(registry)
+    promote(registry, third)
+    assert rollback(registry) == first
+
+
+def test_rollback_passes_over_a_version_that_was_pruned(registry: Registry, tmp_path: Path) -> None:
+    first, second, third = (published(registry, tmp_path, body) for body in (b"1", b"2", b"3"))
+    for version in (first, second, third):
+        promote(registry, version)
+    promote(registry, first, alias="keep")
+    assert registry.prune("fruit", keep=1, by="ann") == [second]
+    assert rollback(registry) == first
+
+
+def test_rollback_of_one_alias_ignores_the_moves_of_another(registry: Registry, tmp_path: Path) -> None:
+    first, second = published(registry, tmp_path, b"1"), published(registry, tmp_path, b"2")
+    promote(registry, first)
+    promote(registry, second, alias="staging")
+    promote(registry, second)
+    promote(registry, first, alias="staging")
+    assert rollback(registry) == first
+
+
+def test_rollback_of_an_alias_that_was_never_set_is_refused(registry: Registry, tmp_path: Path) -> None:
+    published(registry, tmp_path)
+    with pytest.raises(AliasNotFound, match="modelctl promote fruit"):
+        rollback(registry)
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(moves=st.lists(st.integers(0, 3), min_size=1, max_size=8))
+def test_as_many_rollbacks_as_promotions_lead_to_the_first_version(tmp_path: Path, moves: list[int]) -> None:
+    """Whatever was promoted in whatever order, rolling back retraces it, and ends."""
+    ticks = iter(range(1_795_000_000, 1_796_000_000))
+    registry = Registry(MemoryStore(), clock=lambda: next(ticks))
+    versions = [published(registry, tmp_path, bytes([number])) for number in range(4)]
+    for move in moves:
+        promote(registry, versions[move])
+    expected = [versions[move] for place, move in enumerate(moves) if place == 0 or moves[place - 1] != move]
+    walked = [production(registry)]
+    while len(walked) < len(expected):
+        walked.append(rollback(registry))
+    assert walked == expected[::-1]
+    with pytest.raises(RegistryError):
+        rollback(registry)
+
+
+def test_prune_keeps_the_newest_and_everything_that_an_alias_names(registry: Registry, tmp_path: Path) -> None:
+    versions = [published(registry, tmp_path, bytes([number])) for number in range(5)]
+    promote(registry, versions[0])
+    promote(registry, versions[1], alias="staging")
+    assert registry.prune("fruit", keep=2, by="ann") == [versions[2]]
+    assert registry.versions("fruit") == [versions[0], versions[1], versions[3], versions[4]]
+
+
+def test_prune_spares_a_version_that_is_promoted_while_it_runs(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    versions = [published(registry, tmp_path, bytes([number])) for number in range(3)]
+
+    class PromotedMeanwhile(S3Store):
+        def delete(self, keys: object) -> None:
+            if "production" not in registry.aliases("fruit"):
+                promote(registry, versions[1])
+            super().delete(keys)  # type: ignore[arg-type]
+
+    assert Registry(PromotedMeanwhile(s3, BUCKET)).prune("fruit", keep=1, by="ann") == [versions[0]]
+    assert versions[1] in registry.versions("fruit")
+
+
+def test_prune_leaves_no_object_of_what_it_deletes(store: S3Store, registry: Registry, tmp_path: Path) -> None:
+    old = published(registry, tmp_path, b"1")
+    published(registry, tmp_path, b"2")
+    registry.prune("fruit", keep=1, by="ann")
+    assert not [key for key in store.list("models/fruit/") if old in key]
+
+
+def test_a_copy_holds_the_same_bytes_and_metadata(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    s3.create_bucket(Bucket="prod-store")
+    prod = Registry(S3Store(s3, "prod-store"))
+    version = registry.publish(draft(labels=("a", "b")), {MODEL_FILE: model_file(tmp_path, b"model")}).version
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    copied = registry.copy("fruit", version, to=prod, scratch=scratch)
+    assert copied.model_file.sha256 == registry.manifest("fruit", version).model_file.sha256
+    assert prod.manifest("fruit", copied.version).labels == ("a", "b")
+
+
+def test_a_copy_of_altered_bytes_is_refused(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    version = published(registry, tmp_path, b"model")
+    manifest_key = f"models/fruit/versions/{version}/manifest.json"
+    body = s3.get_object(Bucket=BUCKET, Key=manifest_key)["Body"].read()
+    s3.put_object(Bucket=BUCKET, Key=manifest_key, Body=body.replace(b'"size": 5', b'"size": 4'))
+    with pytest.raises(UnverifiedModel):
+        registry.copy("fruit", version, to=registry, scratch=tmp_path)
+
+
+def test_a_newer_schema_is_refused_by_name(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    version = published(registry, tmp_path)
+    key = f"models/fruit/versions/{version}/manifest.json"
+    body = s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    s3.put_object(Bucket=BUCKET, Key=key, Body=body.replace(b'"schema": 1', b'"schema": 99'))
+    with pytest.raises(RegistryError, match="schema 99"):
+        registry.manifest("fruit", version)
+
+
+def test_a_missing_bucket_is_the_stores_failure_and_not_a_missing_version(s3: S3Client) -> None:
+    with pytest.raises(StoreUnavailable, match="NoSuchBucket"):
+        Registry(S3Store(s3, "elsewhere")).versions("fruit")
+
+
+def test_a_publisher_gives_up_when_every_name_is_taken(s3: S3Client, tmp_path: Path) -> None:
+    class Full(S3Store):
+        def put(self, key: str, body: bytes | Path, *, if_etag: str | None = None) -> str | None:
+            raise PreconditionFailed(key)
+
+    with pytest.raises(RegistryError, match="being published by somebody else"):
+        published(Registry(Full(s3, BUCKET)), tmp_path)

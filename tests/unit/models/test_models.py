@@ -1,0 +1,78 @@
+"""Every model of the repository trains, meets its gates and converts to what it was."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import orjson
+import pytest
+
+from models.config import MODELS, ModelConfig
+from tools.modelctl import lifecycle
+from tools.modelctl.data import split
+from tools.modelctl.source import Source
+
+pytestmark = pytest.mark.xdist_group("models")
+CONFIGS = ModelConfig.load_all()
+DTYPES = {"FP32": np.float32, "BYTES": object}
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty folder: nothing that was built earlier can make a test pass."""
+    return tmp_path_factory.mktemp("build")
+
+
+def test_there_is_a_model_of_every_kind() -> None:
+    assert {config.task for config in CONFIGS} == {"classification", "regression", "clustering"}
+    assert len(CONFIGS) >= 7
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_a_model_meets_its_gates_and_is_what_was_trained(config: ModelConfig, output: Path) -> None:
+    built = lifecycle.build(config, output=output)
+    assert not built.cached
+    assert built.manifest.gates
+    assert built.failures == ()
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
+def test_the_example_of_a_model_is_answered_for_one_row(config: ModelConfig, output: Path) -> None:
+    built = lifecycle.build(config, output=output)
+    request = orjson.loads(built.example.read_bytes())
+    inputs = {item["name"]: np.array(item["data"], DTYPES[item["datatype"]]).reshape(item["shape"]) for item in request["inputs"]}
+    session = onnxruntime.InferenceSession(built.model)
+    answers = dict(zip((spec.name for spec in built.manifest.outputs), session.run(None, inputs), strict=True))
+    assert {name: len(values) for name, values in answers.items()} == dict.fromkeys(answers, 1)
+    assert all(np.isfinite(values).all() for values in answers.values() if values.dtype.kind == "f")
+
+
+@pytest.mark.parametrize("config", [config for config in CONFIGS if config.task == "classification"], ids=lambda config: config.name)
+def test_a_classifier_has_a_label_for_each_probability(config: ModelConfig, output: Path) -> None:
+    manifest = lifecycle.build(config, output=output).manifest
+    probabilities = next(spec for spec in manifest.outputs if spec.name == "probabilities")
+    assert probabilities.shape == (-1, len(config.labels))
+
+
+@pytest.mark.parametrize("name", ["digits", "fruit", "income", "diabetes"])
+def test_training_again_gives_the_same_bytes(name: str, output: Path, tmp_path: Path) -> None:
+    config = ModelConfig.load(MODELS / name)
+    first, second = lifecycle.build(config, output=output), lifecycle.build(config, output=tmp_path)
+    assert not second.cached
+    assert first.model.read_bytes() == second.model.read_bytes()
+
+
+def test_the_house_prices_rule_is_found_again() -> None:
+    """The data are made from known prices, so the fit must come back to them: 3,200 a m², 11,000 a room, -1,500 a year."""
+    source = Source.of(MODELS / "house_price")
+    rows = split(ModelConfig.load(MODELS / "house_price"), *source.load())
+    assert source.train(rows.X, rows.y).coef_ == pytest.approx([3_200, 11_000, -1_500], rel=0.25)
+
+
+def test_an_unknown_word_in_a_text_column_is_answered(output: Path) -> None:
+    built = lifecycle.build(ModelConfig.load(MODELS / "income"), output=output)
+    numbers = {name: np.array([[40.0]], np.float32) for name in ("age", "hours", "education_years")}
+    words = {name: np.array([["never seen"]], object) for name in ("occupation", "sector")}
+    label, probabilities = onnxruntime.InferenceSession(built.model).run(None, {**numbers, **words})
+    assert label[0] in built.manifest.labels
+    assert probabilities.sum() == pytest.approx(1)
