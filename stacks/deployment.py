@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-from aws_cdk import Stage, Tags
+from aws_cdk import Stage
 from constructs import Construct
 
 from models.config import ModelConfig
@@ -21,16 +22,12 @@ class Deployment(Stage):
 
     def __init__(self, scope: Construct, *, settings: DeploymentSettings, models: Sequence[ModelConfig]) -> None:
         super().__init__(scope, settings.name)
-        name = f"{APPLICATION}-{settings.name}"
-        self.store = Store(self, "Store", settings=settings, stack_name=f"{name}-Store", termination_protection=settings.production)
-        self.serving = Serving(
-            self,
-            "Serving",
-            settings=settings,
-            store=self.store,
-            models=models,
-            stack_name=f"{name}-Serving",
-            termination_protection=settings.production,
-        )
-        Tags.of(self).add("Application", APPLICATION)
-        Tags.of(self).add("Deployment", settings.name)
+        common: dict[str, Any] = {
+            "settings": settings,
+            "termination_protection": settings.production,
+            # Of the stack, so that CloudFormation puts them on every resource it makes.
+            "tags": {"Application": APPLICATION, "Deployment": settings.name},
+        }
+        prefix = f"{APPLICATION}-{settings.name}"
+        self.store = Store(self, "Store", stack_name=f"{prefix}-Store", **common)
+        self.serving = Serving(self, "Serving", stack_name=f"{prefix}-Serving", store=self.store, models=models, **common)

@@ -106,13 +106,15 @@ class Serving(Stack):
                 each.add_method("OPTIONS", integration, authorization_type=apigateway.AuthorizationType.NONE)
 
     def _outputs(self, model: str | None) -> None:
+        # Written out, because `Api.url` would hide the stage's name behind a reference.
+        url = f"https://{self._api.rest_api_id}.execute-api.{Aws.REGION}.{Aws.URL_SUFFIX}/{self._settings.name}/"
         path = f"v2/models/{model}/infer" if model else "v2"
         body = f" --json @build/models/{model}/example.json" if model else ""
         call = (
             f'curl --aws-sigv4 "aws:amz:{Aws.REGION}:execute-api" --user "$AWS_ACCESS_KEY_ID:$AWS_SECRET_ACCESS_KEY" '
-            f'-H "x-amz-security-token: $AWS_SESSION_TOKEN" {self._api.url}{path}{body}'
+            f'-H "x-amz-security-token: $AWS_SESSION_TOKEN" {url}{path}{body}'
         )
-        CfnOutput(self, "ApiUrl", value=self._api.url, description="Base URL of the Open Inference Protocol")
+        CfnOutput(self, "ApiUrl", value=url, description="Base URL of the Open Inference Protocol")
         CfnOutput(self, "Curl", value=call, description="A signed call")
         CfnOutput(
             self,

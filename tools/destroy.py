@@ -1,0 +1,103 @@
+"""Deletes a deployment with `cdk destroy`, then says what is left of it on purpose and what that costs."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from stacks.settings import APPLICATION
+
+__all__ = ["Remnant", "remnants", "report"]
+
+_STACKS = ("Store", "Serving")
+# us-east-1; other regions differ by some tens of percent.
+_KEY_MONTH = 1.0  # USD
+_GIGABYTE_MONTH = 0.023  # USD, S3 Standard
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remnant:
+    """A resource that outlives its stack."""
+
+    kind: str
+    """Its CloudFormation type."""
+    name: str
+    size: int = 0
+    """Bytes, of every version of every object in a bucket."""
+
+    @property
+    def monthly(self) -> float:
+        """USD."""
+        return self.size / 1e9 * _GIGABYTE_MONTH + (_KEY_MONTH if self.kind == "AWS::KMS::Key" else 0)
+
+
+def remnants(session: boto3.Session, deployment: str) -> list[Remnant]:
+    """What the deployment's stacks would leave; ask before they are gone. A stack that doesn't exist leaves nothing."""
+    cloudformation = session.client("cloudformation")
+    left = []
+    for stack in (f"{APPLICATION}-{deployment}-{name}" for name in _STACKS):
+        try:
+            template: Any = cloudformation.get_template(StackName=stack)["TemplateBody"]
+        except ClientError:
+            continue
+        resources = (template if isinstance(template, dict) else json.loads(template))["Resources"]
+        for resource in cloudformation.describe_stack_resources(StackName=stack)["StackResources"]:
+            kept = resources.get(resource["LogicalResourceId"], {}).get("DeletionPolicy") == "Retain"
+            if kept and "PhysicalResourceId" in resource:
+                left.append(_remnant(session, resource["ResourceType"], resource["PhysicalResourceId"]))
+    return left
+
+
+def report(deployment: str, left: Iterable[Remnant]) -> str:
+    """The lines to print once the stacks are gone."""
+    left = list(left)
+    if not left:
+        return f"Nothing is left of {deployment}."
+    lines = [f"  {each.kind:<27} {each.name}{_amount(each)}" for each in left]
+    return "\n".join(
+        [
+            f"Left of {deployment} on purpose, because it can't be made again:",
+            *lines,
+            f"That costs about ${sum(each.monthly for each in left):.2f} a month. To keep serving these models, deploy with existing_bucket",
+            "and existing_key_arn set in stacks/settings.py; to be rid of them, empty and delete the buckets, then schedule the key's deletion.",
+            "Images of the functions stay in the repository that `cdk bootstrap` made, at $0.10 per GB a month, until `cdk gc` deletes them.",
+        ]
+    )
+
+
+def _remnant(session: boto3.Session, kind: str, name: str) -> Remnant:
+    if kind != "AWS::S3::Bucket":
+        return Remnant(kind=kind, name=name)
+    pages = session.client("s3").get_paginator("list_object_versions").paginate(Bucket=name)
+    return Remnant(kind=kind, name=name, size=sum(version["Size"] for page in pages for version in page.get("Versions", [])))
+
+
+def _amount(remnant: Remnant) -> str:
+    size = f", {remnant.size / 1e6:,.1f} MB" if remnant.kind == "AWS::S3::Bucket" else ""
+    return f"{size}, ${remnant.monthly:.2f} a month"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("deployment", choices=["dev", "prod"])
+    parser.add_argument("--force", action="store_true", help="don't ask")
+    arguments = parser.parse_args()
+    left = remnants(boto3.Session(), arguments.deployment)
+    command = ["cdk", "destroy", f"{arguments.deployment}/*", *(["--force"] if arguments.force else [])]
+    if subprocess.run(command, check=False).returncode:
+        sys.exit(
+            "cdk destroy failed; a production stack first needs its termination protection taken off (stacks/settings.py, then deploy)"
+        )
+    print(report(arguments.deployment, left))
+
+
+if __name__ == "__main__":
+    main()
