@@ -108,7 +108,7 @@ def _from_raw(signature: Sequence[TensorSpec], data: Data) -> Tensor:
         element = nbytes.to_bytes(4, "little") + bytes(data)
         return Tensor(spec.name, spec.datatype, tuple(1 if size < 0 else size for size in spec.shape), element)
     row = DATATYPES[spec.datatype].size * prod(size for size in spec.shape if size >= 0)
-    if nbytes % row:
+    if not row or nbytes % row:
         raise InvalidInput(f"the raw body has {nbytes} bytes; expected a multiple of {row} for {_list(signature)}")
     return Tensor(spec.name, spec.datatype, tuple(nbytes // row if size < 0 else size for size in spec.shape), data)
 
