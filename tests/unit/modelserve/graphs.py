@@ -1,0 +1,113 @@
+"""ONNX graphs, made node by node so that a test says what its model does."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+from onnx import ModelProto, TensorProto, helper
+
+from modelserve.session import OnnxSession
+
+ELEMENTS = {
+    "BOOL": TensorProto.BOOL,
+    "UINT8": TensorProto.UINT8,
+    "UINT16": TensorProto.UINT16,
+    "UINT32": TensorProto.UINT32,
+    "UINT64": TensorProto.UINT64,
+    "INT8": TensorProto.INT8,
+    "INT16": TensorProto.INT16,
+    "INT32": TensorProto.INT32,
+    "INT64": TensorProto.INT64,
+    "FP16": TensorProto.FLOAT16,
+    "BF16": TensorProto.BFLOAT16,
+    "FP32": TensorProto.FLOAT,
+    "FP64": TensorProto.DOUBLE,
+    "BYTES": TensorProto.STRING,
+}
+Shape = tuple[int | str, ...]
+
+
+def value(name: str, datatype: str, shape: Shape):
+    return helper.make_tensor_value_info(name, ELEMENTS[datatype], shape)
+
+
+def graph(nodes, inputs, outputs, constants=()) -> bytes:
+    made = helper.make_graph(list(nodes), "test", list(inputs), list(outputs), list(constants))
+    return _bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+
+
+def identity(datatype: str = "FP32", shape: Shape = ("rows", 3)) -> bytes:
+    """`y` is `x`."""
+    return unary("Identity", datatype, shape)
+
+
+def unary(operator: str, datatype: str = "FP32", shape: Shape = ("rows", 3)) -> bytes:
+    node = helper.make_node(operator, ["x"], ["y"])
+    return graph([node], [value("x", datatype, shape)], [value("y", datatype, shape)])
+
+
+def scaled(factor: float) -> bytes:
+    """`y` is `x` times `factor`: two factors are two versions of a model."""
+    constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
+    node = helper.make_node("Mul", ["x", "factor"], ["y"])
+    return graph([node], [value("x", "FP32", ("rows", 3))], [value("y", "FP32", ("rows", 3))], [constant])
+
+
+def pair() -> bytes:
+    """`total` is `a` + `b`, `difference` is `a` - `b`, each [rows, 2]."""
+    nodes = [helper.make_node("Add", ["a", "b"], ["total"]), helper.make_node("Sub", ["a", "b"], ["difference"])]
+    shape: Shape = ("rows", 2)
+    inputs = [value("a", "FP32", shape), value("b", "FP32", shape)]
+    return graph(nodes, inputs, [value("total", "FP32", shape), value("difference", "FP32", shape)])
+
+
+def lookup() -> bytes:
+    """`y` is one of three numbers by its index `x`; ONNX Runtime refuses any other index, naming it."""
+    table = helper.make_tensor("table", TensorProto.FLOAT, [3], [1.0, 2.0, 3.0])
+    node = helper.make_node("Gather", ["table", "x"], ["y"])
+    return graph([node], [value("x", "INT64", ("rows",))], [value("y", "FP32", ("rows",))], [table])
+
+
+def non_zero() -> bytes:
+    """`y` holds the positions of what is not zero in `x`: no elements for zeros."""
+    node = helper.make_node("NonZero", ["x"], ["y"])
+    return graph([node], [value("x", "FP32", ("n",))], [value("y", "INT64", (1, "found"))])
+
+
+def endless() -> bytes:
+    """Counts without end when `x` is 1, answers at once when it is 0."""
+    body = helper.make_graph(
+        [
+            helper.make_node("Identity", ["keep"], ["keep_out"]),
+            helper.make_node("Identity", ["state"], ["state_out"]),
+        ],
+        "body",
+        [value("step", "INT64", ()), value("keep", "BOOL", ()), value("state", "INT64", (1,))],
+        [value("keep_out", "BOOL", ()), value("state_out", "INT64", (1,))],
+    )
+    trips = helper.make_tensor("trips", TensorProto.INT64, [], [np.iinfo(np.int64).max])
+    shape = helper.make_tensor("scalar", TensorProto.INT64, [0], [])
+    nodes = [
+        helper.make_node("Cast", ["x"], ["flag"], to=TensorProto.BOOL),
+        helper.make_node("Reshape", ["flag", "scalar"], ["go"]),
+        helper.make_node("Loop", ["trips", "go", "x"], ["y"], body=body),
+    ]
+    return graph(nodes, [value("x", "INT64", (1,))], [value("y", "INT64", (1,))], [trips, shape])
+
+
+def session(model: bytes, *, name: str = "sample", threads: int = 1, refuse_nan: bool = False) -> OnnxSession:
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "model.onnx")
+        path.write_bytes(model)
+        return OnnxSession(path, name=name, threads=threads, refuse_nan=refuse_nan)
+
+
+@cache
+def identity_session(datatype: str, rank: int) -> OnnxSession:
+    return session(identity(datatype, tuple(f"d{axis}" for axis in range(rank))))
+
+
+def _bytes(model: ModelProto) -> bytes:
+    serialized: bytes = model.SerializeToString()
+    return serialized
