@@ -85,16 +85,17 @@ def _find_local(file: Path) -> Deployment:
     try:
         found = orjson.loads(file.read_bytes())
         os.kill(found["pid"], 0)
-    except (OSError, ValueError, KeyError, TypeError):  # OSError: no file, or no process
+        region, bucket, url, endpoint_url = (found[key] for key in ("region", "bucket", "url", "endpoint_url"))
+    except (OSError, ValueError, KeyError, TypeError):  # no file, no process of that id, or another file
         raise DeploymentNotFound("local", "nothing runs on this machine", "make run (in another terminal)") from None
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": found["region"]}
+    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": region}
     return Deployment(
         name="local",
-        region=found["region"],
-        bucket=found["bucket"],
-        url=found["url"].rstrip("/") + "/",
+        region=region,
+        bucket=bucket,
+        url=url.rstrip("/") + "/",
         session=boto3.Session(**keys),
-        endpoint_url=found["endpoint_url"],
+        endpoint_url=endpoint_url,
     )
 
 

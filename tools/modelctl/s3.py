@@ -45,9 +45,9 @@ class S3Store:
         except _NotModified:
             return None
 
-    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: Path) -> None:
+    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: str) -> None:
         """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
-        part = to.with_name(f".{to.name}.part")
+        part = Path(f"{to}.part")
         try:
             with self._errors(key), part.open("wb") as file:
                 found = self._client.get_object(Bucket=self._bucket, Key=key, **_given(VersionId=version_id))

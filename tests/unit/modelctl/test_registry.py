@@ -93,6 +93,14 @@ def test_publishing_succeeds_in_the_very_second_of_an_interrupted_upload(s3: S3C
     assert registry.versions("fruit") == [version]
 
 
+@pytest.mark.parametrize("then", [1_795_000_000.9, 1_794_999_000.0], ids=["the same second", "a clock that runs behind"])
+def test_what_is_published_later_sorts_later(store: S3Store, tmp_path: Path, then: float) -> None:
+    moments = iter([1_795_000_000.0, then, then, then])
+    registry = Registry(store, clock=lambda: next(moments))
+    order = [published(registry, tmp_path, bytes([number])) for number in range(4)]
+    assert registry.versions("fruit") == order
+
+
 def test_a_version_without_a_manifest_cannot_be_promoted(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
     version = published(registry, tmp_path)
     s3.delete_object(Bucket=BUCKET, Key=f"models/fruit/versions/{version}/manifest.json")

@@ -8,6 +8,7 @@ models/<name>/history/<time>-<event>.json         append-only: who moved which a
 
 from __future__ import annotations
 
+import calendar
 import hashlib
 import re
 import time
@@ -43,6 +44,7 @@ SCHEMA = 1
 MODEL_FILE = "model.onnx"
 _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+_SECOND = "%Y%m%dT%H%M%SZ"
 _SECONDS_TO_TRY = 10
 """Names that a publisher tries for its version before it gives up."""
 _T = TypeVar("_T")
@@ -65,7 +67,7 @@ class Reader(Protocol):
     def get(self, key: str, *, version_id: str | None = None, unless_etag: str | None = None) -> Object | None:
         """None when the object still has `unless_etag`. Raises `ObjectNotFound`, `StoreUnavailable`."""
 
-    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: Path) -> None:
+    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: str) -> None:
         """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
 
     def list(self, prefix: str) -> list[str]:
@@ -247,14 +249,16 @@ class Registry:
         digests = tuple(File(path=path, size=file.stat().st_size, sha256=_sha256(file)) for path, file in files.items())
         content = replace(draft, files=digests).model_file.sha256
         now = int(self._clock())
-        for moment in range(now, now + _SECONDS_TO_TRY):
+        # Versions sort by their second: two in one second, or a clock that runs behind, must not swap old and new.
+        first = max([now, *(_moment(version) + 1 for version in self.versions(draft.name)[-1:])])
+        for moment in range(first, first + _SECONDS_TO_TRY):
             if known := self._published(draft, content):
                 return known
-            version = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(moment))}-{content[:8]}"
+            version = f"{time.strftime(_SECOND, time.gmtime(moment))}-{content[:8]}"
             prefix = version_prefix(draft.name, version)
             try:
                 stored = tuple(replace(file, version_id=self._store.put(prefix + file.path, files[file.path])) for file in digests)
-                created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+                created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
                 manifest = replace(draft, version=version, created=created, files=stored)
                 self._store.put(prefix + "manifest.json", manifest.to_json())
             except PreconditionFailed:
@@ -357,7 +361,7 @@ class Registry:
         for file in manifest.files:
             files[file.path] = scratch / file.path
             key = version_prefix(name, version) + file.path
-            self._store.download(key, version_id=file.version_id, size=file.size, sha256=file.sha256, to=files[file.path])
+            self._store.download(key, version_id=file.version_id, size=file.size, sha256=file.sha256, to=str(files[file.path]))
         return to.publish(manifest, files)
 
     def _published(self, draft: Manifest, content: str) -> Manifest | None:
@@ -456,6 +460,10 @@ def _parse(body: bytes, what: str, build: Callable[[dict[str, Any]], _T]) -> _T:
 
 def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
     return tuple(TensorSpec(name=item["name"], datatype=item["datatype"], shape=tuple(item["shape"])) for item in items)
+
+
+def _moment(version: str) -> int:
+    return calendar.timegm(time.strptime(version.partition("-")[0], _SECOND))
 
 
 def _sha256(file: Path) -> str:

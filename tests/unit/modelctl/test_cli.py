@@ -1,0 +1,270 @@
+"""The commands as a person types them, on stacks that moto deployed."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from typer.testing import CliRunner, Result
+
+from models.config import ModelConfig
+from modelserve.registry import Registry
+from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
+from tools.modelctl import console, lifecycle, paths
+from tools.modelctl.cli import app
+from tools.modelctl.deployment import find, stack_name
+
+
+@pytest.fixture(autouse=True)
+def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty repository, and a terminal wide enough for every table."""
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    monkeypatch.setattr(paths, "LOCAL_DEPLOYMENT", tmp_path / "deployment.json")
+    monkeypatch.setattr("tools.modelctl.deployment.LOCAL_DEPLOYMENT", tmp_path / "deployment.json")
+    monkeypatch.setattr(console.out, "width", 240)
+    return tmp_path
+
+
+@pytest.fixture
+def aws() -> Iterator[None]:
+    with mock_aws():
+        for name in ("dev", "prod"):
+            deploy(name, "Store", {"ModelBucket": {"Ref": "Bucket"}})
+        yield
+
+
+def deploy(deployment: str, stack: str, outputs: dict[str, Any]) -> None:
+    """What CDK's stack leaves, as far as modelctl looks."""
+    template = {
+        "Resources": {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"VersioningConfiguration": {"Status": "Enabled"}}}},
+        "Outputs": {key: {"Value": value} for key, value in outputs.items()},
+    }
+    client: Any = boto3.client("cloudformation")
+    client.create_stack(StackName=stack_name(deployment, stack), TemplateBody=json.dumps(template))
+
+
+def run(*arguments: str, deployment: str = "dev", code: int = 0, stdin: str | None = None) -> Result:
+    result = CliRunner().invoke(app, ["--deployment", deployment, *arguments], input=stdin)
+    assert result.exit_code == code, result.output
+    return result
+
+
+def last_line(result: Result) -> str:
+    return result.stdout.strip().splitlines()[-1]
+
+
+def publish(workplace: Path, *, strength: int = 100, deployment: str = "dev") -> str:
+    """A version of a model of which `strength` makes other bytes."""
+    model_folder(workplace / "models", train=TRAIN.replace("C=100", f"C={strength}"))
+    return str(json.loads(run("publish", "step", "--json", deployment=deployment).stdout)["version"])
+
+
+def registry(deployment: str = "dev") -> Registry:
+    return find(deployment).registry()
+
+
+def test_new_train_publish_promote_lead_from_one_to_the_next(workplace: Path, aws: None) -> None:
+    """Each command's last line is the next one to type, up to a model that is served."""
+    (workplace / "models").mkdir()
+    step = "modelctl new iris"
+    for begin in ("modelctl train iris", "modelctl publish iris", "modelctl promote iris 2", "modelctl predict iris"):
+        result = run(*step.removeprefix("modelctl ").removesuffix(" --deployment dev").split())
+        step = last_line(result).removeprefix("Next: ")
+        assert step.startswith(begin)
+    assert registry().alias("iris", "production").version == registry().versions("iris")[0]
+
+
+def test_a_new_model_meets_its_gates_as_it_is(workplace: Path) -> None:
+    (workplace / "models").mkdir()
+    run("new", "iris")
+    config = ModelConfig.load(workplace / "models" / "iris")
+    assert lifecycle.build(config, models=workplace / "models", output=workplace / "build").passed
+
+
+def test_new_does_not_touch_a_folder_that_is_there(workplace: Path) -> None:
+    folder = model_folder(workplace / "models")
+    assert "is there already" in run("new", "step", code=1).stderr
+    assert (folder / "train.py").read_text() == TRAIN
+
+
+@pytest.mark.parametrize("name", ["Iris", "1st", "../up", "a-b"])
+def test_new_refuses_a_name_that_cannot_be_deployed(workplace: Path, name: str) -> None:
+    assert "lower-case letter" in run("new", name, code=1).stderr
+
+
+def test_a_broken_model_toml_is_told_key_by_key_and_without_a_traceback(workplace: Path) -> None:
+    model_folder(workplace / "models", toml='task = "guessing"\nmemory = 5')
+    result = run("train", "step", code=1)
+    assert "task: found 'guessing'" in result.stderr
+    assert "memory: found 5" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_train_prints_json_alone_on_stdout(workplace: Path) -> None:
+    model_folder(workplace / "models")
+    report = json.loads(run("train", "step", "--json").stdout)
+    assert report["passed"]
+    assert report["parity"]["rows"] == 20
+    assert Path(report["model"]).is_file()
+
+
+def test_evaluate_exits_1_when_a_gate_fails(workplace: Path) -> None:
+    model_folder(workplace / "models", toml=TOML.replace(">= 0.9", ">= 1.1"))
+    result = run("evaluate", "step", code=1)
+    assert "accuracy >= 1.1 doesn't hold" in result.stderr
+
+
+def test_evaluate_cross_validates_when_asked(workplace: Path) -> None:
+    model_folder(workplace / "models")
+    found = json.loads(run("evaluate", "step", "--folds", "4", "--json").stdout)["cross_validation"]["accuracy"]
+    assert 0.8 < found["mean"] <= 1
+    assert found["deviation"] >= 0
+
+
+@pytest.mark.parametrize(("folds", "message"), [("1", "expected --folds 2 or more"), ("200", "can't be split into 200 folds")])
+def test_evaluate_refuses_folds_that_leave_no_rows(workplace: Path, folds: str, message: str) -> None:
+    model_folder(workplace / "models")
+    assert message in run("evaluate", "step", "--folds", folds, code=1).stderr
+
+
+def test_publish_twice_says_so_and_gives_the_same_version(workplace: Path, aws: None) -> None:
+    version = publish(workplace)
+    assert f"is published already as {version}" in run("publish", "step").stdout
+
+
+def test_publish_of_a_failing_model_names_the_way_around_which_is_recorded(workplace: Path, aws: None) -> None:
+    model_folder(workplace / "models", toml=TOML.replace(">= 0.9", ">= 1.1"))
+    assert 'modelctl publish step --force "REASON"' in run("publish", "step", code=1).stderr
+    run("publish", "step", "--force", "only a demo")
+    assert "only a demo" in run("show", "step", "latest").stdout
+    assert "was forced: only a demo" in run("promote", "step", "latest").stderr
+
+
+def test_promote_records_the_callers_arn_and_the_reason(workplace: Path, aws: None) -> None:
+    version = publish(workplace)
+    run("promote", "step", version[-8:], "--reason", "first one")
+    (event,) = registry().history("step")
+    assert event.to_version == version
+    assert event.by.startswith("arn:aws:")
+    assert event.reason == "first one"
+
+
+def test_promote_of_what_is_promoted_already_moves_nothing(workplace: Path, aws: None) -> None:
+    publish(workplace)
+    run("promote", "step", "latest")
+    assert "already" in run("promote", "step", "latest").stdout
+    assert len(registry().history("step")) == 1
+
+
+def test_promote_of_nothing_that_exists_says_what_exists(workplace: Path, aws: None) -> None:
+    publish(workplace)
+    assert "fits none of step's versions" in run("promote", "step", "cafe", code=1).stderr
+
+
+def test_rollback_returns_to_what_was_before(workplace: Path, aws: None) -> None:
+    first = publish(workplace)
+    run("promote", "step", "latest")
+    second = publish(workplace, strength=1)
+    run("promote", "step", "latest")
+    assert registry().alias("step", "production").version == second
+    assert first in run("rollback", "step", "--reason", "worse").stdout
+    assert registry().alias("step", "production").version == first
+    assert "named no version before" in run("rollback", "step", code=1).stderr
+
+
+def test_copy_brings_a_version_to_another_deployment(workplace: Path, aws: None) -> None:
+    version = publish(workplace)
+    result = run("copy", "step", "latest", "--from", "dev", "--to", "prod")
+    (copied,) = registry("prod").versions("step")
+    assert copied[-8:] == version[-8:]
+    assert last_line(result) == f"Next: modelctl promote step {copied} --deployment prod"
+
+
+def test_copy_to_itself_is_refused(aws: None) -> None:
+    assert "expected two deployments" in run("copy", "step", "latest", "--from", "dev", "--to", "dev", code=1).stderr
+
+
+def test_prune_tells_what_it_deleted(workplace: Path, aws: None) -> None:
+    first, second = publish(workplace), publish(workplace, strength=1)
+    assert json.loads(run("prune", "step", "--keep", "1", "--json").stdout)["deleted"] == [first]
+    assert registry().versions("step") == [second]
+
+
+def test_list_shows_what_is_published_and_what_is_not(workplace: Path, aws: None) -> None:
+    version = publish(workplace)
+    run("promote", "step", "latest")
+    model_folder(workplace / "models", "other")
+    models = {model["name"]: model for model in json.loads(run("list", "--json").stdout)}
+    assert models["step"]["aliases"] == {"production": version}
+    assert models["other"]["versions"] == []
+    shown = run("list")
+    assert f"production → {version[-8:]}" in shown.stdout
+    assert last_line(shown) == "Next: modelctl publish other --deployment dev"
+
+
+def test_show_lists_versions_and_shows_one(workplace: Path, aws: None) -> None:
+    version = publish(workplace)
+    assert version in run("show", "step").stdout
+    one = run("show", "step", "latest").stdout
+    assert all(text in one for text in ("accuracy >= 0.9", "probabilities", "[-1, 2]", "scikit-learn", "model.onnx"))
+    assert json.loads(run("show", "step", "latest", "--json").stdout)["version"] == version
+
+
+@pytest.mark.parametrize("command", [("show", "step"), ("show", "step", "latest"), ("promote", "step", "latest"), ("prune", "step")])
+def test_an_empty_store_is_no_traceback(aws: None, command: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(app, ["-d", "dev", *command])
+    assert "Traceback" not in result.output
+    assert "modelctl publish step" in result.output or command[0] == "prune"
+
+
+def test_history_tells_each_move(workplace: Path, aws: None) -> None:
+    version = publish(workplace)
+    assert "modelctl promote step latest" in run("history", "step", code=1).stderr
+    run("promote", "step", "latest", "--reason", "first one")
+    assert all(text in run("history", "step").stdout for text in ("promote", version, "first one"))
+    (event,) = json.loads(run("history", "step", "--json").stdout)
+    assert event["to_version"] == version
+
+
+def test_a_deployment_that_is_not_there_names_the_command_that_makes_it(workplace: Path) -> None:
+    with mock_aws():
+        assert "cdk deploy 'prod/*'" in run("list", deployment="prod", code=1).stderr
+
+
+def test_the_deployment_may_be_named_by_the_environment_and_overruled(monkeypatch: pytest.MonkeyPatch, workplace: Path, aws: None) -> None:
+    publish(workplace, deployment="prod")
+    monkeypatch.setenv("MODELCTL_DEPLOYMENT", "prod")
+    assert "Models of prod" in CliRunner().invoke(app, ["list"]).stdout
+    assert "Models of dev" in CliRunner().invoke(app, ["list", "--deployment", "dev"]).stdout
+
+
+def test_without_a_region_the_variable_to_set_is_named(monkeypatch: pytest.MonkeyPatch, workplace: Path) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert "export AWS_REGION=" in run("list", code=1).stderr
+
+
+def test_an_unknown_profile_is_told_in_a_sentence(workplace: Path) -> None:
+    result = run("list", "--profile", "nobody", code=1)
+    assert "nobody" in result.stderr
+    assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"pid": 0}', '{"pid": 4194304, "region": "us-east-1"}'])
+def test_without_make_run_the_local_deployment_is_not_there(workplace: Path, content: str | None) -> None:
+    if content is not None:
+        (workplace / "deployment.json").write_text(content)
+    assert "make run" in run("list", deployment="local", code=1).stderr
+
+
+@pytest.mark.parametrize(
+    "command", sorted(command.name or command.callback.__name__ for command in app.registered_commands if command.callback)
+)
+def test_the_help_of_each_command_shows_an_example(command: str) -> None:
+    name = command.removesuffix("_models")
+    text = run(name, "--help").stdout
+    assert "Example" in text
+    assert f"modelctl {name}" in text
