@@ -20,8 +20,8 @@ class MemoryStore:
         etag = self._etag(key)
         return None if etag == unless_etag else Object(self.objects[key], str(etag), version_id)
 
-    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: Path) -> None:
-        to.write_bytes(self.objects[key])
+    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: str) -> None:
+        Path(to).write_bytes(self.objects[key])
 
     def list(self, prefix: str) -> list[str]:
         return sorted(key for key in self.objects if key.startswith(prefix))

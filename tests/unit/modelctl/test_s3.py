@@ -75,7 +75,7 @@ def test_a_large_file_goes_up_in_parts_and_comes_back_whole(parts: S3Store, s3: 
     source.write_bytes(LARGE)
     version = parts.put("large", source)
     assert "-3" in s3.head_object(Bucket=BUCKET, Key="large")["ETag"]  # S3 marks the number of parts
-    parts.download("large", version_id=version, size=len(LARGE), sha256=digest(LARGE), to=target)
+    parts.download("large", version_id=version, size=len(LARGE), sha256=digest(LARGE), to=str(target))
     assert target.read_bytes() == LARGE
 
 
@@ -120,7 +120,7 @@ def test_a_download_of_other_bytes_leaves_no_file(store: S3Store, tmp_path: Path
     folder = tmp_path / "into"
     folder.mkdir()
     with pytest.raises(UnverifiedModel):
-        store.download("a", version_id=None, size=size, sha256=sha256, to=folder / "model")
+        store.download("a", version_id=None, size=size, sha256=sha256, to=str(folder / "model"))
     assert list(folder.iterdir()) == []
 
 
@@ -129,7 +129,7 @@ def test_a_failed_download_leaves_the_file_that_was_there(store: S3Store, tmp_pa
     target = tmp_path / "model"
     target.write_bytes(b"before")
     with pytest.raises(UnverifiedModel):
-        store.download("a", version_id=None, size=5, sha256=digest(b"other"), to=target)
+        store.download("a", version_id=None, size=5, sha256=digest(b"other"), to=str(target))
     assert target.read_bytes() == b"before"
 
 

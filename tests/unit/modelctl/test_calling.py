@@ -1,0 +1,285 @@
+"""The commands that try a deployment, against a server on loopback."""
+
+import json
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.server import ThreadedMotoServer
+from typer.testing import CliRunner, Result
+
+from models.config import ModelConfig
+from tests.unit.modelctl.conftest import BUCKET
+from tests.unit.modelctl.factories import model_folder
+from tools.modelctl import console, paths
+from tools.modelctl.cli import app
+from tools.modelctl.deployment import find, stack_name
+from tools.modelctl.doctor import BOOTSTRAP_PARAMETER, Check, examine
+
+ANSWER = {
+    "model_name": "step",
+    "model_version": "20261120T174100Z-1a2b3c4d",
+    "outputs": [
+        {"name": "label", "datatype": "INT64", "shape": [2], "data": [1, 0]},
+        {"name": "probabilities", "datatype": "FP32", "shape": [2, 2], "data": [0.1, 0.9, 0.75, 0.25]},
+    ],
+}
+
+
+@dataclass
+class Api:
+    """Answers everything with `status` and `body`, and keeps what it was asked."""
+
+    status: int = 200
+    body: bytes = json.dumps(ANSWER).encode()
+    asked: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
+    url: str = ""
+
+
+@pytest.fixture
+def api() -> Iterator[Api]:
+    found = Api()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            found.asked.append((self.command, self.path, dict(self.headers), body))
+            self.send_response(found.status)
+            self.send_header("Content-Length", str(len(found.body)))
+            self.end_headers()
+            self.wfile.write(found.body)
+
+        do_POST = do_GET  # noqa: N815  # the name that the server calls
+
+        def log_message(self, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    found.url = f"http://127.0.0.1:{server.server_port}/dev"
+    yield found
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: Api) -> Iterator[Path]:
+    """What `make run` leaves: a moto server with a bucket, and the file that says where it is."""
+    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    moto.start()
+    host, port = moto.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()  # its state outlives a server
+    client: Any = boto3.client("s3", endpoint_url=endpoint)
+    client.create_bucket(Bucket=BUCKET)
+    document = {"endpoint_url": endpoint, "url": api.url, "bucket": BUCKET, "outputs": {}, "region": "us-east-1", "pid": os.getpid()}
+    (tmp_path / "deployment.json").write_text(json.dumps(document))
+    place(monkeypatch, tmp_path)
+    yield tmp_path
+    moto.stop()
+
+
+@pytest.fixture
+def dev(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
+    with mock_aws():
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")  # moto sets its own
+        place(monkeypatch, tmp_path)
+        yield tmp_path
+
+
+def place(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
+    (root / "models").mkdir()
+    monkeypatch.setattr(paths, "MODELS", root / "models")
+    monkeypatch.setattr(paths, "BUILD", root / "build")
+    monkeypatch.setattr("tools.modelctl.deployment.LOCAL_DEPLOYMENT", root / "deployment.json")
+    monkeypatch.setattr(console.out, "width", 240)
+
+
+def deploy(stack: str, outputs: dict[str, str]) -> None:
+    template: dict[str, Any] = {
+        "Resources": {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": f"{stack.lower()}-bucket"}}}
+    }
+    template["Outputs"] = {key: {"Value": value} for key, value in outputs.items()}
+    client: Any = boto3.client("cloudformation")
+    client.create_stack(StackName=stack_name("dev", stack), TemplateBody=json.dumps(template))
+
+
+def run(*arguments: str, code: int = 0, stdin: str | None = None) -> Result:
+    result = CliRunner().invoke(app, arguments, input=stdin)
+    assert result.exit_code == code, result.output
+    return result
+
+
+REQUEST = '{"inputs": [{"name": "input", "datatype": "FP32", "shape": [2, 1], "data": [0.5, -0.5]}]}'
+
+
+def test_predict_sends_the_file_as_it_is_and_shows_a_row_for_each_row(local: Path, api: Api) -> None:
+    model_folder(local / "models")
+    (local / "request.json").write_text(REQUEST)
+    shown = run("predict", "step", "--input", str(local / "request.json")).stdout
+    method, path, headers, body = api.asked[0]
+    assert (method, path, body) == ("POST", "/dev/v2/models/step/infer", REQUEST.encode())
+    assert "Authorization" not in headers
+    assert "high 90.0%, low 10.0%" in shown
+    assert "low 75.0%, high 25.0%" in shown
+    assert "1 (high)" in shown
+
+
+def test_predict_reads_stdin_and_prints_json(local: Path, api: Api) -> None:
+    assert json.loads(run("predict", "step", "--input", "-", "--json", stdin=REQUEST).stdout) == ANSWER
+    assert api.asked[0][3] == REQUEST.encode()
+
+
+def test_predict_without_a_file_sends_the_example_of_training(local: Path, api: Api) -> None:
+    model_folder(local / "models")
+    run("train", "step")
+    run("predict", "step")
+    assert api.asked[0][3] == (local / "build" / "step" / "example.json").read_bytes()
+
+
+def test_predict_on_aws_is_signed_for_the_api(dev: Path, api: Api) -> None:
+    deploy("Store", {"ModelBucket": "store-bucket"})
+    deploy("Serving", {"ApiUrl": api.url + "/"})
+    run("predict", "step", "--input", "-", "--deployment", "dev", stdin=REQUEST)
+    authorization = api.asked[0][2]["Authorization"]
+    assert authorization.startswith("AWS4-HMAC-SHA256 Credential=local/")
+    assert "/us-east-1/execute-api/aws4_request" in authorization
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (400, b'{"error": "input has 3 columns, expected 2"}', "the API answered 400: input has 3 columns, expected 2"),
+        (403, b'{"message": "Missing Authentication Token"}', "the API answered 403: Missing Authentication Token"),
+        (502, b"<html>", "the API answered 502: not JSON"),
+    ],
+)
+def test_predict_tells_what_the_api_said(local: Path, api: Api, status: int, body: bytes, expected: str) -> None:
+    api.status, api.body = status, body
+    assert expected in run("predict", "step", "--input", "-", stdin=REQUEST, code=1).stderr
+
+
+@pytest.mark.parametrize(("name", "content", "expected"), [("none.json", None, "can't be read"), ("bad.json", "{", "is not JSON")])
+def test_predict_refuses_a_file_that_is_no_request(local: Path, api: Api, name: str, content: str | None, expected: str) -> None:
+    if content:
+        (local / name).write_text(content)
+    assert expected in run("predict", "step", "--input", str(local / name), code=1).stderr
+    assert api.asked == []
+
+
+def test_predict_before_serving_is_deployed_says_so(dev: Path) -> None:
+    deploy("Store", {"ModelBucket": "store-bucket"})
+    assert "no API yet" in run("-d", "dev", "predict", "step", "--input", "-", stdin=REQUEST, code=1).stderr
+
+
+def test_an_unreachable_api_is_told_in_a_sentence(local: Path, api: Api) -> None:
+    document = json.loads((local / "deployment.json").read_text())
+    (local / "deployment.json").write_text(json.dumps({**document, "url": "http://127.0.0.1:9/dev"}))
+    result = run("predict", "step", "--input", "-", stdin=REQUEST, code=1)
+    assert "could not be reached" in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_the_whole_life_of_a_model_on_this_machine(local: Path) -> None:
+    """Through the endpoint of `make run`, and by the name of this machine's user."""
+    model_folder(local / "models")
+    run("publish", "step")
+    run("promote", "step", "latest")
+    (event,) = find("local").registry().history("step")
+    assert not event.by.startswith("arn:")
+
+
+def test_doctor_of_this_machine_leads_from_one_missing_thing_to_the_next(local: Path) -> None:
+    model_folder(local / "models")
+    assert "modelctl publish step" in run("doctor", code=1).stdout
+    run("publish", "step")
+    assert "modelctl promote step latest" in run("doctor", code=1).stdout
+    run("promote", "step", "latest")
+    assert "missing" not in run("doctor").stdout
+
+
+def test_doctor_without_make_run_says_make_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place(monkeypatch, tmp_path)
+    (check,) = json.loads(run("doctor", "--json", code=1).stdout)
+    assert (check["state"], check["fix"]) == ("fail", "make run (in another terminal)")
+
+
+def missing(models: tuple[ModelConfig, ...] = ()) -> dict[str, str]:
+    return {check.what: check.fix for check in examine("dev", models) if check.state == "fail"}
+
+
+def checks(*models: ModelConfig) -> dict[str, Check]:
+    return {check.what: check for check in examine("dev", models)}
+
+
+def test_doctor_of_an_empty_account_names_bootstrap_and_deploy(dev: Path) -> None:
+    found = missing()
+    assert found["CDK bootstrap"] == "cdk bootstrap"
+    assert found["stack Store"] == found["stack Serving"] == found["deployment"] == "cdk deploy 'dev/*'"
+
+
+def test_doctor_without_a_region_stops_there(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    assert missing() == {"region": "export AWS_REGION=us-east-1"}
+
+
+def test_doctor_without_credentials_stops_there(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
+    assert missing() == {"credentials": "aws configure sso"}
+
+
+def test_doctor_is_content_with_a_deployment_that_works(dev: Path, api: Api) -> None:
+    client: Any = boto3.client("ssm")
+    client.put_parameter(Name=BOOTSTRAP_PARAMETER, Value="30", Type="String")
+    deploy("Store", {"ModelBucket": "store-bucket"})
+    deploy("Serving", {"ApiUrl": api.url + "/"})
+    api.body = b'{"ready": true}'
+    assert missing() == {}
+    assert api.asked[0][1] == "/dev/v2/health/ready"
+
+
+def config(**function: int) -> ModelConfig:
+    return ModelConfig.model_validate({"name": "step", "task": "regression", "function": function})
+
+
+def test_doctor_warns_of_memory_that_new_accounts_lack(dev: Path) -> None:
+    assert checks(config(memory=4096))["Lambda memory"].state == "warn"
+    assert checks(config(memory=1769))["Lambda memory"].state == "ok"
+
+
+def test_doctor_warns_of_an_account_with_little_concurrency(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings(monkeypatch, concurrency=10)
+    found = checks(config())["Lambda concurrency"]
+    assert (found.state, "request-service-quota-increase" in found.fix) == ("warn", True)
+
+
+@pytest.mark.parametrize(("reserved", "state"), [(900, "ok"), (901, "fail")])
+def test_doctor_refuses_reservations_that_lambda_would_refuse(
+    dev: Path, monkeypatch: pytest.MonkeyPatch, reserved: int, state: str
+) -> None:
+    settings(monkeypatch, concurrency=1000)
+    assert checks(config(reserved_concurrency=reserved))["Lambda concurrency"].state == state
+
+
+def settings(monkeypatch: pytest.MonkeyPatch, *, concurrency: int) -> None:
+    """moto always answers 1,000."""
+    import botocore.client
+
+    real = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def call(self: Any, operation: str, parameters: Any) -> Any:
+        if operation == "GetAccountSettings":
+            return {"AccountLimit": {"ConcurrentExecutions": concurrency}}
+        return real(self, operation, parameters)
+
+    monkeypatch.setattr(botocore.client.BaseClient, "_make_api_call", call)
