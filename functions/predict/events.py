@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from base64 import b64decode, b64encode
+from binascii import a2b_base64, b2a_base64
 from typing import Any
 
 from modelserve.endpoints import Request, Response, error_response
@@ -26,7 +26,7 @@ def from_event(event: Any) -> Request:
         path = path[max(0, path.find("/v2")) :]
         headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
         body = event.get("body") or ""
-        content = b64decode(body, validate=True) if event.get("isBase64Encoded") else body.encode()
+        content = a2b_base64(body, strict_mode=True) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):
@@ -51,7 +51,7 @@ def to_proxy(response: Response, *, cors_origin: str) -> dict[str, Any]:
     return {
         "statusCode": response.status,
         "headers": response.headers,
-        "body": response.body.decode() if text else b64encode(response.body).decode("ascii"),
+        "body": response.body.decode() if text else b2a_base64(response.body, newline=False).decode("ascii"),
         "isBase64Encoded": not text,
     }
 

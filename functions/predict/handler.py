@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import time
 import traceback
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -58,7 +58,10 @@ class App:
         """Loads the model; what goes wrong is answered to the first request."""
         # The import waits for the CPU while the download waits for the network.
         threading.Thread(target=import_module, args=("modelserve.session",)).start()
+        gc.disable()  # nothing that an import makes is garbage
         self._loader.start()
+        gc.freeze()
+        gc.enable()
 
     def handle(self, event: Any, context: Any) -> Any:
         """The answer to an event, or to a plain inference request.
@@ -97,7 +100,7 @@ class App:
 
     def _unexpected(self, error: Exception, context: Any) -> Response:
         """A bug: the log says where, without a payload; the caller learns which log line to ask for."""
-        frames = [f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+        frames = [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
         self._observer.log("ERROR", "unexpected error", location=frames[-1], context=context, error=type(error).__name__, frames=frames)
         return error_response(Unexpected(context.aws_request_id))
 
@@ -118,7 +121,7 @@ class App:
         self._observer.count(metrics, model=self._settings.model_name, version=response.version or "none")
         self._cold_start = False
 
-    def _open_session(self, path: Path) -> OnnxSession:
+    def _open_session(self, path: str) -> OnnxSession:
         from modelserve.session import OnnxSession  # noqa: PLC0415 - by now `start` has imported it
 
         settings = self._settings

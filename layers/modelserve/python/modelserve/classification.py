@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from heapq import nlargest
 from math import prod
 from operator import itemgetter
 
@@ -28,7 +27,7 @@ def classify(tensor: Tensor, count: int, labels: tuple[str, ...]) -> Tensor:
     elements = []
     for start in range(0, prod(tensor.shape), classes or 1):
         row = enumerate(values[start : start + classes])
-        for index, value in nlargest(count, row, key=itemgetter(1)):
+        for index, value in sorted(row, key=itemgetter(1), reverse=True)[:count]:
             elements.append(f"{write(value)}:{index}:{labels[index]}" if labels else f"{write(value)}:{index}")
     shape = (*tensor.shape[:-1], min(count, classes))
     return Tensor(tensor.name, "BYTES", shape, encode_bytes([element.encode() for element in elements]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 from .errors import InvalidRequest, PayloadTooLarge
@@ -36,6 +35,8 @@ def _is_zlib(body: bytes) -> bool:
 
 
 def _inflate(body: bytes, limit: int) -> bytes:
+    import zlib  # noqa: PLC0415 - few bodies are compressed
+
     inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # gzip or zlib, whichever the header says
     try:
         plain = inflater.decompress(body, limit + 1)

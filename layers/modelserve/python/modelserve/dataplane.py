@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from .classification import classify
 from .errors import InvalidInput
+from .manifest import TensorSpec
 from .protocol import InferRequest, InferResponse
-from .registry import TensorSpec
 from .tensors import DATATYPES, Tensor
 
 if TYPE_CHECKING:

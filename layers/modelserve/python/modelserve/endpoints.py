@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import unquote
 
 import orjson
 
@@ -67,12 +66,12 @@ class Endpoints:
             raise RouteNotFound(request.path)
         if parts[2:3] != ["models"]:
             return self._server_route(request, parts[2:])
-        name, rest = unquote(parts[3]) if len(parts) > 3 else "", parts[4:]
+        name, rest = _unquote(parts[3]) if len(parts) > 3 else "", parts[4:]
         if name != self._name:
             raise ModelNotFound(name, (self._name,))
         version = None
         if rest[:1] == ["versions"] and len(rest) > 1:
-            version, rest = unquote(rest[1]), rest[2:]
+            version, rest = _unquote(rest[1]), rest[2:]
         match rest:
             case []:
                 _allow(request, "GET")
@@ -133,6 +132,14 @@ def error_response(error: ServeError) -> Response:
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = error.allowed
     return response
+
+
+def _unquote(part: str) -> str:
+    if "%" not in part:
+        return part
+    from urllib.parse import unquote  # noqa: PLC0415 - no name that is served needs it
+
+    return unquote(part)
 
 
 def _allow(request: Request, method: str) -> None:

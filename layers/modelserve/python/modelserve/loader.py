@@ -7,11 +7,11 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
-from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, ServeError, StoreUnavailable, VersionNotFound
-from .registry import Alias, Manifest, Reader, TensorSpec, alias_key, model_prefix, parse_alias, read_manifest
+from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, VersionNotFound
+from .manifest import Alias, Manifest, Reader, TensorSpec, alias_key, model_prefix, parse_alias, read_manifest
 from .tensors import Tensor
 
 __all__ = ["LoadedModel", "Loader", "Session"]
@@ -76,7 +76,7 @@ class Loader:
         check_seconds: float,
         warm_up_seconds: float,
         max_others: int,
-        open_session: Callable[[Path], Session],
+        open_session: Callable[[str], Session],
         on_load: Callable[[LoadedModel], None],
         on_failure: Callable[[ServeError], None],
         clock: Callable[[], float] = time.monotonic,
@@ -129,16 +129,17 @@ class Loader:
             try:
                 serving = self._refresh(alias, known)
                 known.failure = None
-            except ServeError as error:
-                known.failure = error
+            except Exception as error:  # noqa: BLE001 - whatever it was, an older version goes on answering
+                known.failure = error if isinstance(error, ServeError) else RegistryError(f"{type(error).__name__} in loading it: {error}")
                 if serving is not None:
-                    self._on_failure(error)
+                    self._on_failure(known.failure)
             known.checked = self._clock()
         if serving is not None:
             return serving
         failure = known.failure
-        if alias != self.default and isinstance(failure, AliasNotFound):
+        if alias != self.default and known.alias is None:
             del self._known[alias]  # names that callers make up are not remembered
+        if alias != self.default and isinstance(failure, AliasNotFound):
             raise failure
         raise ModelNotReady(self.name, str(failure))
 
@@ -164,14 +165,7 @@ class Loader:
 
     def _load(self, alias: Alias) -> LoadedModel:
         begun = time.monotonic()
-        folder = Path(os.environ.get("TMPDIR", "/tmp"), f"model-{os.getpid()}-{time.monotonic_ns()}")  # noqa: S108 - a function's own
-        try:
-            folder.mkdir(mode=0o700)
-        except OSError as error:
-            raise StoreUnavailable(
-                "a model", f"{error.strerror} while making a folder for it; raise ephemeral_storage in model.toml"
-            ) from None
-        path = folder / "model.onnx"
+        path = f"{os.environ.get('TMPDIR', '/tmp')}/model-{os.getpid()}-{time.monotonic_ns()}.onnx"  # noqa: S108 - a function's own
         file = alias.model
         try:
             download = _Background(
@@ -184,8 +178,8 @@ class Loader:
             download.result()
             return LoadedModel(manifest, self._open_session(path), load_seconds=time.monotonic() - begun)
         finally:
-            path.unlink(missing_ok=True)
-            folder.rmdir()
+            with suppress(FileNotFoundError):
+                os.unlink(path)
 
     def _alias_of(self, version: str) -> str:
         """An alias that names `version`. Raises `VersionNotFound`: loading old versions at a caller's whim is a memory attack."""

@@ -1,10 +1,4 @@
-"""The model store's format, read and written by one module so that it cannot fork.
-
-models/<name>/versions/<version>/manifest.json    written last: a version without it does not exist
-models/<name>/versions/<version>/model.onnx       and whatever else the manifest lists
-models/<name>/aliases/<alias>.json                the only mutable objects
-models/<name>/history/<time>-<event>.json         append-only: who moved which alias, and why
-"""
+"""Publishes versions and moves aliases; the same format module serves writer and reader, so that it cannot fork."""
 
 from __future__ import annotations
 
@@ -13,13 +7,34 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
-from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, UnverifiedModel, VersionNotFound
+from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, VersionNotFound
+from .manifest import (
+    MODEL_FILE,
+    SCHEMA,
+    Alias,
+    File,
+    GateResult,
+    Lineage,
+    Manifest,
+    Object,
+    Parity,
+    Reader,
+    TensorSpec,
+    alias_key,
+    model_prefix,
+    parse,
+    read_alias,
+    read_manifest,
+    version_prefix,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = [
     "MODEL_FILE",
@@ -36,42 +51,14 @@ __all__ = [
     "Registry",
     "TensorSpec",
     "Writer",
-    "model_prefix",
+    "read_alias",
 ]
 
-SCHEMA = 1
-"""Of manifests and aliases; a reader refuses a newer one."""
-MODEL_FILE = "model.onnx"
 _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _SECOND = "%Y%m%dT%H%M%SZ"
 _SECONDS_TO_TRY = 10
 """Names that a publisher tries for its version before it gives up."""
-_T = TypeVar("_T")
-
-
-class Object:
-    """An object as read: its bytes and what names this state of it."""
-
-    __slots__ = ("body", "etag", "version_id")
-
-    def __init__(self, body: bytes, etag: str, version_id: str | None) -> None:
-        self.body = body
-        self.etag = etag
-        self.version_id = version_id
-
-
-class Reader(Protocol):
-    """What a function needs of an object store; `modelserve.s3` is the lean one."""
-
-    def get(self, key: str, *, version_id: str | None = None, unless_etag: str | None = None) -> Object | None:
-        """None when the object still has `unless_etag`. Raises `ObjectNotFound`, `StoreUnavailable`."""
-
-    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: str) -> None:
-        """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
-
-    def list(self, prefix: str) -> list[str]:
-        """Every key under `prefix`, sorted."""
 
 
 class Writer(Reader, Protocol):
@@ -82,141 +69,6 @@ class Writer(Reader, Protocol):
 
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes what exists of `keys`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TensorSpec:
-    """An input or output of a model; -1 in `shape` is a dynamic dimension."""
-
-    name: str
-    datatype: str
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class File:
-    """A file of a version: `path` below the version's prefix, `size` in bytes, `sha256` in hex."""
-
-    path: str
-    size: int
-    sha256: str
-    version_id: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class GateResult:
-    """A gate of model.toml, what the held-out rows gave, and whether that is enough."""
-
-    gate: str
-    value: float
-    passed: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parity:
-    """The ONNX model against the original on held-out rows."""
-
-    rows: int
-    disagreement: float
-    """Share of rows whose label differs."""
-    largest_difference: float
-    """Of any number in the answers, relative to the larger of 1 and its magnitude."""
-    passed: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Lineage:
-    """Where a version comes from."""
-
-    framework: str
-    """Such as `scikit-learn 1.9.1`."""
-    source: str = ""
-    """SHA-256 of the train.py that made it."""
-    parent: str | None = None
-    forced: str | None = None
-    """Why a version that failed its gates or parity was published all the same."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """All that is known of a version."""
-
-    name: str
-    version: str
-    created: str
-    """UTC, ISO 8601."""
-    task: str
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    files: tuple[File, ...]
-    opset: Mapping[str, int]
-    """Operator-set domain to version; the default domain is the empty string."""
-    ir: int
-    description: str = ""
-    labels: tuple[str, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    gates: tuple[GateResult, ...] = ()
-    parity: Parity | None = None
-    lineage: Lineage | None = None
-    schema: int = SCHEMA
-
-    @property
-    def model_file(self) -> File:
-        """Raises `UnverifiedModel` when the manifest lists no model."""
-        for file in self.files:
-            if file.path == MODEL_FILE:
-                return file
-        raise UnverifiedModel(f"manifest of {self.name}/{self.version}", "no model.onnx among its files", "one")
-
-    def answers_like(self, other: Manifest) -> bool:
-        """Whether the same model bytes would be served in the same way."""
-        return (self.task, self.inputs, self.outputs, self.labels) == (other.task, other.inputs, other.outputs, other.labels)
-
-    def to_json(self) -> bytes:
-        return orjson.dumps(self, option=orjson.OPT_INDENT_2)
-
-    @classmethod
-    def from_json(cls, body: bytes, *, what: str) -> Manifest:
-        """Raises `UnverifiedModel` for anything but a manifest, `RegistryError` for a newer schema."""
-
-        def build(document: dict[str, Any]) -> Manifest:
-            parity, lineage = document.get("parity"), document.get("lineage")
-            return cls(
-                **{
-                    **document,
-                    "inputs": _specs(document["inputs"]),
-                    "outputs": _specs(document["outputs"]),
-                    "files": tuple(File(**item) for item in document["files"]),
-                    "labels": tuple(document.get("labels", ())),
-                    "gates": tuple(GateResult(**item) for item in document.get("gates", ())),
-                    "parity": Parity(**parity) if parity else None,
-                    "lineage": Lineage(**lineage) if lineage else None,
-                }
-            )
-
-        return _parse(body, what, build)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Alias:
-    """A name that moves, and all that is needed to fetch what it names in two round trips."""
-
-    name: str
-    """Of the model."""
-    alias: str
-    version: str
-    manifest_sha256: str
-    model: File
-    """`path` is the whole key."""
-    schema: int = SCHEMA
-
-    def to_json(self) -> bytes:
-        return orjson.dumps(self, option=orjson.OPT_INDENT_2)
-
-    @classmethod
-    def from_json(cls, body: bytes, *, what: str) -> Alias:
-        """Raises `UnverifiedModel` for anything but an alias, `RegistryError` for a newer schema."""
-        return _parse(body, what, lambda document: cls(**{**document, "model": File(**document["model"])}))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -336,7 +188,7 @@ class Registry:
         for key in self._store.list(f"{model_prefix(name)}history/"):
             found = self._store.get(key)
             assert found is not None  # only a conditional read answers None
-            events.append(_parse(found.body, key, lambda document: Event(**document)))
+            events.append(parse(found.body, key, lambda document: Event(**document)))
         return events
 
     def prune(self, name: str, *, keep: int, by: str) -> list[str]:
@@ -399,67 +251,6 @@ class Registry:
         entry = Event(time=stamp, event=event, alias=alias, from_version=before, to_version=after, by=by, reason=reason)
         key = f"{model_prefix(name)}history/{stamp.replace('-', '').replace(':', '')}-{event}.json"
         self._store.put(key, orjson.dumps(entry, option=orjson.OPT_INDENT_2))
-
-
-def model_prefix(name: str) -> str:
-    """All that belongs to a model; a function's role ends at it."""
-    return f"models/{name}/"
-
-
-def version_prefix(name: str, version: str) -> str:
-    return f"{model_prefix(name)}versions/{version}/"
-
-
-def alias_key(name: str, alias: str) -> str:
-    return f"{model_prefix(name)}aliases/{alias}.json"
-
-
-def read_alias(store: Reader, name: str, alias: str) -> tuple[Alias, str]:
-    """The alias and its ETag. Raises `AliasNotFound`, `StoreUnavailable`, `UnverifiedModel`."""
-    key = alias_key(name, alias)
-    try:
-        found = store.get(key)
-    except ObjectNotFound:
-        raise AliasNotFound(name, alias) from None
-    assert found is not None  # only a conditional read answers None
-    return parse_alias(found.body, name, alias), found.etag
-
-
-def parse_alias(body: bytes, name: str, alias: str) -> Alias:
-    """Raises `UnverifiedModel` when it is the alias of another model, or points outside its model."""
-    parsed = Alias.from_json(body, what=alias_key(name, alias))
-    if parsed.name != name or not parsed.model.path.startswith(version_prefix(name, parsed.version)):
-        raise UnverifiedModel(alias_key(name, alias), f"an alias of {parsed.name!r} to {parsed.model.path!r}", f"one of {name!r}")
-    return parsed
-
-
-def read_manifest(store: Reader, name: str, version: str, *, sha256: str | None = None) -> tuple[Manifest, str]:
-    """The manifest and its SHA-256, which must be `sha256` where that is given. Raises `ObjectNotFound`, `UnverifiedModel`."""
-    key = version_prefix(name, version) + "manifest.json"
-    found = store.get(key)
-    assert found is not None  # only a conditional read answers None
-    digest = hashlib.sha256(found.body).hexdigest()
-    if sha256 is not None and digest != sha256:
-        raise UnverifiedModel(key, f"SHA-256 {digest}", sha256)
-    manifest = Manifest.from_json(found.body, what=key)
-    if (manifest.name, manifest.version) != (name, version):
-        raise UnverifiedModel(key, f"the manifest of {manifest.name}/{manifest.version}", f"that of {name}/{version}")
-    return manifest, digest
-
-
-def _parse(body: bytes, what: str, build: Callable[[dict[str, Any]], _T]) -> _T:
-    try:
-        document = orjson.loads(body)
-        newer = document.get("schema", SCHEMA) > SCHEMA
-        if not newer:
-            return build(document)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UnverifiedModel(what, f"a document that can't be read ({error})", "what this library writes") from None
-    raise RegistryError(f"{what} has schema {document['schema']}, and this release reads up to {SCHEMA}; deploy a newer release")
-
-
-def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
-    return tuple(TensorSpec(name=item["name"], datatype=item["datatype"], shape=tuple(item["shape"])) for item in items)
 
 
 def _moment(version: str) -> int:

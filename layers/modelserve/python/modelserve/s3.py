@@ -8,14 +8,12 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
 
 from ._http import HttpResponse, get
 from .errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
-from .registry import Object
+from .manifest import Object
 
 __all__ = ["Credentials", "S3Reader"]
 
@@ -25,6 +23,7 @@ _ATTEMPTS = 3
 _FIRST_PAUSE = 0.05  # seconds, doubled and jittered at each attempt
 _TIMEOUT = 2.5  # seconds without a byte
 _T = TypeVar("_T")
+_UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 _PASSING = frozenset({429, 500, 502, 503, 504})
 
 
@@ -52,11 +51,10 @@ class Credentials:
     def _from_container(cls, uri: str, authorization: str) -> Credentials:
         import json  # noqa: PLC0415 - only under SnapStart
 
-        address = urlsplit(uri)
-        headers = {"Host": address.netloc, "Authorization": authorization}
-        target = f"{address.path}?{address.query}".rstrip("?")
+        secure, host, target = _address(uri)
+        headers = {"Host": host, "Authorization": authorization}
         try:
-            with get(address.netloc, target, headers, secure=address.scheme == "https", timeout=_TIMEOUT) as response:
+            with get(host, target, headers, secure=secure, timeout=_TIMEOUT) as response:
                 answer = json.loads(response.read())
             return cls(answer["AccessKeyId"], answer["SecretAccessKey"], answer.get("Token"))
         except (OSError, ValueError, KeyError) as error:
@@ -64,7 +62,7 @@ class Credentials:
 
 
 class S3Reader:
-    """A bucket, read with signed requests over plain sockets; satisfies `registry.Reader`."""
+    """A bucket, read with signed requests over plain sockets; satisfies `manifest.Reader`."""
 
     def __init__(
         self,
@@ -79,8 +77,8 @@ class S3Reader:
         self._credentials = credentials
         self._sleep = sleep
         if endpoint:
-            address = urlsplit(endpoint)
-            self._secure, self._host, self._base = address.scheme == "https", address.netloc, f"/{bucket}/"
+            self._secure, self._host, _ = _address(endpoint)
+            self._base = f"/{bucket}/"
         else:
             domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
             self._secure, self._host, self._base = True, f"{bucket}.s3.{region}.{domain}", "/"
@@ -107,25 +105,26 @@ class S3Reader:
 
         return self._retried(key, _version(version_id), headers, read)
 
-    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: Path) -> None:
+    def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: str) -> None:
         """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
-        partial = to.with_name(to.name + ".partial")
+        partial = f"{to}.partial"
 
-        def save(response: HttpResponse) -> str:
+        def save(response: HttpResponse) -> tuple[str, int]:
             digest = hashlib.sha256()
-            with partial.open("wb") as file:
+            with open(partial, "wb") as file:
                 for chunk in response.chunks():
                     digest.update(chunk)
                     _write(file, chunk)
-            return digest.hexdigest()
+                return digest.hexdigest(), file.tell()
 
         try:
             found = self._retried(key, _version(version_id), {}, save)
-            if found != sha256 or partial.stat().st_size != size:
-                raise UnverifiedModel(key, f"SHA-256 {found} of {partial.stat().st_size} bytes", f"{sha256} of {size} bytes")
-            partial.rename(to)
+            if found != (sha256, size):
+                raise UnverifiedModel(key, "SHA-256 {} of {} bytes".format(*found), f"{sha256} of {size} bytes")
+            os.rename(partial, to)
         finally:
-            partial.unlink(missing_ok=True)
+            with suppress(FileNotFoundError):
+                os.unlink(partial)
 
     def list(self, prefix: str) -> list[str]:
         """Every key under `prefix`, sorted."""
@@ -161,7 +160,8 @@ class S3Reader:
 
     @contextmanager
     def _request(self, key: str, query: dict[str, str], headers: dict[str, str]) -> Iterator[HttpResponse]:
-        path, arguments = self._base + quote(key, safe="/-_.~"), urlencode(sorted(query.items()), quote_via=quote, safe="-_.~")
+        path = self._base + _quote(key, "/")
+        arguments = "&".join(f"{name}={_quote(value)}" for name, value in sorted(query.items()))
         signed = _sign(self._credentials(), self._region, self._host, path, arguments)
         target = f"{path}?{arguments}" if arguments else path
         with get(self._host, target, headers | signed, secure=self._secure, timeout=_TIMEOUT) as response:
@@ -195,6 +195,18 @@ def _code(body: bytes) -> str:
 
 def _version(version_id: str | None) -> dict[str, str]:
     return {"versionId": version_id} if version_id else {}
+
+
+def _quote(text: str, safe: str = "") -> str:
+    """As the signature wants it: all but letters, digits and `-._~` as percent and two digits."""
+    return "".join(chr(byte) if chr(byte) in _UNRESERVED + safe else f"%{byte:02X}" for byte in text.encode())
+
+
+def _address(url: str) -> tuple[bool, str, str]:
+    """Whether it is https, the host with its port, and the target behind it."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme == "https", host, slash + path
 
 
 def _sign(credentials: Credentials, region: str, host: str, path: str, query: str) -> dict[str, str]:

@@ -6,7 +6,6 @@ import ctypes
 import re
 import time
 from math import prod
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import onnxruntime as ort
 
 from ._watchdog import Watchdog
 from .errors import DeadlineExceeded, InvalidInput, ModelFailed, UnverifiedModel
-from .registry import TensorSpec
+from .manifest import TensorSpec
 from .tensors import DATATYPES, Tensor, encode_bytes, iter_bytes
 
 __all__ = ["OnnxSession"]
@@ -62,7 +61,7 @@ class OnnxSession:
     The file may be deleted once the session exists. Raises `UnverifiedModel` for a graph that can't be loaded or served.
     """
 
-    def __init__(self, path: Path, *, name: str, threads: int, refuse_nan: bool = False) -> None:
+    def __init__(self, path: str, *, name: str, threads: int, refuse_nan: bool = False) -> None:
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -73,7 +72,7 @@ class OnnxSession:
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
-            reason = _first_line(error).replace(str(path), path.name)
+            reason = _first_line(error).replace(path, "the file")
             raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
         self.name = name
         self.inputs = tuple(_spec(name, argument) for argument in self._session.get_inputs())

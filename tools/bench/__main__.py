@@ -1,0 +1,69 @@
+"""`make bench`: prints each promise about speed beside what was measured just now."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from tools.bench.measures import Result, cold_start, overhead
+from tools.bench.runtime import BenchError
+from tools.bench.store import MemoryStore
+from tools.bench.subject import MODEL, Subject
+from tools.local.errors import LocalError
+
+ROOT = Path(__file__).parents[2]
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def bench(
+    rounds: Annotated[int, typer.Option(min=4, help="Cold starts of each side.")] = 15,
+    calls: Annotated[int, typer.Option(min=100, help="Warm calls.")] = 5000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
+) -> None:
+    """Measure cold start and overhead of the predict function against the least that Python can do.
+
+    Both sides run in turns, in fresh processes, with the packages of the image. Only the ratios carry over to another machine.
+    """
+    console = Console(stderr=True)
+    try:
+        with MemoryStore() as store, Progress(console=console, transient=True) as progress:
+            task = progress.add_task("cold starts", total=rounds + 1)
+            subject = Subject.prepare(store, cdk_out=ROOT / "cdk.out", cache=ROOT / "build" / "local")
+            results = [cold_start(subject, rounds=rounds, tick=lambda: progress.advance(task)), overhead(subject, rounds=calls)]
+    except (BenchError, LocalError) as error:
+        console.print(f"bench: {error}", style="red")
+        raise typer.Exit(1) from None
+    if as_json:
+        print(json.dumps([result.to_dict() for result in results], indent=2))
+    else:
+        Console().print(_table(results))
+        print(f"model: {MODEL}; Python {sys.version.split()[0]}. Over its bar? Run it again on an idle machine first.")
+
+
+def _table(results: list[Result]) -> Table:
+    table = Table("what", "ours", "floor", "compared", "quartiles", "bar", "")
+    for result in results:
+        first, third = result.spread
+        compared = f"{result.compared:.2f}" if result.unit == "ms" else f"{result.compared:.1f}"
+        table.add_row(
+            f"{result.name}\n({result.comparison}, {result.runs} runs)",
+            f"{result.ours:.1f} {result.unit}",
+            f"{result.floor:.1f} {result.unit}",
+            compared,
+            f"{first:.2f} … {third:.2f}",
+            f"{result.bar:g}",
+            "[green]met[/]" if result.met else "[red]missed[/]",
+        )
+    return table
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,80 @@
+"""What is measured: the function's image as it would be built, one sample model, and one request for it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models.config import MODELS, ModelConfig
+from modelserve.registry import Registry
+from modelserve.settings import PredictSettings
+from tools.bench.runtime import BenchError
+from tools.bench.store import BUCKET, MemoryStore
+from tools.local import image
+from tools.local.assembly import Assembly
+from tools.local.roots import TaskRoot
+from tools.modelctl.lifecycle import build, publish
+
+__all__ = ["MODEL", "Subject"]
+
+MODEL = "tumour"
+"""30 numbers a row, a graph that runs in microseconds: whatever the function adds shows."""
+_DOCKERFILE = "functions/predict/Dockerfile"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """Everything that a measurement needs."""
+
+    root: TaskRoot
+    model: Path
+    event: Mapping[str, Any]
+    environ: Mapping[str, str]
+
+    @classmethod
+    def prepare(cls, store: MemoryStore, *, cdk_out: Path, cache: Path) -> Subject:
+        """Trains and publishes the model where that was not done, and makes the image's task root."""
+        built = build(ModelConfig.load(MODELS / MODEL))
+        registry = Registry(store)
+        version = publish(registry, built).version
+        settings = PredictSettings(model_name=MODEL, model_bucket=BUCKET)
+        registry.promote(MODEL, version, alias=settings.model_alias, by="bench", reason="")
+        root = image.build(_predict_image(cdk_out), cache)
+        return cls(
+            root=root,
+            model=built.model,
+            event=_event(built.example.read_text("utf-8")),
+            environ={
+                **root.environment,
+                **settings.to_env(),
+                "AWS_ACCESS_KEY_ID": "local",
+                "AWS_SECRET_ACCESS_KEY": "local",
+                "AWS_ENDPOINT_URL_S3": store.endpoint,
+                "AWS_REGION": "us-east-1",
+                "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
+                "AWS_LAMBDA_FUNCTION_NAME": "bench",
+                "LAMBDA_TASK_ROOT": str(root.folder),
+            },
+        )
+
+
+def _predict_image(cdk_out: Path) -> Any:
+    for asset in Assembly.load(cdk_out, "dev").images.values():
+        if asset.dockerfile == _DOCKERFILE:
+            return asset
+    raise BenchError(f"{cdk_out} has no image with {_DOCKERFILE}; run: make synth")
+
+
+def _event(body: str) -> dict[str, Any]:
+    """As API Gateway's REST API sends it."""
+    document = json.loads(body)
+    return {
+        "httpMethod": "POST",
+        "path": f"/v2/models/{MODEL}/infer",
+        "headers": {"Content-Type": "application/json"},
+        "body": json.dumps({"id": "bench", "inputs": document["inputs"]}),
+        "isBase64Encoded": False,
+    }
