@@ -38,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     if sys.platform != "linux":
         _say("The Lambda Runtime Interface Emulator is a Linux program. Open this folder in its dev container (.devcontainer/).")
         return 1
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.default_int_handler)
     try:
         _run(port=arguments.port, stay=arguments.command == "run")
     except (LocalError, ModelConfigError) as error:
@@ -86,7 +87,7 @@ def _assemble(steps: Steps) -> None:
     with steps("layers"):
         layers()
     with steps("cloud assembly") as step:
-        fresh = synthesize(LOCAL_DEPLOYMENT.with_name("synth.stamp"))
+        fresh = synthesize()
         step.detail = "synthesized by the CDK" if fresh else "unchanged"
 
 

@@ -15,7 +15,8 @@ from tools.local.packages import PROJECT
 
 __all__ = ["CDK_OUT", "layers", "synthesize"]
 
-CDK_OUT = PROJECT / "cdk.out"
+CDK_OUT = PROJECT / "build" / "local" / "cdk.out"
+"""Not the one of the person's own `cdk` commands, which lock theirs."""
 _FOLDERS = ("functions", "layers", "stacks")
 _FILES = ("app.py", "cdk.json", "models/config.py", "tools/layers.py", "uv.lock")
 
@@ -25,24 +26,25 @@ def layers() -> None:
     _run([sys.executable, "-m", "tools.layers"])
 
 
-def synthesize(stamp: Path) -> bool:
-    """Writes `CDK_OUT`; false when it was already what `stamp` says it should be. Raises `LocalError`."""
-    if stamp.exists() and stamp.read_text() == _state():
+def synthesize() -> bool:
+    """Writes `CDK_OUT`; false when it was made from the same inputs before. Raises `LocalError`."""
+    stamp = CDK_OUT.with_name("cdk.out.inputs")
+    state = _state()
+    if stamp.exists() and stamp.read_text() == state and (CDK_OUT / "manifest.json").exists():
         return False
-    _run([str(_bin() / "cdk"), "synth", "--quiet", "--no-notices", "--no-version-reporting"])
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.write_text(_state())
+    stamp.unlink(missing_ok=True)
+    _run([str(_bin() / "cdk"), "synth", "--quiet", "--no-notices", "--no-version-reporting", "--output", str(CDK_OUT)])
+    stamp.write_text(state)
     return True
 
 
 def _state() -> str:
-    """Everything that goes in, and which assembly came out: somebody may have synthesized something else since."""
+    """Everything that goes in."""
     digest = hashlib.sha256(platform.python_version().encode())
     for file in _inputs():
         digest.update(str(file.relative_to(PROJECT)).encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
-    manifest = CDK_OUT / "manifest.json"
-    return f"{digest.hexdigest()} {manifest.stat().st_mtime_ns if manifest.exists() else 'none'}\n"
+    return digest.hexdigest()
 
 
 def _inputs() -> Iterator[Path]:
