@@ -100,7 +100,7 @@ def session(model: bytes, *, name: str = "sample", threads: int = 1, refuse_nan:
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         path.write_bytes(model)
-        return OnnxSession(path, name=name, threads=threads, refuse_nan=refuse_nan)
+        return OnnxSession(str(path), name=name, threads=threads, refuse_nan=refuse_nan)
 
 
 @cache

@@ -100,8 +100,17 @@ def test_json_is_read_under_any_content_type(content_type):
 
 @pytest.mark.parametrize(
     "path",
-    ["", "/", "/v1", "/v2x", "v2", "/v2/models", "/v2/health", "/v2/health/lively", "/v2/repository/index", "/v2//health/live"]
-    + [
+    [
+        "",
+        "/",
+        "/v1",
+        "/v2x",
+        "v2",
+        "/v2/models",
+        "/v2/health",
+        "/v2/health/lively",
+        "/v2/repository/index",
+        "/v2//health/live",
         f"{MODEL}/infe",
         f"{MODEL}/infer/more",
         f"{MODEL}/versions",

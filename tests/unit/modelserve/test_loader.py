@@ -1,0 +1,466 @@
+"""What answers for an alias, as the alias, the store and the models in it change."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from modelserve.errors import ModelFailed, ModelNotReady, ServeError, UnverifiedModel, VersionNotFound
+from modelserve.loader import LoadedModel, Loader, Session
+from modelserve.registry import TensorSpec
+from modelserve.tensors import Tensor
+
+from .graphs import scaled, session
+from .stores import MemoryStore, Publisher
+from .strategies import anything, dumped
+
+PRODUCTION = "models/sample/aliases/production.json"
+
+
+class Told:
+    """A session that is the bytes of its file, and fails its warm-up if they say so."""
+
+    inputs = outputs = (TensorSpec(name="x", datatype="FP32", shape=(-1, 3)),)
+
+    def __init__(self, path: str) -> None:
+        self.content = Path(path).read_bytes()
+        if self.content == b"broken":
+            raise UnverifiedModel("the graph", "nothing that loads", "a graph")
+        self.warm_ups = 0
+
+    def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
+        return []
+
+    def warm_up(self, *, seconds: float) -> None:
+        self.warm_ups += 1
+        if self.content == b"cold":
+            raise ModelFailed("sample", "it stays cold")
+
+
+class World:
+    """A store, who publishes in it, a loader that reads it and a clock; folders of its own."""
+
+    def __init__(self, folder: Path, *, opened: Callable[[str], Session] = Told, check_seconds: float = 30, max_others: int = 2) -> None:
+        self.folder = folder / "tmp"
+        self.folder.mkdir(exist_ok=True)
+        self.store = MemoryStore()
+        self.publisher = Publisher(self.store, folder)
+        self.now = 1000.0
+        self.loads: list[LoadedModel] = []
+        self.failures: list[ServeError] = []
+        self.loader = Loader(
+            self.store,
+            "sample",
+            alias="production",
+            check_seconds=check_seconds,
+            warm_up_seconds=5,
+            max_others=max_others,
+            open_session=opened,
+            on_load=self.loads.append,
+            on_failure=self.failures.append,
+            clock=lambda: self.now,
+        )
+
+    def serves(self, version: str | None = None) -> str:
+        return self.loader.find(version).version
+
+    def after(self, seconds: float) -> "World":
+        self.now += seconds
+        return self
+
+    def reads(self, call: str = "get") -> int:
+        return sum(made == call for made, _ in self.store.calls)
+
+    def refused(self, version: str | None = None) -> str:
+        with pytest.raises(ModelNotReady) as raised:
+            self.loader.find(version)
+        return str(raised.value)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(made.folder))
+    return made
+
+
+# An alias that moves
+
+
+def test_what_is_promoted_answers(world: World):
+    version = world.publisher.release(b"one")
+
+    world.loader.start()
+
+    assert world.serves() == version
+    assert [model.version for model in world.loads] == [version]
+    assert world.loads[0].load_seconds >= 0
+
+
+def test_a_promotion_is_served_when_the_alias_is_checked_again(world: World):
+    first = world.publisher.release(b"one")
+    assert world.serves() == first
+    second = world.publisher.release(b"two")
+
+    assert world.after(29.9).serves() == first
+    assert world.after(0.1).serves() == second
+    assert world.failures == []
+
+
+def test_a_rollback_is_served_likewise(world: World):
+    first = world.publisher.release(b"one")
+    second = world.publisher.release(b"two")
+    assert world.serves() == second
+    world.publisher.registry.rollback("sample", alias="production", by="ann", reason="because")
+
+    assert world.after(30).serves() == first
+
+
+def test_the_alias_is_read_once_within_the_time_it_is_believed(world: World):
+    world.publisher.release(b"one")
+    world.serves()
+    before = len(world.store.calls)
+
+    for _ in range(100):
+        world.serves()
+
+    assert len(world.store.calls) == before
+
+
+def test_an_alias_that_has_not_moved_costs_one_conditional_read(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.publisher.release(b"one")
+    world.serves()
+    asked: list[str | None] = []
+    read = world.store.get
+
+    def get(key: str, **how: Any):
+        asked.append(how.get("unless_etag"))
+        return read(key, **how)
+
+    monkeypatch.setattr(world.store, "get", get)
+    world.after(30).serves()
+
+    assert len(asked) == 1
+    assert asked[0] is not None
+    assert world.reads("download") == 1
+
+
+def test_a_new_version_is_warmed_up_before_it_answers_and_the_first_one_is_not(world: World):
+    """A cold start has nobody else to answer meanwhile."""
+    world.publisher.release(b"one")
+    first: Any = world.loader.find(None)
+    world.publisher.release(b"two")
+    second: Any = world.after(30).loader.find(None)
+
+    assert (first.warm_up.__self__.warm_ups, second.warm_up.__self__.warm_ups) == (0, 1)
+
+
+# A new version that fails
+
+
+def missing_bytes(world: World, version: str) -> None:
+    world.store.delete([f"models/sample/versions/{version}/model.onnx"])
+
+
+def altered_bytes(world: World, version: str) -> None:
+    world.store.alter(f"models/sample/versions/{version}/model.onnx", b"ONE")
+
+
+def truncated_bytes(world: World, version: str) -> None:
+    world.store.alter(f"models/sample/versions/{version}/model.onnx", b"tw")
+
+
+def altered_manifest(world: World, version: str) -> None:
+    key = f"models/sample/versions/{version}/manifest.json"
+    world.store.alter(key, world.store.objects[key][-1] + b" ")
+
+
+def missing_manifest(world: World, version: str) -> None:
+    world.store.delete([f"models/sample/versions/{version}/manifest.json"])
+
+
+def changed_alias(**changes: Any) -> Callable[[World, str], None]:
+    def change(world: World, version: str) -> None:
+        alias = json.loads(world.store.objects[PRODUCTION][0])
+        for key, value in changes.items():
+            (alias["model"] if key in alias["model"] else alias)[key] = value
+        world.store.objects[PRODUCTION].append(dumped(alias))
+
+    return change
+
+
+def unreachable(world: World, version: str) -> None:
+    world.store.down = "no route to host"
+
+
+def no_space(world: World, version: str) -> None:
+    world.folder.rmdir()
+
+
+FAILURES: dict[str, Callable[[World, str], None]] = {
+    "bytes that are missing": missing_bytes,
+    "bytes that were altered": altered_bytes,
+    "bytes that were cut": truncated_bytes,
+    "a manifest that was altered": altered_manifest,
+    "a manifest that is missing": missing_manifest,
+    "the alias of another model": changed_alias(name="other"),
+    "an alias to a file of another model": changed_alias(path="models/other/versions/20261120T174100Z-1a2b3c4d/model.onnx"),
+    "an alias to a path that is no text": changed_alias(path=5),
+    "an alias to a version that is not there": changed_alias(version="20991120T174100Z-1a2b3c4d"),
+    "a newer schema": changed_alias(schema=2),
+    "a schema that is no number": changed_alias(schema="new"),
+    "an alias with an unknown key": changed_alias(canary={}),
+    "an alias that is no JSON": lambda world, version: world.store.objects[PRODUCTION].append(b"{"),
+    "an alias that is a list": lambda world, version: world.store.objects[PRODUCTION].append(b"[]"),
+    "an alias that is gone": lambda world, version: world.store.delete([PRODUCTION]),
+    "a store that can not be reached": unreachable,
+    "a folder that can not be written": no_space,
+}
+
+
+@pytest.mark.parametrize("fail", FAILURES.values(), ids=FAILURES)
+def test_the_old_version_goes_on_answering_when_the_new_one_fails_on(world: World, fail):
+    first = world.publisher.release(b"one")
+    assert world.serves() == first
+    fail(world, world.publisher.release(b"two"))
+
+    assert world.after(30).serves() == first
+    assert len(world.failures) == 1
+    assert [model.version for model in world.loads] == [first]
+    assert not world.folder.exists() or list(world.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("fail", FAILURES.values(), ids=FAILURES)
+def test_nothing_answers_on_a_cold_start_that_meets(world: World, fail):
+    fail(world, world.publisher.release(b"one"))
+
+    world.loader.start()
+
+    assert "model 'sample' is not ready: " in world.refused()
+    assert not world.folder.exists() or list(world.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("content", [b"broken", b"cold"])
+def test_the_old_version_goes_on_when_the_new_one_does_not_load_or_does_not_answer(world: World, content):
+    first = world.publisher.release(b"one")
+    assert world.serves() == first
+    world.publisher.release(content)
+
+    assert world.after(30).serves() == first
+    assert len(world.failures) == 1
+
+
+def test_a_version_that_failed_is_tried_again_and_then_answers(world: World):
+    world.publisher.release(b"one")
+    world.serves()
+    second = world.publisher.release(b"two")
+    key = f"models/sample/versions/{second}/model.onnx"
+    (kept,) = world.store.objects.pop(key)
+    world.after(30).serves()
+    world.store.objects[key] = [kept]
+
+    assert world.after(29).serves() != second
+    assert world.after(1).serves() == second
+    assert len(world.failures) == 1
+
+
+def test_altered_bytes_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    opened: list[str] = []
+    world = World(tmp_path, opened=lambda path: opened.append(path) or Told(path))  # type: ignore[func-returns-value]
+    monkeypatch.setenv("TMPDIR", str(world.folder))
+    altered_bytes(world, world.publisher.release(b"one"))
+
+    world.refused()
+
+    assert opened == []
+
+
+@given(anything)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_in_the_place_of_the_alias_leaves_the_old_version_answering(tmp_path, value):
+    world = World(tmp_path)
+    first = world.publisher.release(b"one")
+    world.serves()
+    world.store.objects[PRODUCTION].append(dumped(value))
+
+    assert world.after(30).serves() == first
+    assert len(world.failures) == 1
+
+
+@given(anything)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_json_within_the_alias_is_no_unexpected_error(tmp_path, value):
+    world = World(tmp_path)
+    first = world.publisher.release(b"one")
+    world.serves()
+    for key in ("name", "version", "manifest_sha256", "model", "schema", "path", "size", "sha256", "version_id"):
+        changed_alias(**{key: value})(world, first)
+        assert world.after(30).serves() == first
+
+
+# Nothing there
+
+
+def test_an_empty_store_says_which_command_to_run(world: World):
+    world.loader.start()
+
+    assert "no version of 'sample' is promoted to 'production'; run: modelctl promote sample VERSION --alias production" in world.refused()
+
+
+def test_an_unreachable_store_says_who_knows_more(world: World):
+    world.store.down = "no route to host"
+
+    world.loader.start()
+
+    says = world.refused()
+    assert "no route to host" in says
+    assert "modelctl doctor" in says
+
+
+def test_while_nothing_answers_the_store_is_asked_at_most_once_a_second(world: World):
+    world.loader.start()
+    for _ in range(100):
+        world.refused()
+    assert world.reads() == 1
+
+    world.after(0.99).refused()
+    assert world.reads() == 1
+    world.after(0.01).refused()
+    assert world.reads() == 2
+
+
+def test_the_first_promotion_is_served_within_a_second(world: World):
+    world.loader.start()
+    version = world.publisher.release(b"one")
+
+    assert world.after(1).serves() == version
+    assert world.failures == []
+
+
+def test_a_failure_that_a_caller_hears_of_is_not_reported_besides(world: World):
+    world.refused()
+
+    assert world.failures == []
+
+
+# Other aliases and versions
+
+
+def test_an_alias_and_the_version_it_names_answer_alike(world: World):
+    production = world.publisher.release(b"one")
+    canary = world.publisher.release(b"two", "canary")
+
+    assert (world.serves(), world.serves("production"), world.serves(production)) == (production,) * 3
+    assert (world.serves("canary"), world.serves(canary)) == (canary,) * 2
+    assert len(world.loads) == 2
+
+
+def test_two_aliases_of_one_version_share_a_session(world: World):
+    version = world.publisher.release(b"one")
+    world.publisher.promote(version, "canary")
+
+    assert world.loader.find(None) is world.loader.find("canary")
+    assert world.reads("download") == 1
+
+
+def test_a_version_that_no_alias_names_is_not_found(world: World):
+    old = world.publisher.release(b"one")
+    world.publisher.release(b"two")
+
+    with pytest.raises(VersionNotFound, match=f"serves no version '{old}'.*modelctl list"):
+        world.loader.find(old)
+    assert world.loads == []
+
+
+def test_a_version_that_its_alias_has_left_is_not_found_any_more(world: World):
+    first = world.publisher.release(b"one")
+    world.publisher.promote(first, "canary")
+    assert world.serves("canary") == world.serves() == first
+    second = world.publisher.release(b"two")
+    world.publisher.promote(second, "canary")
+
+    with pytest.raises(VersionNotFound):
+        world.after(30).loader.find(first)
+    assert world.serves(second) == second
+
+
+@pytest.mark.parametrize("version", ["", "nothing", "Production", "a/b", "..", "1", "x" * 33, "production\n", "20261120T174100Z-1a2b3c4"])
+def test_a_name_that_is_no_alias_is_not_found(world: World, version):
+    world.publisher.release(b"one")
+    world.serves()
+
+    with pytest.raises(VersionNotFound):
+        world.loader.find(version)
+
+
+def test_names_that_callers_make_up_are_forgotten(world: World):
+    world.publisher.release(b"one")
+    world.serves()
+
+    for number in range(50):
+        with pytest.raises(VersionNotFound):
+            world.loader.find(f"made-up-{number}")
+
+    assert list(world.loader._known) == ["production"]
+
+
+def test_names_that_callers_make_up_while_the_store_is_down_are_forgotten(world: World):
+    world.publisher.release(b"one")
+    world.serves()
+    world.store.down = "no route to host"
+
+    for number in range(50):
+        with pytest.raises(ServeError):
+            world.loader.find(f"made-up-{number}")
+
+    assert list(world.loader._known) == ["production"]
+
+
+def test_only_so_many_other_versions_are_kept_and_never_the_default_given_up(world: World):
+    production = world.publisher.release(b"0")
+    world.serves()
+    others = [f"a{number}" for number in range(1, 6)]
+    for alias in others:
+        world.publisher.release(alias.encode(), alias)
+
+    for alias in others:
+        world.serves(alias)
+        assert len(world.loader._serving) <= 3
+
+    assert list(world.loader._serving) == ["production", "a4", "a5"]
+    assert world.serves() == production
+    assert world.reads("download") == 6
+
+
+def test_no_file_is_left_behind(world: World):
+    world.publisher.release(b"one")
+    world.serves()
+    world.publisher.release(b"broken")
+    world.after(30).serves()
+
+    assert list(world.folder.iterdir()) == []
+
+
+# With ONNX Runtime
+
+
+def test_real_models_are_swapped_and_a_broken_one_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    world = World(tmp_path, opened=lambda path: session(Path(path).read_bytes()))
+    monkeypatch.setenv("TMPDIR", str(world.folder))
+    rows = Tensor("x", "FP32", (1, 3), b"\0\0\x80\x3f" * 3)  # three ones
+
+    def answer() -> list[float]:
+        return list(memoryview(world.loader.find(None).run([rows], ["y"], seconds=5)[0].data))  # type: ignore[arg-type]
+
+    world.publisher.release(scaled(2))
+    assert answer() == [2, 2, 2]
+    world.publisher.release(scaled(3))
+    world.after(30)
+    assert answer() == [3, 3, 3]
+    world.publisher.release(b"no graph at all")
+    world.after(30)
+    assert answer() == [3, 3, 3]
+    assert "Protobuf parsing failed" in str(world.failures[0])
