@@ -31,7 +31,7 @@ def _code(asset: FileAsset, cache: Path) -> Path:
         folder = interpreter.fresh(finished)
         _copy(asset, folder)
         interpreter.compile_folder(folder)
-        folder.rename(finished)
+        interpreter.finish(folder, finished)
     return finished
 
 
@@ -45,7 +45,7 @@ def _layer(asset: FileAsset, cache: Path) -> Path:
         if distributions and interpreter.ABI != interpreter.AWS_ABI:
             _rebuild(folder / "python", distributions)
         interpreter.compile_folder(folder)
-        folder.rename(finished)
+        interpreter.finish(folder, finished)
     return finished / "python"
 
 

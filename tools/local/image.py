@@ -58,7 +58,7 @@ def build(asset: ImageAsset, cache: Path) -> TaskRoot:
             _STEPS[instruction.name](state, instruction)
     if not made:
         interpreter.compile_folder(state.inside(_TASK_ROOT))
-        root.rename(finished)
+        interpreter.finish(root, finished)
     task = finished / _TASK_ROOT.lstrip("/")
     return TaskRoot(folder=task, before=(task,), after=(packages.runtime(cache),), handler=state.command, environment=state.environment)
 

@@ -15,7 +15,7 @@ from uv import find_uv_bin
 
 from tools.local.errors import LocalError
 
-__all__ = ["ABI", "AWS_ABI", "command", "compile_folder", "export", "fresh", "install", "run"]
+__all__ = ["ABI", "AWS_ABI", "command", "compile_folder", "export", "finish", "fresh", "install", "run"]
 
 ABI = f"{sys.implementation.cache_tag}-{platform.machine()}"
 AWS_ABI = "cpython-313-x86_64"
@@ -61,11 +61,21 @@ def compile_folder(folder: Path) -> None:
 
 
 def fresh(folder: Path) -> Path:
-    """An empty folder beside `folder`, to be renamed to it once complete, so that an interrupted build is never reused."""
+    """An empty folder beside `folder`, for `finish` to rename once complete, so that an interrupted build is never reused."""
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
     return unfinished
+
+
+def finish(unfinished: Path, finished: Path) -> None:
+    """Gives a complete folder its name; another process may have been quicker."""
+    try:
+        unfinished.rename(finished)
+    except OSError:
+        if not finished.exists():
+            raise
+        shutil.rmtree(unfinished)
 
 
 def _clean_environment() -> dict[str, str]:

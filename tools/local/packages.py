@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 from tools.local import interpreter
@@ -19,7 +20,7 @@ def installed(requirements: Path, cache: Path) -> Path:
     if not finished.exists():
         folder = interpreter.fresh(finished)
         interpreter.install(requirements, folder, require_hashes=True)
-        folder.rename(finished)
+        interpreter.finish(folder, finished)
     return finished
 
 
@@ -29,5 +30,7 @@ def runtime(cache: Path) -> Path:
     requirements.parent.mkdir(parents=True, exist_ok=True)
     lock = PROJECT / "uv.lock"
     if not requirements.exists() or requirements.stat().st_mtime < lock.stat().st_mtime:
-        interpreter.export("runtime", requirements, project=PROJECT)
+        unfinished = requirements.with_suffix(f".{os.getpid()}")
+        interpreter.export("runtime", unfinished, project=PROJECT)
+        unfinished.replace(requirements)
     return installed(requirements, cache)

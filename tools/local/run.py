@@ -114,7 +114,7 @@ def _train(step: Step, models: Models) -> None:
     for name, fresh in models.built():
         trained += fresh
         step.tell(f"{name} is ready")
-    step.detail = f"{trained} trained, evaluated, converted and compared; the others are unchanged" if trained else "unchanged"
+    step.detail = f"trained, evaluated, converted and compared: {trained}" if trained else "unchanged"
 
 
 def _table(published: Sequence[Published]) -> Table:

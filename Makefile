@@ -1,0 +1,57 @@
+# What a person or a CI job does here; `make` lists it. Needs make and a Python of 3.11 to 3.13, nothing else.
+
+SHELL := bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+export PORT ?= 8080
+# The interpreter of .venv is the one that is used: .python-version is for people who have several.
+export UV_PYTHON := $(CURDIR)/.venv/bin/python
+export UV_PYTHON_DOWNLOADS := never
+# The CDK CLI runs on the Node of this environment, and needs no other.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+READY := .venv/.ready
+
+.PHONY: help run demo test check lint types format synth destroy clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+run: $(READY) ## Start the whole app on this machine and predict with it (PORT=8080); Ctrl-C ends it
+	@exec python -m tools.local run
+
+demo: $(READY) ## The same, ending after the first prediction
+	@exec python -m tools.local demo
+
+test: $(READY) ## Run the tests
+	python -m pytest
+
+check: lint types test ## What CI runs: lint, types, tests
+
+lint: $(READY) ## Ruff: rules and format
+	ruff check
+	ruff format --check
+
+types: $(READY) ## mypy, strict
+	mypy
+
+format: $(READY) ## Rewrite the code as ruff wants it
+	ruff check --fix
+	ruff format
+
+synth: $(READY) ## Write the CloudFormation templates to cdk.out; needs no AWS account
+	cdk synth --quiet
+
+destroy: $(READY) ## Delete the stacks of dev from AWS; says what stays
+	@echo "This deletes the stacks of dev (cdk destroy 'dev/*'). What stays, because it holds data:"
+	@echo "  - the model store bucket and its access-log bucket: about 0.023 USD per GB and month, until you empty and delete them;"
+	@echo "  - the KMS key of the store: 1 USD a month; 'aws kms schedule-key-deletion' ends it, and with it every model in the bucket."
+	cdk destroy 'dev/*'
+
+clean: ## Delete everything that the other targets made
+	rm -rf .venv build cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(READY): pyproject.toml uv.lock
+	@bash tools/environment.sh
+	@touch $@
