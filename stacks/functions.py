@@ -17,13 +17,13 @@ from .roles import FunctionRole
 from .settings import DeploymentSettings
 from .store import Store
 
-__all__ = ["DEPENDENCIES", "CatalogFunction", "LayerMissing", "PredictFunction"]
+__all__ = ["BUILD_CONTEXT", "DEPENDENCIES", "CatalogFunction", "LayerMissing", "PredictFunction"]
 
 ROOT = Path(__file__).parents[1]
 DEPENDENCIES = ROOT / "build" / "dependencies"
 """What `python -m tools.layers` makes."""
 # Only what the image is made of: any other file would change the image's hash, and with it every function, whenever it is edited.
-_BUILD_CONTEXT = [
+BUILD_CONTEXT = [
     "*",
     *("!functions", "functions/*", "!functions/predict"),
     *("!layers", "layers/*", "!layers/modelserve"),
@@ -65,7 +65,7 @@ class PredictFunction(_Function):
             code=lambda_.DockerImageCode.from_image_asset(
                 str(ROOT),
                 file="functions/predict/Dockerfile",
-                exclude=_BUILD_CONTEXT,
+                exclude=BUILD_CONTEXT,
                 ignore_mode=IgnoreMode.DOCKER,
                 platform=platform,
                 cmd=["functions.predict.handler.handler"],
@@ -125,7 +125,7 @@ def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSetti
         model_bucket=bucket,
         model_alias=settings.model_alias,
         alias_check_seconds=model.serving.alias_check_seconds,
-        deadline_seconds=max(1, model.function.timeout - 2),  # leaves time to say so
+        deadline_seconds=float(max(1, model.function.timeout - 2)),  # leaves time to say so
         nan_inputs=model.serving.nan,
         cors_origin=settings.cors_origin,
     )

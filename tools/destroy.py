@@ -13,9 +13,9 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from stacks.settings import APPLICATION
+from tools.modelctl.deployment import open_session, stack_name
 
-__all__ = ["Remnant", "remnants", "report"]
+__all__ = ["Remnant", "remaining", "remnants", "report"]
 
 _STACKS = ("Store", "Serving")
 # us-east-1; other regions differ by some tens of percent.
@@ -43,11 +43,8 @@ def remnants(session: boto3.Session, deployment: str) -> list[Remnant]:
     """What the deployment's stacks would leave; ask before they are gone. A stack that doesn't exist leaves nothing."""
     cloudformation = session.client("cloudformation")
     left = []
-    for stack in (f"{APPLICATION}-{deployment}-{name}" for name in _STACKS):
-        try:
-            template: Any = cloudformation.get_template(StackName=stack)["TemplateBody"]
-        except ClientError:
-            continue
+    for stack in remaining(session, deployment):
+        template: Any = cloudformation.get_template(StackName=stack)["TemplateBody"]
         resources = (template if isinstance(template, dict) else json.loads(template))["Resources"]
         for resource in cloudformation.describe_stack_resources(StackName=stack)["StackResources"]:
             kept = resources.get(resource["LogicalResourceId"], {}).get("DeletionPolicy") == "Retain"
@@ -56,19 +53,32 @@ def remnants(session: boto3.Session, deployment: str) -> list[Remnant]:
     return left
 
 
+def remaining(session: boto3.Session, deployment: str) -> list[str]:
+    """The deployment's stacks that exist."""
+    found = []
+    for name in (stack_name(deployment, stack) for stack in _STACKS):
+        try:
+            session.client("cloudformation").describe_stacks(StackName=name)
+        except ClientError:
+            continue
+        found.append(name)
+    return found
+
+
 def report(deployment: str, left: Iterable[Remnant]) -> str:
     """The lines to print once the stacks are gone."""
     left = list(left)
     if not left:
         return f"Nothing is left of {deployment}."
-    lines = [f"  {each.kind:<27} {each.name}{_amount(each)}" for each in left]
+    total = sum(each.monthly for each in left)
     return "\n".join(
         [
             f"Left of {deployment} on purpose, because it can't be made again:",
-            *lines,
-            f"That costs about ${sum(each.monthly for each in left):.2f} a month. To keep serving these models, deploy with existing_bucket",
-            "and existing_key_arn set in stacks/settings.py; to be rid of them, empty and delete the buckets, then schedule the key's deletion.",
-            "Images of the functions stay in the repository that `cdk bootstrap` made, at $0.10 per GB a month, until `cdk gc` deletes them.",
+            *(f"  {each.kind:<27} {each.name}{_amount(each)}" for each in left),
+            f"That costs about ${total:.2f} a month.",
+            "To serve these models again, deploy with existing_bucket and existing_key_arn in stacks/settings.py.",
+            "To be rid of them, empty and delete the buckets, then schedule the key's deletion.",
+            "The functions' images stay in the repository that `cdk bootstrap` made, at $0.10 per GB a month, until `cdk gc` deletes them.",
         ]
     )
 
@@ -90,12 +100,13 @@ def main() -> None:
     parser.add_argument("deployment", choices=["dev", "prod"])
     parser.add_argument("--force", action="store_true", help="don't ask")
     arguments = parser.parse_args()
-    left = remnants(boto3.Session(), arguments.deployment)
+    session = open_session(None)
+    left = remnants(session, arguments.deployment)
     command = ["cdk", "destroy", f"{arguments.deployment}/*", *(["--force"] if arguments.force else [])]
     if subprocess.run(command, check=False).returncode:
-        sys.exit(
-            "cdk destroy failed; a production stack first needs its termination protection taken off (stacks/settings.py, then deploy)"
-        )
+        sys.exit("cdk destroy failed; take termination protection off production first (stacks/settings.py, then deploy)")
+    if existing := remaining(session, arguments.deployment):
+        sys.exit(f"{', '.join(existing)} still there; nothing was deleted if you answered no")
     print(report(arguments.deployment, left))
 
 

@@ -1,0 +1,71 @@
+"""Models and deployments to synthesize, and what a template says in the terms of a test."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aws_cdk import App
+from aws_cdk.assertions import Template
+
+from models.config import ModelConfig
+from stacks.deployment import Deployment
+from stacks.settings import DeploymentSettings
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Templates:
+    """What CloudFormation gets for one deployment."""
+
+    deployment: Deployment
+    store: Template
+    serving: Template
+
+
+def a_model(name: str = "fruit", **function: Any) -> ModelConfig:
+    return ModelConfig.model_validate({"name": name, "task": "classification", "function": function})
+
+
+def synthesize(settings: DeploymentSettings, models: tuple[ModelConfig, ...], *, folder: Path) -> Templates:
+    """As the CDK CLI would, with cdk.json's feature flags, but without copying the assets."""
+    flags = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
+    app = App(outdir=str(folder), context={**flags, "aws:cdk:disable-asset-staging": True})
+    deployment = Deployment(app, settings=settings, models=models)
+    return Templates(deployment, Template.from_stack(deployment.store), Template.from_stack(deployment.serving))
+
+
+def properties(template: Template, kind: str, *, with_: dict[str, Any] | None = None) -> list[dict[str, Any]]:
+    """The properties of every resource of a type, or of those that have the properties `with_`."""
+    found = template.find_resources(kind, {"Properties": with_} if with_ else None)
+    return [resource.get("Properties", {}) for resource in found.values()]
+
+
+def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
+    """Everything a role allows, with each action and resource a list."""
+    return [
+        {**statement, "Action": _list(statement["Action"]), "Resource": _list(statement["Resource"])}
+        for policy in role.get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+    ]
+
+
+def text(value: Any) -> str:
+    """A value with CloudFormation's functions flattened to what they would join; references stay as `<their name>`."""
+    match value:
+        case {"Fn::Join": [separator, parts]}:
+            return str(separator).join(text(part) for part in parts)
+        case {"Fn::GetAtt": [name, attribute]}:
+            return f"<{name}.{attribute}>"
+        case {"Ref": name}:
+            return f"<{name}>"
+        case {"Fn::Sub": pattern}:
+            return str(pattern)
+    return str(value)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]

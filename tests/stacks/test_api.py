@@ -1,0 +1,174 @@
+"""What the API promises before any function runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match
+
+from stacks.settings import DEV, DeploymentSettings
+from tests.stacks.factories import Templates, properties, text
+
+pytestmark = pytest.mark.xdist_group("stacks")
+
+ORIGIN = "https://example.org"
+
+
+@pytest.fixture(scope="module")
+def with_cors(synthesized):
+    return synthesized(DeploymentSettings(name="dev", cors_origin=ORIGIN))
+
+
+def routes(templates: Templates) -> dict[tuple[str, str], dict[str, Any]]:
+    """Every method of the API by its name and path."""
+    resources = templates.serving.to_json()["Resources"]
+
+    def path(reference: dict[str, Any]) -> str:
+        if "Ref" not in reference:
+            return ""  # the API's root
+        of = resources[reference["Ref"]]["Properties"]
+        return f"{path(of['ParentId'])}/{of['PathPart']}"
+
+    methods = properties(templates.serving, "AWS::ApiGateway::Method")
+    return {(method["HttpMethod"], path(method["ResourceId"])): method for method in methods}
+
+
+def responses(templates: Templates) -> dict[str, dict[str, Any]]:
+    return {each["ResponseType"]: each for each in properties(templates.serving, "AWS::ApiGateway::GatewayResponse")}
+
+
+def test_the_api_is_regional_and_takes_any_bytes(dev):
+    dev.serving.has_resource_properties(
+        "AWS::ApiGateway::RestApi", {"EndpointConfiguration": {"Types": ["REGIONAL"]}, "BinaryMediaTypes": ["*/*"]}
+    )
+
+
+def test_bodies_are_not_compressed_by_the_gateway(dev):
+    """A request that it decompressed could grow over Lambda's limit."""
+    dev.serving.has_resource_properties("AWS::ApiGateway::RestApi", {"MinimumCompressionSize": Match.absent()})
+
+
+def test_a_model_is_two_resources_and_the_catalog_takes_the_rest(dev):
+    found = {path: text(method["Integration"]["Uri"]) for (_, path), method in routes(dev).items()}
+    targets = {path: "fruit" if "<fruit" in uri else "catalog" if "<Catalog" in uri else uri for path, uri in found.items()}
+    assert targets == {
+        "/v2": "catalog",
+        "/v2/{proxy+}": "catalog",
+        "/v2/models": "catalog",
+        "/v2/models/{proxy+}": "catalog",
+        "/v2/models/fruit": "fruit",
+        "/v2/models/fruit/{proxy+}": "fruit",
+    }
+
+
+def test_every_method_wants_a_signature(dev):
+    assert {(method, each["AuthorizationType"]) for (method, _), each in routes(dev).items()} == {("ANY", "AWS_IAM")}
+
+
+def test_functions_get_the_request_as_it_came(dev):
+    assert {each["Integration"]["Type"] for each in routes(dev).values()} == {"AWS_PROXY"}
+
+
+def stage(templates: Templates) -> dict[str, Any]:
+    (found,) = properties(templates.serving, "AWS::ApiGateway::Stage")
+    return found
+
+
+def test_the_stage_is_named_after_the_deployment_and_traced(dev):
+    assert stage(dev)["StageName"] == "dev"
+    assert stage(dev)["TracingEnabled"] is True
+
+
+def test_requests_are_throttled(dev):
+    (every,) = stage(dev)["MethodSettings"]
+    assert (every["HttpMethod"], every["ResourcePath"]) == ("*", "/*")
+    assert (every["ThrottlingRateLimit"], every["ThrottlingBurstLimit"]) == (DEV.requests_per_second, DEV.burst)
+
+
+def test_payloads_are_not_logged(dev):
+    (every,) = stage(dev)["MethodSettings"]
+    assert every["DataTraceEnabled"] is False
+    assert every.get("LoggingLevel", "OFF") == "OFF"
+
+
+def test_access_is_logged_as_json(dev):
+    setting = stage(dev)["AccessLogSetting"]
+    assert {"requestId", "caller", "status", "latencyMs"} <= json.loads(setting["Format"]).keys()
+    group = setting["DestinationArn"]["Fn::GetAtt"][0]
+    assert dev.serving.to_json()["Resources"][group]["Properties"]["RetentionInDays"] == 30
+
+
+def test_the_account_may_write_access_logs_before_the_stage_asks(dev):
+    """A fresh account refuses the stage otherwise; the role is the account's, so it outlives this API."""
+    ((account, found),) = dev.serving.find_resources("AWS::ApiGateway::Account").items()
+    ((_, stage_resource),) = dev.serving.find_resources("AWS::ApiGateway::Stage").items()
+    resources = dev.serving.to_json()["Resources"]
+    role = resources[found["Properties"]["CloudWatchRoleArn"]["Fn::GetAtt"][0]]
+    assert account in stage_resource["DependsOn"]
+    assert found["DeletionPolicy"] == role["DeletionPolicy"] == "Retain"
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "ACCESS_DENIED",
+        "DEFAULT_4XX",
+        "DEFAULT_5XX",
+        "EXPIRED_TOKEN",
+        "INTEGRATION_FAILURE",
+        "INTEGRATION_TIMEOUT",
+        "INVALID_SIGNATURE",
+        "MISSING_AUTHENTICATION_TOKEN",
+        "REQUEST_TOO_LARGE",
+        "THROTTLED",
+    ],
+)
+def test_the_gateways_errors_have_the_protocols_shape(dev, kind):
+    ((content_type, template),) = responses(dev)[kind]["ResponseTemplates"].items()
+    assert content_type == "application/json"
+    (error,) = json.loads(template.replace("$context.error.responseType", "WORD")).items()
+    assert error[0] == "error"
+    assert len(error[1]) > 40
+
+
+def test_gateway_templates_hold_no_variable_that_could_break_the_document(dev):
+    texts = [text for each in responses(dev).values() for text in each["ResponseTemplates"].values()]
+    assert not [text for text in texts if "$" in text.replace("$context.error.responseType", "")]
+
+
+def test_a_throttled_caller_is_told_when_to_come_back(dev):
+    assert responses(dev)["THROTTLED"]["ResponseParameters"] == {"gatewayresponse.header.Retry-After": "'1'"}
+
+
+def test_without_cors_nothing_of_it_is_there(dev):
+    assert "Access-Control" not in str(dev.serving.to_json())
+
+
+def test_with_cors_a_preflight_reaches_the_function_unsigned(with_cors):
+    found = routes(with_cors)
+    preflights = {path: each for (method, path), each in found.items() if method == "OPTIONS"}
+    assert preflights.keys() == {path for method, path in found if method == "ANY"}
+    assert {each["AuthorizationType"] for each in preflights.values()} == {"NONE"}
+    assert all(each["Integration"]["Uri"] == found["ANY", path]["Integration"]["Uri"] for path, each in preflights.items())
+
+
+def test_with_cors_a_browser_can_read_the_gateways_errors(with_cors):
+    allowed = [each["ResponseParameters"]["gatewayresponse.header.Access-Control-Allow-Origin"] for each in responses(with_cors).values()]
+    assert allowed == [f"'{ORIGIN}'"] * len(responses(with_cors))
+
+
+def test_with_cors_every_function_knows_the_origin(with_cors):
+    functions = properties(with_cors.serving, "AWS::Lambda::Function")
+    assert {each["Environment"]["Variables"]["CORS_ORIGIN"] for each in functions} == {ORIGIN}
+
+
+def test_a_deploy_ends_with_where_to_call_and_what_to_run(dev):
+    outputs = {name: text(each["Value"]) for name, each in dev.serving.to_json()["Outputs"].items()}
+    assert outputs.keys() == {"ApiUrl", "Curl", "NextCommand"}
+    assert outputs["ApiUrl"].startswith("https://")
+    assert outputs["ApiUrl"].endswith("/dev/")
+    assert outputs["Curl"].startswith('curl --aws-sigv4 "aws:amz:<AWS::Region>:execute-api"')
+    assert f"{outputs['ApiUrl']}v2/models/fruit/infer" in outputs["Curl"]
+    assert outputs["NextCommand"] == "modelctl doctor --deployment dev"

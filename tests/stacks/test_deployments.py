@@ -1,0 +1,85 @@
+"""What deployments have in common, and where they differ."""
+
+from __future__ import annotations
+
+import pytest
+
+import app
+from stacks.functions import LayerMissing
+from stacks.settings import APPLICATION, DEV, PROD
+from tests.stacks.factories import properties, synthesize, text
+from tools.modelctl.deployment import stack_name
+
+pytestmark = pytest.mark.xdist_group("stacks")
+
+
+@pytest.fixture(scope="module")
+def prod(synthesized):
+    return synthesized(PROD)
+
+
+def test_stacks_of_production_can_not_be_deleted_by_mistake(prod, dev):
+    assert [stack.termination_protection for stack in (prod.deployment.store, prod.deployment.serving)] == [True, True]
+    assert [stack.termination_protection for stack in (dev.deployment.store, dev.deployment.serving)] == [False, False]
+
+
+def test_logs_of_production_are_kept_for_a_year(prod):
+    assert {each["RetentionInDays"] for each in properties(prod.serving, "AWS::Logs::LogGroup")} == {365}
+
+
+@pytest.mark.parametrize("stack", ["store", "serving"])
+def test_everything_is_tagged_with_its_deployment(prod, stack):
+    """CloudFormation puts a stack's tags on each of its resources."""
+    assert getattr(prod.deployment, stack).tags.tag_values() == {"Application": APPLICATION, "Deployment": "prod"}
+
+
+def test_modelctl_looks_for_the_stacks_under_the_names_they_have(prod):
+    assert prod.deployment.store.stack_name == stack_name("prod", "Store")
+    assert prod.deployment.serving.stack_name == stack_name("prod", "Serving")
+
+
+def test_the_store_is_deployed_first(dev):
+    assert dev.deployment.store.node.id in {stack.node.id for stack in dev.deployment.serving.dependencies}
+
+
+@pytest.mark.parametrize("stack", ["store", "serving"])
+def test_no_account_is_asked_at_synth(dev, stack):
+    assert getattr(dev.deployment, stack).environment == "aws://unknown-account/unknown-region"
+
+
+def test_nothing_but_what_must_be_found_is_physically_named(dev):
+    """A name can't be replaced; the two parameters are how stacks find the store."""
+    names = ("BucketName", "FunctionName", "RoleName", "LogGroupName", "AliasName", "LayerName")
+    everything = [*dev.store.to_json()["Resources"].values(), *dev.serving.to_json()["Resources"].values()]
+    assert not [each for each in everything if each["Type"] != "AWS::Lambda::Permission" and each.get("Properties", {}).keys() & set(names)]
+
+
+def test_a_deployment_without_models_can_be_made(tmp_path):
+    """The first deploy of a fork that has removed the sample models."""
+    templates = synthesize(DEV, (), folder=tmp_path)
+    assert len(properties(templates.serving, "AWS::Lambda::Function")) == 1
+    assert "/dev/v2" in text(templates.serving.to_json()["Outputs"]["Curl"]["Value"])
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [("memory = 64\n", r"function\.memory: found 64; expected"), ("memroy = 512\n", r"function\.memroy: found 512; expected: no such key")],
+)
+def test_a_broken_model_toml_is_refused_with_key_found_and_expected(tmp_path, broken, told):
+    (tmp_path / "fruit").mkdir()
+    (tmp_path / "fruit" / "model.toml").write_text(f'task = "classification"\n[function]\n{broken}')
+    with pytest.raises(SystemExit, match=told):
+        app.main(tmp_path)
+
+
+def test_settings_that_exclude_each_other_are_refused(tmp_path):
+    (tmp_path / "fruit").mkdir()
+    (tmp_path / "fruit" / "model.toml").write_text('task = "classification"\n[function]\nsnap_start = true\nprovisioned_concurrency = 1\n')
+    with pytest.raises(SystemExit, match="not both"):
+        app.main(tmp_path)
+
+
+def test_a_missing_layer_names_the_command_that_makes_it(monkeypatch, tmp_path):
+    monkeypatch.setattr("stacks.functions.DEPENDENCIES", tmp_path / "nothing")
+    with pytest.raises(LayerMissing, match=r"python -m tools\.layers"):
+        synthesize(DEV, (), folder=tmp_path / "cdk.out")

@@ -1,0 +1,156 @@
+"""How the functions are made from model.toml."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from aws_cdk import FileSystem, IgnoreMode
+from aws_cdk.assertions import Match
+
+from modelserve.settings import CatalogSettings, PredictSettings
+from stacks.functions import BUILD_CONTEXT
+from stacks.settings import DEV
+from tests.stacks.factories import ROOT, Templates, a_model, properties, text
+
+pytestmark = pytest.mark.xdist_group("stacks")
+
+
+def predict(templates: Templates, name: str = "fruit") -> dict[str, Any]:
+    (found,) = properties(templates.serving, "AWS::Lambda::Function", with_={"Description": Match.string_like_regexp(f"^{name}: ")})
+    return found
+
+
+def environment(function: dict[str, Any]) -> dict[str, str]:
+    return {name: text(value) for name, value in function["Environment"]["Variables"].items()}
+
+
+def test_predicts_environment_is_what_its_settings_write(dev):
+    variables = environment(predict(dev))
+    read = PredictSettings.from_env(variables)
+    assert read == PredictSettings(model_name="fruit", model_bucket=variables["MODEL_BUCKET"], deadline_seconds=27)
+    assert read.to_env() == variables
+
+
+def test_the_catalogs_environment_is_what_its_settings_write(synthesized):
+    templates = synthesized(DEV, a_model("fruit"), a_model("tumour"))
+    variables = environment(predict(templates, "catalog"))
+    read = CatalogSettings.from_env(variables)
+    assert read == CatalogSettings(model_names=("fruit", "tumour"), model_bucket=variables["MODEL_BUCKET"])
+    assert read.to_env() == variables
+
+
+def test_the_bucket_is_the_stores(dev):
+    parameter = environment(predict(dev))["MODEL_BUCKET"].strip("<>")
+    assert dev.serving.to_json()["Parameters"][parameter] == {
+        "Type": "AWS::SSM::Parameter::Value<String>",
+        "Default": "/serverless-onnx/dev/store/bucket",
+    }
+    dev.store.has_resource_properties("AWS::SSM::Parameter", {"Name": "/serverless-onnx/dev/store/bucket"})
+
+
+def test_model_toml_decides_the_size(synthesized):
+    function = predict(synthesized(DEV, a_model(memory=3008, timeout=10, ephemeral_storage=2048)))
+    assert (function["MemorySize"], function["Timeout"], function["EphemeralStorage"]) == (3008, 10, {"Size": 2048})
+    assert PredictSettings.from_env(environment(function)).deadline_seconds == 8
+
+
+def test_concurrency_is_reserved_only_when_asked(dev, synthesized):
+    assert "ReservedConcurrentExecutions" not in predict(dev)
+    assert predict(synthesized(DEV, a_model(reserved_concurrency=5)))["ReservedConcurrentExecutions"] == 5
+
+
+def test_provisioned_concurrency_belongs_to_the_version_that_routes_call(synthesized):
+    templates = synthesized(DEV, a_model(provisioned_concurrency=2))
+    (version,) = templates.serving.find_resources(
+        "AWS::Lambda::Version", {"Properties": {"ProvisionedConcurrencyConfig": {"ProvisionedConcurrentExecutions": 2}}}
+    )
+    assert f"functions/<{version}>/invocations" in uris(templates)
+    assert version in str(properties(templates.serving, "AWS::Lambda::Permission"))
+
+
+def test_snap_start_belongs_to_the_version_that_routes_call(synthesized):
+    templates = synthesized(DEV, a_model(snap_start=True))
+    assert predict(templates)["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    (version,) = templates.serving.find_resources("AWS::Lambda::Version")
+    assert f"functions/<{version}>/invocations" in uris(templates)
+
+
+def test_without_either_routes_call_the_function(dev):
+    dev.serving.resource_count_is("AWS::Lambda::Version", 0)
+    assert re.search(r"functions/<fruit\w+\.Arn>/invocations", uris(dev))
+
+
+def uris(templates: Templates) -> str:
+    return "\n".join(text(method["Integration"]["Uri"]) for method in properties(templates.serving, "AWS::ApiGateway::Method"))
+
+
+def test_all_models_of_an_architecture_share_one_image(synthesized):
+    templates = synthesized(DEV, a_model("fruit"), a_model("tumour"), a_model("digits", architecture="arm64"))
+    images = {name: str(predict(templates, name)["Code"]["ImageUri"]) for name in ("fruit", "tumour", "digits")}
+    assert images["fruit"] == images["tumour"] != images["digits"]
+    assert [predict(templates, name)["Architectures"] for name in ("fruit", "digits")] == [["x86_64"], ["arm64"]]
+
+
+def test_the_image_is_told_which_handler_to_run(dev):
+    assert predict(dev)["ImageConfig"] == {"Command": ["functions.predict.handler.handler"]}
+
+
+def test_every_function_is_traced(dev):
+    assert all(each["TracingConfig"] == {"Mode": "Active"} for each in properties(dev.serving, "AWS::Lambda::Function"))
+
+
+def test_every_function_logs_to_a_group_that_forgets(dev):
+    groups = dev.serving.find_resources("AWS::Logs::LogGroup", {"Properties": {"RetentionInDays": 30}})
+    used = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in properties(dev.serving, "AWS::Lambda::Function")]
+    assert len(set(used)) == len(used) == 2
+    assert set(used) <= set(groups)
+    assert len(groups) == len(properties(dev.serving, "AWS::Logs::LogGroup"))
+
+
+def fingerprint(folder) -> str:
+    return FileSystem.fingerprint(str(folder), exclude=BUILD_CONTEXT, ignore_mode=IgnoreMode.DOCKER)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    """The files that the image could be made of."""
+    for name in ("functions/predict/handler.py", "functions/catalog/handler.py", "layers/modelserve/python/modelserve/s3.py", "README.md"):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "unrelated",
+    [
+        "README.md",
+        "functions/catalog/handler.py",
+        "models/fruit/train.py",
+        "layers/other/python/other.py",
+        "layers/modelserve/python/modelserve/__pycache__/s3.cpython-313.pyc",
+        "functions/predict/__pycache__/handler.cpython-313.pyc",
+    ],
+)
+def test_an_unrelated_file_leaves_the_image_as_it_is(repository, unrelated):
+    before = fingerprint(repository)
+    (repository / unrelated).parent.mkdir(parents=True, exist_ok=True)
+    (repository / unrelated).write_text("edited")
+    assert fingerprint(repository) == before
+
+
+@pytest.mark.parametrize(
+    "related", ["functions/predict/handler.py", "layers/modelserve/python/modelserve/s3.py", "functions/predict/new.py"]
+)
+def test_a_file_of_the_function_changes_the_image(repository, related):
+    before = fingerprint(repository)
+    (repository / related).write_text("edited")
+    assert fingerprint(repository) != before
+
+
+def test_the_dockerfile_copies_only_what_is_in_the_build_context():
+    copied = re.findall(r"^COPY (\S+) ", (ROOT / "functions/predict/Dockerfile").read_text("utf-8"), flags=re.MULTILINE)
+    assert copied
+    assert all(source.startswith(("functions/predict/", "layers/modelserve/")) for source in copied)

@@ -1,0 +1,112 @@
+"""What the model store promises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from aws_cdk.assertions import Match
+
+from stacks.settings import DEV, DeploymentSettings
+from tests.stacks.factories import a_model, properties, statements, text
+
+pytestmark = pytest.mark.xdist_group("stacks")
+
+
+@pytest.fixture(scope="module")
+def bucket(dev) -> dict[str, Any]:
+    (found,) = properties(dev.store, "AWS::S3::Bucket", with_={"VersioningConfiguration": {"Status": "Enabled"}})
+    return found
+
+
+@pytest.fixture(scope="module")
+def policies(dev) -> list[list[dict[str, Any]]]:
+    return [policy["PolicyDocument"]["Statement"] for policy in properties(dev.store, "AWS::S3::BucketPolicy")]
+
+
+def test_models_are_encrypted_with_a_key_that_rotates(dev, bucket):
+    (rule,) = bucket["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert rule["ServerSideEncryptionByDefault"]["SSEAlgorithm"] == "aws:kms"
+    dev.store.has_resource_properties("AWS::KMS::Key", {"EnableKeyRotation": True})
+
+
+def test_every_bucket_blocks_public_access(dev):
+    blocked = {"BlockPublicAcls": True, "BlockPublicPolicy": True, "IgnorePublicAcls": True, "RestrictPublicBuckets": True}
+    assert all(each["PublicAccessBlockConfiguration"] == blocked for each in properties(dev.store, "AWS::S3::Bucket"))
+
+
+def test_every_bucket_refuses_plain_http(dev, policies):
+    refusals = [
+        statement
+        for policy in policies
+        for statement in policy
+        if statement["Effect"] == "Deny" and statement.get("Condition") == {"Bool": {"aws:SecureTransport": "false"}}
+    ]
+    assert len(refusals) == len(properties(dev.store, "AWS::S3::Bucket"))
+
+
+def test_access_to_models_is_logged_in_another_bucket(bucket):
+    assert "DestinationBucketName" in bucket["LoggingConfiguration"]
+
+
+def test_versions_and_history_can_not_be_overwritten(policies):
+    """A put without If-None-Match is refused there; beginning a multipart upload, which creates no object, is not."""
+    (refusal,) = [each for policy in policies for each in policy if "Null" in each.get("Condition", {})]
+    assert refusal["Effect"] == "Deny"
+    assert refusal["Principal"] == {"AWS": "*"}
+    assert refusal["Action"] == "s3:PutObject"
+    assert refusal["Condition"] == {"Null": {"s3:if-none-match": "true"}, "Bool": {"s3:ObjectCreationOperation": "true"}}
+    assert {text(each).partition(">")[2] for each in refusal["Resource"]} == {"/models/*/versions/*", "/models/*/history/*"}
+
+
+def test_aliases_can_be_overwritten(policies):
+    denied = [each["Resource"] for policy in policies for each in policy if each["Effect"] == "Deny" and each["Action"] == "s3:PutObject"]
+    assert "aliases" not in str(denied)
+
+
+def test_only_what_was_replaced_or_deleted_expires(bucket):
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["NoncurrentVersionExpiration"] == {"NoncurrentDays": DEV.noncurrent_days}
+    assert not rule.keys() & {"ExpirationInDays", "ExpirationDate", "Transitions", "NoncurrentVersionTransitions"}
+
+
+def test_incomplete_uploads_are_cleared_away(bucket):
+    (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+
+
+@pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::KMS::Key"])
+def test_state_outlives_the_stack(dev, kind):
+    dev.store.all_resources(kind, {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"})
+
+
+def test_no_stack_locks_the_store(dev):
+    """Others learn its bucket and key by parameters: an export could not be changed while somebody imports it."""
+    assert not [name for name, output in dev.store.to_json()["Outputs"].items() if "Export" in output]
+    assert "Fn::ImportValue" not in str(dev.serving.to_json())
+
+
+def test_the_bucket_is_an_output(dev):
+    dev.store.has_output("ModelBucket", {"Value": {"Ref": Match.any_value()}})
+
+
+@pytest.fixture(scope="module")
+def adopted(synthesized):
+    """A store whose bucket was there before."""
+    return synthesized(DeploymentSettings(name="dev", existing_bucket="models-of-ours", existing_key_arn="arn:aws:kms:eu-west-1:1:key/k"))
+
+
+def test_an_adopted_bucket_is_not_made(adopted):
+    adopted.store.resource_count_is("AWS::S3::Bucket", 0)
+
+
+@pytest.mark.parametrize("value", ["models-of-ours", "arn:aws:kms:eu-west-1:1:key/k"])
+def test_functions_find_an_adopted_bucket_and_its_key(adopted, value):
+    adopted.store.has_resource_properties("AWS::SSM::Parameter", {"Value": value})
+
+
+def test_an_adopted_bucket_without_a_key_grants_none(synthesized):
+    """A bucket under S3's own keys needs no permission to decrypt."""
+    templates = synthesized(DeploymentSettings(name="dev", existing_bucket="models-of-ours"), a_model())
+    roles = properties(templates.serving, "AWS::IAM::Role")
+    assert not [each for role in roles for each in statements(role) if any("kms" in action for action in each["Action"])]
