@@ -67,9 +67,12 @@ class HttpResponse:
     @staticmethod
     def _number(text: str, base: int) -> int:
         try:
-            return int(text, base)
+            size = int(text, base)
         except ValueError:
-            raise BrokenResponse(f"{text[:20]!r} is not a size") from None
+            size = -1
+        if size < 0:
+            raise BrokenResponse(f"{text[:20]!r} is not a size")
+        return size
 
 
 @contextmanager

@@ -57,7 +57,7 @@ class Credentials:
             with get(host, target, headers, secure=secure, timeout=_TIMEOUT) as response:
                 answer = json.loads(response.read())
             return cls(answer["AccessKeyId"], answer["SecretAccessKey"], answer.get("Token"))
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreUnavailable("any request", f"the credentials endpoint did not answer ({error!r})") from None
 
 
