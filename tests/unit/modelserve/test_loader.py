@@ -213,9 +213,9 @@ FAILURES: dict[str, Callable[[World, str], None]] = {
     "a newer schema": changed_alias(schema=2),
     "a schema that is no number": changed_alias(schema="new"),
     "an alias with an unknown key": changed_alias(canary={}),
-    "an alias that is no JSON": lambda world, version: world.store.objects[PRODUCTION].append(b"{"),
-    "an alias that is a list": lambda world, version: world.store.objects[PRODUCTION].append(b"[]"),
-    "an alias that is gone": lambda world, version: world.store.delete([PRODUCTION]),
+    "an alias that is no JSON": lambda world, _version: world.store.objects[PRODUCTION].append(b"{"),
+    "an alias that is a list": lambda world, _version: world.store.objects[PRODUCTION].append(b"[]"),
+    "an alias that is gone": lambda world, _version: world.store.delete([PRODUCTION]),
     "a store that can not be reached": unreachable,
     "a folder that can not be written": no_space,
 }

@@ -1,0 +1,69 @@
+"""An HTTP server that answers what a test scripted, down to the byte."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+
+class Scripted:
+    """One answer a connection, the last one for all that follow; `requests` are the heads it was sent.
+
+    An answer that ends in `RESET` is broken off there by a reset.
+    """
+
+    def __init__(self, answers: list[bytes]) -> None:
+        self._answers = answers
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
+        self.requests: list[str] = []
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                connection, _ = self._socket.accept()
+            except OSError:
+                return
+            with connection, suppress(OSError):  # a client may leave at any time
+                self._answer(connection)
+
+    def _answer(self, connection: socket.socket) -> None:
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            head += connection.recv(65536)
+        self.requests.append(head.decode())
+        answer = self._answers[min(len(self.requests), len(self._answers)) - 1]
+        connection.sendall(answer.removesuffix(RESET))
+        if answer.endswith(RESET):
+            # To close with nothing lingering is a reset.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+
+
+RESET = b"<reset>"
+
+
+def response(status: int, body: bytes = b"", *, announced: int | None = None, **headers: str) -> bytes:
+    """An HTTP response; `announced` is a Content-Length that is not the body's."""
+    lines = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body) if announced is None else announced}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, "", ""]).encode() + body
+
+
+def failure(status: int, code: str) -> bytes:
+    return response(status, f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>m</Message></Error>".encode())
+
+
+@contextmanager
+def scripted(*answers: bytes) -> Iterator[Scripted]:
+    server = Scripted(list(answers))
+    try:
+        yield server
+    finally:
+        server.close()

@@ -1,0 +1,385 @@
+"""The lean client against moto's S3, botocore's signatures and a server that fails on purpose."""
+
+import errno
+import hashlib
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.auth import S3SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials as BotocoreCredentials
+from botocore.session import get_session
+from hypothesis import given
+from hypothesis import strategies as st
+from moto.server import ThreadedMotoServer
+
+from modelserve import s3 as s3_module
+from modelserve.errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
+from modelserve.s3 import Credentials, S3Reader
+
+from .servers import RESET, Scripted, failure, response, scripted
+
+BUCKET = "store"
+BODY = bytes(range(256)) * 8192  # 2 MiB: more than one read
+SHA256 = hashlib.sha256(BODY).hexdigest()
+
+
+def reader(url: str, *, bucket: str = BUCKET, pauses: list[float] | None = None, token: str | None = None) -> S3Reader:
+    slept = pauses if pauses is not None else []
+    return S3Reader(bucket, region="us-east-1", endpoint=url, credentials=lambda: Credentials("local", "local", token), sleep=slept.append)
+
+
+@pytest.fixture(scope="module")
+def moto_url() -> Iterator[str]:
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def client(moto_url: str):
+    made = boto3.client("s3", endpoint_url=moto_url, region_name="us-east-1", aws_access_key_id="local", aws_secret_access_key="local")
+    made.create_bucket(Bucket=BUCKET)
+    made.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return made
+
+
+def fetch(store: S3Reader, folder: Path, *, key: str = "model.onnx", size: int = len(BODY), sha256: str = SHA256) -> bytes:
+    to = folder / "fetched"
+    store.download(key, version_id=None, size=size, sha256=sha256, to=str(to))
+    content = to.read_bytes()
+    to.unlink()
+    return content
+
+
+# moto
+
+
+@pytest.mark.parametrize("key", ["plain.json", "a folder/with +&=?#%.json", "ünï/☃.json", "a//b", "~tilde-_.x", "a:b@c,d;e!f'g(h)*"])
+def test_an_object_of_any_key_is_read(client, moto_url, key):
+    client.put_object(Bucket=BUCKET, Key=key, Body=b"content")
+
+    found = reader(moto_url).get(key)
+
+    assert found is not None
+    assert found.body == b"content"
+
+
+def test_an_object_that_has_not_changed_is_not_sent_again(client, moto_url):
+    client.put_object(Bucket=BUCKET, Key="alias.json", Body=b"one")
+    store = reader(moto_url)
+    first = store.get("alias.json")
+    assert first is not None
+    assert store.get("alias.json", unless_etag=first.etag) is None
+
+    client.put_object(Bucket=BUCKET, Key="alias.json", Body=b"two")
+
+    second = store.get("alias.json", unless_etag=first.etag)
+    assert second is not None
+    assert second.body == b"two"
+
+
+def test_a_version_is_read_after_it_was_written_over(client, moto_url):
+    old = client.put_object(Bucket=BUCKET, Key="versioned", Body=b"old")["VersionId"]
+    new = client.put_object(Bucket=BUCKET, Key="versioned", Body=b"new")["VersionId"]
+
+    found = [reader(moto_url).get("versioned", version_id=version) for version in (old, new, None)]
+
+    assert [(item.body, item.version_id) for item in found if item] == [(b"old", old), (b"new", new), (b"new", new)]
+
+
+def test_a_file_is_downloaded_and_verified(client, moto_url, tmp_path):
+    version = client.put_object(Bucket=BUCKET, Key="model.onnx", Body=BODY)["VersionId"]
+    client.put_object(Bucket=BUCKET, Key="model.onnx", Body=b"other")
+    to = tmp_path / "model.onnx"
+
+    reader(moto_url).download("model.onnx", version_id=version, size=len(BODY), sha256=SHA256, to=str(to))
+
+    assert to.read_bytes() == BODY
+    assert list(tmp_path.iterdir()) == [to]
+
+
+@pytest.mark.parametrize(("size", "sha256"), [(len(BODY), "0" * 64), (len(BODY) + 1, SHA256), (0, SHA256)])
+def test_a_file_of_other_bytes_is_not_left(client, moto_url, tmp_path, size, sha256):
+    client.put_object(Bucket=BUCKET, Key="model.onnx", Body=BODY)
+
+    with pytest.raises(UnverifiedModel, match=f"found SHA-256 {SHA256} of {len(BODY)} bytes, expected {sha256} of {size} bytes"):
+        fetch(reader(moto_url), tmp_path, size=size, sha256=sha256)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_listing_is_sorted_whole_and_of_its_prefix(client, moto_url, monkeypatch):
+    keys = sorted(f"many/{number:03d} &+é.json" for number in range(25))
+    for key in keys:
+        client.put_object(Bucket=BUCKET, Key=key, Body=b"")
+    monkeypatch.setattr("moto.s3.responses.DEFAULT_MAX_KEYS", 10, raising=False)
+
+    assert reader(moto_url).list("many/") == keys
+    assert reader(moto_url).list("none/") == []
+
+
+def test_a_listing_goes_on_where_its_page_ended():
+    first = b"<R xmlns='x'><Contents><Key>b</Key></Contents><NextContinuationToken>t/+=</NextContinuationToken></R>"
+    second = b"<R xmlns='x'><Contents><Key>a</Key></Contents></R>"
+
+    with scripted(response(200, first), response(200, second)) as server:
+        assert reader(server.url).list("p/") == ["a", "b"]
+        assert "continuation-token=t%2F%2B%3D&list-type=2&prefix=p%2F " in server.requests[1]
+
+
+def test_a_key_that_is_not_there_is_not_found(client, moto_url):
+    with pytest.raises(ObjectNotFound, match="no object 'nothing'"):
+        reader(moto_url).get("nothing")
+
+
+def test_a_bucket_that_is_not_there_is_unavailable(client, moto_url):
+    """A wrong setting, and not a model that was never promoted."""
+    with pytest.raises(StoreUnavailable, match="HTTP 404 NoSuchBucket"):
+        reader(moto_url, bucket="nowhere").get("key")
+
+
+# Faults
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_passing_fault_is_tried_again_after_a_growing_pause(status):
+    pauses: list[float] = []
+    with scripted(failure(status, "SlowDown"), failure(status, "SlowDown"), response(200, b"content")) as server:
+        found = reader(server.url, pauses=pauses).get("key")
+
+    assert found is not None
+    assert found.body == b"content"
+    assert len(pauses) == 2
+    assert 0.025 <= pauses[0] <= 0.075
+    assert 0.05 <= pauses[1] <= 0.15
+
+
+def test_a_fault_that_does_not_pass_is_given_up_after_three_attempts():
+    with scripted(failure(503, "SlowDown")) as server:
+        with pytest.raises(StoreUnavailable, match=r"HTTP 503 SlowDown \(3 attempts\); `modelctl doctor`"):
+            reader(server.url).get("key")
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [response(200, BODY[:5000], announced=len(BODY)), response(200, BODY[:5000], announced=len(BODY)) + RESET],
+    ids=["closed", "reset"],
+)
+def test_a_body_that_breaks_off_is_fetched_again(tmp_path, broken):
+    with scripted(broken, response(200, BODY)) as server:
+        assert fetch(reader(server.url), tmp_path) == BODY
+        assert len(server.requests) == 2
+
+
+def test_a_body_that_always_breaks_off_leaves_no_file(tmp_path):
+    with scripted(response(200, BODY[:5000], announced=len(BODY))) as server:
+        with pytest.raises(StoreUnavailable, match=r"too early \(3 attempts\)"):
+            fetch(reader(server.url), tmp_path)
+        assert len(server.requests) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nonsense\r\n\r\n",
+        b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n1234567890",
+        b"HTTP/1.1 200 OK\r\n" + b"a: b" * 10_000,
+        b"HTTP/1.1 200 OK\r\n" + b"".join(b"h%d: x\r\n" % number for number in range(200)) + b"\r\n",
+    ],
+)
+def test_what_is_no_http_is_unavailable(answer):
+    with scripted(answer) as server, pytest.raises(StoreUnavailable, match="3 attempts"):
+        reader(server.url).get("key")
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_for_an_answer_are_unavailable(answer):
+    with scripted(b"HTTP/1.1 200" + answer) as server:
+        try:
+            found = reader(server.url).get("key")
+        except StoreUnavailable:
+            found = None
+        assert found is None or isinstance(found.body, bytes)
+
+
+def test_a_chunked_body_is_read():
+    chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\n\r\n"
+    with scripted(chunked) as server:
+        found = reader(server.url).get("key")
+
+    assert found is not None
+    assert found.body == b"abc0123456789"
+
+
+@pytest.mark.parametrize(
+    ("status", "code"), [(403, "AccessDenied"), (403, "ExpiredToken"), (301, "PermanentRedirect"), (400, "InvalidArgument"), (405, "")]
+)
+def test_a_refusal_is_said_with_its_code_and_not_tried_again(status, code):
+    with scripted(failure(status, code)) as server:
+        with pytest.raises(StoreUnavailable, match=f"'?key'?: HTTP {status} {code}"):
+            reader(server.url).get("key")
+        assert len(server.requests) == 1
+
+
+def test_a_missing_key_is_not_tried_again():
+    with scripted(failure(404, "NoSuchKey")) as server:
+        with pytest.raises(ObjectNotFound):
+            reader(server.url).get("key")
+        assert len(server.requests) == 1
+
+
+def test_a_host_that_does_not_listen_is_unavailable():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        url = f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+    with pytest.raises(StoreUnavailable, match="3 attempts"):
+        reader(url).get("key")
+
+
+def test_a_full_disk_is_said_with_what_to_raise(tmp_path, monkeypatch):
+    class Full:
+        def __init__(self, file):
+            self._file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self._file.close()
+
+        def write(self, _chunk):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        def __getattr__(self, name):
+            return getattr(self._file, name)
+
+    monkeypatch.setattr(s3_module, "open", lambda *how: Full(open(*how)), raising=False)  # noqa: SIM115 - closed by `Full`
+    with scripted(response(200, BODY)) as server:
+        with pytest.raises(StoreUnavailable, match=r"No space left on device while writing; raise ephemeral_storage in model.toml"):
+            fetch(reader(server.url), tmp_path)
+        assert len(server.requests) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_unavailable(tmp_path):
+    with scripted(response(200, BODY)) as server, pytest.raises(StoreUnavailable):
+        fetch(reader(server.url), tmp_path / "none")
+
+
+# Signatures
+
+
+def head(server: Scripted) -> tuple[str, dict[str, str]]:
+    first, *lines = server.requests[0].strip().split("\r\n")
+    return first.split(" ")[1], {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+
+
+@pytest.mark.parametrize("token", [None, "session/token+="])
+@pytest.mark.parametrize(
+    ("key", "version"), [("models/a/b.json", None), ("a b/+&=?#%/é☃~-_.'()*!:@,;$", None), ("models/a.onnx", "v/+ =&1")]
+)
+def test_a_request_is_signed_as_botocore_signs_it(key, version, token):
+    with scripted(response(200, b"", ETag='"x"')) as server:
+        reader(server.url, token=token).get(key, version_id=version)
+        target, sent = head(server)
+
+        request = AWSRequest("GET", server.url + target)
+        request.context["payload_signing_enabled"] = True
+        request.headers["X-Amz-Date"] = sent["x-amz-date"]
+        auth = S3SigV4Auth(BotocoreCredentials("local", "local", token), "s3", "us-east-1")
+        request.context["timestamp"] = sent["x-amz-date"]
+        if token:
+            request.headers["X-Amz-Security-Token"] = token
+        request.headers["X-Amz-Content-SHA256"] = sent["x-amz-content-sha256"]
+        canonical = auth.canonical_request(request)
+        signature = auth.signature(auth.string_to_sign(request, canonical), request)
+
+    assert sent["authorization"].endswith(f"Signature={signature}")
+    assert f"SignedHeaders={auth.signed_headers(auth.headers_to_sign(request))}," in sent["authorization"]
+    assert sent.get("x-amz-security-token") == token
+
+
+@pytest.mark.parametrize("key", ["models/a/b.json", "a b/+&=?#%/é☃~-_.'()*!:@,;$", "a//b"])
+def test_a_key_is_written_into_the_url_as_botocore_writes_it(key):
+    with scripted(response(200, b"")) as server:
+        reader(server.url).get(key)
+        ours, _ = head(server)
+    with scripted(response(200, b"", ETag='"x"')) as server:
+        session = get_session()
+        session.set_credentials("local", "local")
+        session.create_client("s3", region_name="us-east-1", endpoint_url=server.url).get_object(Bucket=BUCKET, Key=key)
+        theirs, _ = head(server)
+
+    assert ours == theirs
+
+
+def test_each_attempt_is_signed_anew():
+    used: list[int] = []
+
+    def credentials() -> Credentials:
+        used.append(1)
+        return Credentials(f"key{len(used)}", "secret", None)
+
+    with scripted(failure(503, ""), response(200, b"")) as server:
+        S3Reader(BUCKET, region="us-east-1", endpoint=server.url, credentials=credentials, sleep=lambda _: None).get("key")
+        assert ["key1" in server.requests[0], "key2" in server.requests[1]] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("region", "host"), [("eu-west-1", "store.s3.eu-west-1.amazonaws.com"), ("cn-north-1", "store.s3.cn-north-1.amazonaws.com.cn")]
+)
+def test_without_an_endpoint_it_is_the_regions_own_over_tls(region, host):
+    store = S3Reader.from_environ(BUCKET, {"AWS_REGION": region})
+
+    assert (store._host, store._secure, store._base) == (host, True, "/")
+
+
+# Credentials
+
+
+def test_credentials_are_those_that_lambda_sets():
+    found = Credentials.from_environ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"})
+
+    assert (found.access_key, found.secret_key, found.token) == ("a", "s", "t")
+
+
+def test_without_credentials_it_is_said_so():
+    with pytest.raises(StoreUnavailable, match="no AWS credentials in the environment"):
+        Credentials.from_environ({})
+
+
+def test_credentials_come_from_the_container_endpoint_with_its_token():
+    with scripted(response(200, b'{"AccessKeyId": "a", "SecretAccessKey": "s", "Token": "t"}')) as server:
+        environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/creds?id=1", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "secret"}
+        found = Credentials.from_environ(environ)
+        target, sent = head(server)
+
+    assert (found.access_key, found.secret_key, found.token) == ("a", "s", "t")
+    assert (target, sent["authorization"]) == ("/creds?id=1", "secret")
+
+
+@pytest.mark.parametrize("answer", [response(200, b"{}"), response(200, b"["), response(200, b"[]"), response(403, b"no"), b""])
+def test_an_endpoint_without_credentials_is_unavailable(answer):
+    with scripted(answer) as server, pytest.raises(StoreUnavailable, match="credentials endpoint did not answer"):
+        Credentials.from_environ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/creds"})
+
+
+def test_the_stamp_of_a_signature_is_the_time_in_utc(monkeypatch):
+    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 11, 20, 17, 41, 0, 4, 324, 0)))
+
+    signed = s3_module._sign(Credentials("a", "s", None), "us-east-1", "host", "/", "")
+
+    assert signed["x-amz-date"] == "20261120T174100Z"
+    assert "Credential=a/20261120/us-east-1/s3/aws4_request" in signed["Authorization"]

@@ -1,0 +1,172 @@
+"""ONNX Runtime behind buffers."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from onnx import TensorProto, helper
+
+from modelserve import session as session_module
+from modelserve.errors import DeadlineExceeded, InvalidInput, ModelFailed, UnverifiedModel
+from modelserve.registry import TensorSpec
+from modelserve.tensors import DATATYPES, Tensor, encode_bytes, iter_bytes
+
+from .graphs import endless, graph, identity, identity_session, lookup, pair, scaled, session, value
+from .strategies import tensors
+
+
+def ran(model, *inputs: Tensor, outputs=("y",), seconds: float = 20) -> list[Tensor]:
+    return model.run(list(inputs), list(outputs), seconds=seconds)
+
+
+def numbers(values, name="x", datatype="FP32", dtype="f4") -> Tensor:
+    array = np.array(values, dtype)
+    return Tensor(name, datatype, array.shape, array.tobytes())
+
+
+@given(tensors(binary=True))
+def test_every_datatype_comes_back_bit_by_bit(sent):
+    datatype, array = sent
+    data = encode_bytes(list(array.flat)) if datatype == "BYTES" else array.tobytes()
+
+    (answer,) = ran(identity_session(datatype, array.ndim), Tensor("x", datatype, array.shape, data))
+
+    assert (answer.datatype, tuple(answer.shape)) == (datatype, array.shape)
+    assert bytes(memoryview(answer.data)) == data
+
+
+@pytest.mark.parametrize("datatype", sorted(DATATYPES))
+def test_the_signature_is_the_graphs(datatype):
+    model = session(identity(datatype, ("rows", 3)))
+
+    assert model.inputs == (TensorSpec(name="x", datatype=datatype, shape=(-1, 3)),)
+    assert model.outputs == (TensorSpec(name="y", datatype=datatype, shape=(-1, 3)),)
+
+
+@pytest.mark.parametrize("datatype", sorted(DATATYPES))
+def test_every_datatype_warms_up(datatype):
+    session(identity(datatype, ("rows", 3))).warm_up(seconds=20)
+
+
+@pytest.mark.parametrize("offset", range(5))
+def test_data_may_begin_at_any_byte(offset):
+    """It begins where the JSON before it ends."""
+    values = np.arange(96, dtype="f4").reshape(32, 3)
+    view = memoryview(bytes(offset) + values.tobytes())[offset:]
+
+    (answer,) = ran(session(scaled(2)), Tensor("x", "FP32", (32, 3), view))
+
+    assert bytes(memoryview(answer.data)) == (values * 2).tobytes()
+
+
+def test_only_the_outputs_asked_for_are_given_in_that_order():
+    a, b = numbers([[1, 2]], "a"), numbers([[3, 4]], "b")
+
+    assert [answer.name for answer in ran(session(pair()), b, a, outputs=["difference", "total"])] == ["difference", "total"]
+    assert [answer.name for answer in ran(session(pair()), a, b, outputs=["total"])] == ["total"]
+
+
+def test_text_of_any_kind_passes():
+    elements = [b"a\0b", b"", "é ☃ \U0001f600".encode(), b"x" * 10_000]
+
+    (answer,) = ran(identity_session("BYTES", 1), Tensor("x", "BYTES", (4,), encode_bytes(elements)))
+
+    assert list(iter_bytes(answer)) == elements
+
+
+def test_an_endless_run_is_ended_at_its_deadline_and_the_next_one_answers():
+    model = session(endless())
+    go, stop = numbers([1], datatype="INT64", dtype="i8"), numbers([0], datatype="INT64", dtype="i8")
+
+    for _ in range(2):
+        with pytest.raises(DeadlineExceeded, match=r"did not answer within 0.05 s; send fewer rows, or raise `timeout`"):
+            ran(model, go, seconds=0.05)
+        assert bytes(memoryview(ran(model, stop)[0].data)) == bytes(8)
+
+
+def test_a_deadline_that_has_passed_ends_a_run_too():
+    with pytest.raises(DeadlineExceeded):
+        ran(session(endless()), numbers([1], datatype="INT64", dtype="i8"), seconds=-1)
+
+
+def test_many_runs_leave_no_run_and_no_further_thread_to_the_watchdog():
+    model = session(identity())
+    ran(model, numbers([[1, 2, 3]]))
+    before = threading.active_count()
+
+    for _ in range(500):
+        ran(model, numbers([[1, 2, 3]]))
+    with pytest.raises(ModelFailed):
+        ran(session(lookup()), numbers([9], datatype="INT64", dtype="i8"))
+
+    assert threading.active_count() == before
+    assert session_module._WATCHDOG._runs == {}
+
+
+def test_what_the_graph_refuses_is_said_without_paths_and_not_logged(capfd: pytest.CaptureFixture[str]):
+    """ONNX Runtime's own error lines would carry elements of the input."""
+    with pytest.raises(ModelFailed) as raised:
+        ran(session(lookup()), numbers([987654321], datatype="INT64", dtype="i8"))
+
+    assert "indices element out of data bounds, idx=987654321" in str(raised.value)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_memory_that_can_not_be_had_is_said_without_paths():
+    node = helper.make_node("ConstantOfShape", ["x"], ["y"])
+    model = session(graph([node], [value("x", "INT64", (1,))], [value("y", "FP32", ("n",))]))
+
+    with pytest.raises(ModelFailed) as raised:
+        ran(model, numbers([10**15], datatype="INT64", dtype="i8"))
+
+    assert "Failed to allocate memory" in str(raised.value)
+    assert ".cc" not in str(raised.value)
+    assert "/" not in str(raised.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph", identity()[:-20]])
+def test_bytes_that_are_no_graph_are_refused_without_paths(content):
+    with pytest.raises(UnverifiedModel) as raised:
+        session(content)
+
+    assert "one that this ONNX Runtime loads; publish the model again" in str(raised.value)
+    assert "/" not in str(raised.value).replace("ai.onnx/", "")
+
+
+def test_an_output_that_is_no_tensor_is_refused_with_what_to_convert_by():
+    node = helper.make_node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1, 2])
+    output = helper.make_value_info(
+        "y",
+        helper.make_sequence_type_proto(
+            helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(TensorProto.FLOAT, []))
+        ),
+    )
+    made = helper.make_graph([node], "test", [value("x", "FP32", ("rows", 3))], [output])
+    opsets = [helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)]
+
+    with pytest.raises(UnverifiedModel, match="convert with zipmap=False"):
+        session(helper.make_model(made, opset_imports=opsets, ir_version=10).SerializeToString())
+
+
+@pytest.mark.parametrize(("datatype", "dtype"), [("FP16", "f2"), ("FP32", "f4"), ("FP64", "f8")])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_a_model_may_refuse_what_is_not_finite(datatype, dtype, wrong):
+    model = session(identity(datatype, ("n",)), refuse_nan=True)
+
+    with pytest.raises(InvalidInput, match="input 'x' holds NaN or infinity, which this model refuses; send finite numbers"):
+        ran(model, numbers([1, wrong], datatype=datatype, dtype=dtype))
+    assert ran(model, numbers([1, 2], datatype=datatype, dtype=dtype))
+
+
+def test_a_model_that_refuses_nan_takes_everything_else():
+    for datatype in ("BF16", "INT64", "BYTES", "BOOL"):
+        session(identity(datatype), refuse_nan=True).warm_up(seconds=20)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_those_asked_for_and_do_not_spin(threads):
+    options = session(identity(), threads=threads)._session.get_session_options()
+
+    assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
+    assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
