@@ -1,0 +1,125 @@
+"""Imports point one way, and every module says why it exists."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+_LIBRARY = ROOT / "layers" / "modelserve" / "python"
+_OURS = ("app", "functions", "models", "modelserve", "stacks", "tests", "tools")
+_POWERTOOLS = "aws_lambda_powertools"
+
+# What a module may import besides the standard library and its own room; the nearest entry counts.
+_ALLOWED: dict[str, tuple[str, ...]] = {
+    "modelserve": ("orjson",),
+    "modelserve.session": ("orjson", "numpy", "onnxruntime"),
+    "functions.predict": ("modelserve", "orjson"),
+    "functions.catalog": ("modelserve", "orjson", _POWERTOOLS),
+    "stacks": ("aws_cdk", "constructs", "models.config", "modelserve.settings"),
+    "app": ("aws_cdk", "models.config", "stacks"),
+}
+# What it may not, where anything from outside is allowed.
+_FORBIDDEN: dict[str, tuple[str, ...]] = {
+    "models": ("functions", "modelserve", "stacks", "tests", "tools", "app"),
+    "tools": ("aws_cdk", "functions", "stacks", "tests", "app"),
+    "tools.modelctl": ("aws_cdk", "functions", "stacks", "tests", "tools.local", "app"),
+}
+
+
+def _modules() -> Iterator[tuple[str, Path]]:
+    """Every module of the repository but the tests, by its dotted name."""
+    yield "app", ROOT / "app.py"
+    for base, room in ((ROOT, "functions"), (ROOT, "models"), (ROOT, "stacks"), (ROOT, "tools"), (_LIBRARY, "modelserve")):
+        for file in sorted((base / room).rglob("*.py")):
+            yield ".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__"), file
+
+
+MODULES = dict(_modules())
+
+
+class _Running(ast.NodeTransformer):
+    """Takes away what only a type checker sees."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802 - ast's own naming
+        return node.orelse if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else self.generic_visit(node)
+
+
+def _imports(name: str, file: Path) -> Iterator[str]:
+    """The absolute name of everything that a module imports when it runs, wherever in it."""
+    package = name.split(".") if file.name == "__init__.py" else name.split(".")[:-1]
+    for node in ast.walk(_Running().visit(ast.parse(file.read_text("utf-8")))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *((node.module or "").split(".") if node.module else [])])
+            yield from (origin + "." + alias.name if origin in _OURS else origin for alias in node.names)
+
+
+def _nearest(rules: dict[str, tuple[str, ...]], name: str) -> str | None:
+    return max((rule for rule in rules if _within(name, rule)), key=len, default=None)
+
+
+def _within(name: str, room: str) -> bool:
+    return name == room or name.startswith(room + ".")
+
+
+def _refused(name: str, imported: str) -> bool:
+    if imported.partition(".")[0] in sys.stdlib_module_names:
+        return False
+    if rule := _nearest(_ALLOWED, name):
+        room = rule if rule.startswith("functions.") else rule.partition(".")[0]
+        return not any(_within(imported, each) for each in (room, *_ALLOWED[rule]))
+    rule = _nearest(_FORBIDDEN, name)
+    assert rule, f"{name} belongs to no room; give it a rule here"
+    return any(_within(imported, each) for each in _FORBIDDEN[rule])
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_imports_point_one_way(name):
+    assert not [imported for imported in _imports(name, MODULES[name]) if _refused(name, imported)]
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_every_module_says_why_it_exists(name):
+    if MODULES[name].read_text("utf-8").strip():
+        assert ast.get_docstring(ast.parse(MODULES[name].read_text("utf-8"))), f"{name} needs a docstring: one sentence on why it exists"
+
+
+@pytest.mark.parametrize(
+    ("name", "imported"),
+    [
+        ("modelserve.registry", "numpy"),
+        ("modelserve.dataplane", "boto3"),
+        ("functions.predict.handler", "functions.catalog.handler"),
+        ("functions.predict.handler", _POWERTOOLS),
+        ("stacks.serving", "modelserve.registry"),
+        ("stacks.serving", "boto3"),
+        ("tools.local.stack", "stacks.serving"),
+        ("tools.modelctl.cli", "tools.local.stack"),
+        ("models.config", "modelserve.registry"),
+    ],
+)
+def test_the_rules_refuse(name, imported):
+    """A rule that refuses nothing would keep nothing."""
+    assert _refused(name, imported)
+
+
+@pytest.mark.parametrize(
+    ("source", "found"),
+    [
+        ("import numpy.linalg", ["numpy.linalg"]),
+        ("from .errors import ServeError", ["modelserve.errors"]),
+        ("from modelserve import session", ["modelserve.session"]),
+        ("def late():\n    import boto3", ["boto3"]),
+        ("if TYPE_CHECKING:\n    import boto3\nelse:\n    import numpy", ["numpy"]),
+    ],
+)
+def test_imports_are_found_in_every_form(tmp_path, source, found):
+    (tmp_path / "module.py").write_text(source)
+    assert list(_imports("modelserve.module", tmp_path / "module.py")) == found
