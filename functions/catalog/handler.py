@@ -17,8 +17,8 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from modelserve.endpoints import EXTENSIONS, SERVER_NAME
 from modelserve.errors import InvalidRequest, MethodNotAllowed, ModelNotFound, ModelNotReady, RouteNotFound, ServeError, Unexpected
+from modelserve.manifest import Reader, read_alias
 from modelserve.protocol import status_of
-from modelserve.registry import Reader, read_alias
 from modelserve.s3 import S3Reader
 from modelserve.settings import CatalogSettings, PredictSettings
 
@@ -101,7 +101,7 @@ def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metri
     app = APIGatewayRestResolver(cors=_cors(settings), serializer=_dump, strip_prefixes=[_BEFORE_V2])
 
     def index() -> list[_State]:
-        return catalog.index(only_ready=_only_ready(app.current_event.decoded_body))
+        return catalog.index(only_ready=_only_ready(lambda: app.current_event.decoded_body))
 
     routes: dict[str, tuple[list[str], Callable[[], Any]]] = {
         "/v2": (["GET", "HEAD"], catalog.metadata),
@@ -144,11 +144,11 @@ def _unmatched(method: str, path: str, routes: Mapping[str, list[str]], served: 
     return RouteNotFound(path)
 
 
-def _only_ready(body: str | None) -> bool:
+def _only_ready(read_body: Callable[[], str | None]) -> bool:
     """Whether the request asks for models that can answer only. Raises `InvalidRequest`."""
     try:
-        document = orjson.loads(body or "{}")
-    except orjson.JSONDecodeError as error:
+        document = orjson.loads(read_body() or "{}")
+    except ValueError as error:  # not JSON, not UTF-8 or not base64
         raise InvalidRequest(f'the body is not JSON: {error}; send nothing, or {{"ready": true}}') from None
     ready = document.get("ready", False) if isinstance(document, dict) else None
     if not isinstance(ready, bool):

@@ -45,7 +45,7 @@ MODULES = dict(_modules())
 class _Running(ast.NodeTransformer):
     """Takes away what only a type checker sees."""
 
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:  # noqa: N802 - ast's own naming
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
         return node.orelse if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else self.generic_visit(node)
 
 
