@@ -15,13 +15,14 @@ from rich.text import Text
 
 __all__ = ["err", "fail", "next_step", "note", "out", "print_json", "steps", "table", "transfer"]
 
-out = Console(highlight=False)
-err = Console(stderr=True, highlight=False)
+# No markup: a reason or a label such as "[/]" is text, not a style.
+out = Console(highlight=False, markup=False)
+err = Console(stderr=True, highlight=False, markup=False)
 
 
 def print_json(document: Any) -> None:
     """For a program: nothing else goes to stdout then."""
-    print(orjson.dumps(document, option=orjson.OPT_INDENT_2).decode())
+    print(orjson.dumps(document, default=vars, option=orjson.OPT_INDENT_2).decode())
 
 
 def next_step(command: str, deployment: str = "local") -> None:
@@ -41,10 +42,11 @@ def note(text: str) -> None:
 
 
 def table(*columns: str, title: str | None = None) -> Table:
-    """Columns whose names begin with `>` hold numbers."""
+    """Columns whose names begin with `>` hold numbers; those that begin with `=` are never broken."""
     found = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     for column in columns:
-        found.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left", overflow="fold")
+        number, whole = column.startswith(">"), column.startswith((">", "="))
+        found.add_column(column.lstrip(">="), justify="right" if number else "left", no_wrap=whole, overflow="fold")
     return found
 
 
@@ -55,7 +57,7 @@ def steps(title: str) -> Iterator[Callable[[str], None]]:
 
     def finish() -> None:
         for step, began in running:
-            err.print(f"  [green]✓[/] {step} [dim]{time.perf_counter() - began:.1f} s[/]")
+            err.print(Text.assemble(("  ✓ ", "green"), step, (f" {time.perf_counter() - began:.1f} s", "dim")))
         running.clear()
 
     with err.status(title) as status:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import sklearn
 from threadpoolctl import threadpool_limits
 
 from models.config import MODELS, ModelConfig, ModelConfigError
+from modelserve.record import replace
 from modelserve.registry import MODEL_FILE, Lineage, Manifest, Registry
 from tools.modelctl import convert, evaluate, parity, report
 from tools.modelctl.data import Split, split, tensors

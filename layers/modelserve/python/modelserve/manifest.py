@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 import orjson
 
 from .errors import AliasNotFound, ObjectNotFound, RegistryError, UnverifiedModel
+from .record import Record
 
 __all__ = [
     "MODEL_FILE",
@@ -30,6 +30,7 @@ __all__ = [
     "Reader",
     "TensorSpec",
     "alias_key",
+    "dump",
     "model_prefix",
     "parse",
     "parse_alias",
@@ -68,8 +69,7 @@ class Reader(Protocol):
         """Every key under `prefix`, sorted."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TensorSpec:
+class TensorSpec(Record):
     """An input or output of a model; -1 in `shape` is a dynamic dimension."""
 
     name: str
@@ -77,8 +77,7 @@ class TensorSpec:
     shape: tuple[int, ...]
 
 
-@dataclass(frozen=True, kw_only=True)
-class File:
+class File(Record):
     """A file of a version: `path` below the version's prefix, `size` in bytes, `sha256` in hex."""
 
     path: str
@@ -87,8 +86,7 @@ class File:
     version_id: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class GateResult:
+class GateResult(Record):
     """A gate of model.toml, what the held-out rows gave, and whether that is enough."""
 
     gate: str
@@ -96,8 +94,7 @@ class GateResult:
     passed: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Parity:
+class Parity(Record):
     """The ONNX model against the original on held-out rows."""
 
     rows: int
@@ -108,8 +105,7 @@ class Parity:
     passed: bool
 
 
-@dataclass(frozen=True, kw_only=True)
-class Lineage:
+class Lineage(Record):
     """Where a version comes from."""
 
     framework: str
@@ -121,8 +117,7 @@ class Lineage:
     """Why a version that failed its gates or parity was published all the same."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
+class Manifest(Record):
     """All that is known of a version."""
 
     name: str
@@ -138,7 +133,7 @@ class Manifest:
     ir: int
     description: str = ""
     labels: tuple[str, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = {}
     gates: tuple[GateResult, ...] = ()
     parity: Parity | None = None
     lineage: Lineage | None = None
@@ -157,7 +152,7 @@ class Manifest:
         return (self.task, self.inputs, self.outputs, self.labels) == (other.task, other.inputs, other.outputs, other.labels)
 
     def to_json(self) -> bytes:
-        return orjson.dumps(self, option=orjson.OPT_INDENT_2)
+        return dump(self)
 
     @classmethod
     def from_json(cls, body: bytes, *, what: str) -> Manifest:
@@ -181,8 +176,7 @@ class Manifest:
         return parse(body, what, build)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Alias:
+class Alias(Record):
     """A name that moves, and all that is needed to fetch what it names in two round trips."""
 
     name: str
@@ -195,7 +189,7 @@ class Alias:
     schema: int = SCHEMA
 
     def to_json(self) -> bytes:
-        return orjson.dumps(self, option=orjson.OPT_INDENT_2)
+        return dump(self)
 
     @classmethod
     def from_json(cls, body: bytes, *, what: str) -> Alias:
@@ -249,6 +243,11 @@ def read_manifest(store: Reader, name: str, version: str, *, sha256: str | None 
     if (manifest.name, manifest.version) != (name, version):
         raise UnverifiedModel(key, f"the manifest of {manifest.name}/{manifest.version}", f"that of {name}/{version}")
     return manifest, digest
+
+
+def dump(record: Record) -> bytes:
+    """A document as it is kept: JSON that a person can read."""
+    return orjson.dumps(vars(record), default=vars, option=orjson.OPT_INDENT_2)
 
 
 def parse(body: bytes, what: str, build: Callable[[dict[str, Any]], _T]) -> _T:

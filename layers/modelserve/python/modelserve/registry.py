@@ -7,10 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
-
-import orjson
 
 from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, VersionNotFound
 from .manifest import (
@@ -26,12 +23,14 @@ from .manifest import (
     Reader,
     TensorSpec,
     alias_key,
+    dump,
     model_prefix,
     parse,
     read_alias,
     read_manifest,
     version_prefix,
 )
+from .record import Record, replace
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -71,8 +70,7 @@ class Writer(Reader, Protocol):
         """Deletes what exists of `keys`."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
+class Event(Record):
     """One move of an alias, kept for good."""
 
     time: str
@@ -250,7 +248,7 @@ class Registry:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
         entry = Event(time=stamp, event=event, alias=alias, from_version=before, to_version=after, by=by, reason=reason)
         key = f"{model_prefix(name)}history/{stamp.replace('-', '').replace(':', '')}-{event}.json"
-        self._store.put(key, orjson.dumps(entry, option=orjson.OPT_INDENT_2))
+        self._store.put(key, dump(entry))
 
 
 def _moment(version: str) -> int:

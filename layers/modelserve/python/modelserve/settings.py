@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
 from typing import Any, Self
+
+from .record import Record
 
 __all__ = ["CatalogSettings", "PredictSettings", "SettingsError"]
 
@@ -17,24 +18,24 @@ class SettingsError(ValueError):
         super().__init__(f"environment variable {variable} {what}; expected {expected}; deploy the stack again")
 
 
-class _Environment:
-    """A frozen dataclass whose field `model_name` is the environment variable `MODEL_NAME`."""
+class _Environment(Record):
+    """A record whose field `model_name` is the environment variable `MODEL_NAME`."""
 
     def to_env(self) -> dict[str, str]:
         """The variables that `from_env` reads back to an equal value."""
-        return {field.name.upper(): _write(getattr(self, field.name)) for field in fields(self)}  # type: ignore[arg-type]
+        return {name.upper(): _write(value) for name, value in vars(self).items()}
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Raises `SettingsError` for a variable that is missing or of another type."""
         values: dict[str, Any] = {}
-        for field in fields(cls):  # type: ignore[arg-type]
-            variable = field.name.upper()
+        for name, kind in cls.__annotations__.items():
+            variable = name.upper()
             text = environ.get(variable)
             if text is not None:
-                values[field.name] = _read(variable, text, str(field.type))
-            elif field.default is MISSING:
-                raise SettingsError(variable, None, str(field.type))
+                values[name] = _read(variable, text, kind)
+            elif not hasattr(cls, name):
+                raise SettingsError(variable, None, kind)
         return cls(**values)
 
 
@@ -57,7 +58,6 @@ def _read(variable: str, text: str, kind: str) -> object:
         raise SettingsError(variable, text, f"{kind}") from None
 
 
-@dataclass(frozen=True, kw_only=True)
 class PredictSettings(_Environment):
     """One model's function."""
 
@@ -82,7 +82,6 @@ class PredictSettings(_Environment):
     log_level: str = "INFO"
 
 
-@dataclass(frozen=True, kw_only=True)
 class CatalogSettings(_Environment):
     """The function that answers for the server as a whole."""
 
