@@ -77,6 +77,12 @@ class Environments:
         """Everything the function wrote, as its log group would hold it."""
         return Path(self._log.name)
 
+    @property
+    def busy(self) -> int:
+        """Environments that are answering a request."""
+        with self._lock:
+            return len(self._busy)
+
     def invoke(self, payload: bytes, trace_id: str = "") -> Answer:
         """Raises `RequestTooLarge`, `TooManyRequests`."""
         if len(payload) > MAX_REQUEST:

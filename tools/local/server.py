@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
     def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:  # noqa: ARG002
         """For a request line or a header that can't be read."""
         self.close_connection = True
-        self.command = self.command or "GET"
+        self.command, self.request_version = self.command or "GET", self.protocol_version
         self._write(self.gateway.bad_request())
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
