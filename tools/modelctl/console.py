@@ -21,7 +21,7 @@ err = Console(stderr=True, highlight=False, markup=False)
 
 
 def print_json(document: Any) -> None:
-    """For a program: nothing else goes to stdout then."""
+    """For a program: nothing else goes to stdout then. Takes records of the model store too."""
     print(orjson.dumps(document, default=vars, option=orjson.OPT_INDENT_2).decode())
 
 

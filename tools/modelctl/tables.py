@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from rich.table import Table
+from rich.text import Text
 
 from modelserve.registry import Alias, Event, Manifest, TensorSpec
 from tools.modelctl.console import table
@@ -57,7 +58,7 @@ def summary(manifest: Manifest) -> Table:
 
 def versions(manifests: list[Manifest], aliases: Mapping[str, Alias]) -> Table:
     """A row a version, oldest first, with the metrics that have gates."""
-    shown = table("version", "gated metrics", "passed", "aliases")
+    shown = table("=version", "gated metrics", "passed", "aliases")
     for manifest in manifests:
         gated = ", ".join(f"{gate.gate.split()[0]} {gate.value:.4g}" for gate in manifest.gates)
         passed = all(gate.passed for gate in manifest.gates) and (manifest.parity is None or manifest.parity.passed)
@@ -67,17 +68,16 @@ def versions(manifests: list[Manifest], aliases: Mapping[str, Alias]) -> Table:
 
 
 def events(found: list[Event]) -> Table:
-    """Moves of aliases, oldest first."""
-    shown = table("time", "event", "alias", "from", "to", "by", "reason")
+    """Moves of aliases, oldest first; of a version its hash, by which every command knows it."""
+    shown = table("=time", "=event", "=alias", "=from", "=to", "by", "reason")
     for event in found:
-        shown.add_row(
-            event.time[:19] + "Z", event.event, event.alias or "", event.from_version or "", event.to_version or "", event.by, event.reason
-        )
+        before, after = (version[-8:] if version else "" for version in (event.from_version, event.to_version))
+        shown.add_row(event.time[:19] + "Z", event.event, event.alias or "", before, after, event.by, event.reason)
     return shown
 
 
-def _verdict(passed: bool) -> str:
-    return "[green]passed[/]" if passed else "[bold red]failed[/]"
+def _verdict(passed: bool) -> Text:
+    return Text("passed", "green") if passed else Text("failed", "bold red")
 
 
 def _shape(spec: TensorSpec) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import orjson
 import typer
+from rich.text import Text
 
 from models.config import ModelConfig
 from tools.modelctl import answer, api, paths
@@ -19,7 +20,7 @@ from tools.modelctl.options import DeploymentName, DeploymentOption, Json, Name,
 
 __all__ = ["doctor", "predict"]
 
-_COLOURS = {"ok": "[green]ok[/]", "warn": "[yellow]look[/]", "fail": "[bold red]missing[/]"}
+_SHOWN = {"ok": Text("ok", "green"), "warn": Text("look", "yellow"), "fail": Text("missing", "bold red")}
 
 
 def predict(
@@ -65,7 +66,7 @@ def doctor(*, deployment: DeploymentOption = DeploymentName.LOCAL, profile: Prof
     else:
         shown = table("", "", "found", "what to do", title=f"Deployment {deployment}")
         for check in checks:
-            shown.add_row(_COLOURS[check.state], check.what, check.found, check.fix)
+            shown.add_row(_SHOWN[check.state], check.what, check.found, check.fix)
         out.print(shown)
         next_step(*((missing[0].fix,) if missing else ("modelctl list", deployment)))
     if missing:

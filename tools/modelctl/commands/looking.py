@@ -51,7 +51,7 @@ def list_models(*, deployment: DeploymentOption = DeploymentName.LOCAL, profile:
     if as_json:
         print_json(models)
         return
-    shown = table("model", ">versions", "latest", "aliases", title=f"Models of {deployment}")
+    shown = table("=model", ">versions", "=latest", "aliases", title=f"Models of {deployment}")
     for model in models:
         aliases = ", ".join(f"{alias} → {version[-8:]}" for alias, version in model.aliases.items())
         shown.add_row(model.name, str(len(model.versions)), model.versions[-1] if model.versions else "not published", aliases or "none")
@@ -98,7 +98,7 @@ def history(name: Name, *, deployment: DeploymentOption = DeploymentName.LOCAL, 
     if not events:
         raise UsageFailed(f"nothing of {name!r} was ever promoted in {deployment}; run: modelctl promote {name} latest")
     out.print(tables.events(events))
-    next_step(f"modelctl rollback {name}", deployment)
+    next_step(f"modelctl show {name}", deployment)
 
 
 def _show_all(registry: Registry, name: str, deployment: str, *, as_json: bool) -> None:
