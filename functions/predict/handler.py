@@ -116,6 +116,8 @@ class App:
         if error is not None:
             metrics[error.kind] = 1
             keys["error"] = error.kind
+            if response.status >= 500:
+                keys["reason"] = str(error)  # of the model or the store; a caller's mistake would quote what it sent
         level = "INFO" if response.status < 500 else "ERROR"
         self._observer.log(level, "request", location="handler", context=context, cold_start=self._cold_start, **keys)
         self._observer.count(metrics, model=self._settings.model_name, version=response.version or "none")

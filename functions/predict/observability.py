@@ -45,7 +45,8 @@ class Observer:
         trace = self._environ.get("_X_AMZN_TRACE_ID")
         if trace:
             entry["xray_trace_id"] = trace.partition(";")[0].removeprefix("Root=")
-        _write({**entry, **keys})
+        entry.update((key, value) for key, value in keys.items() if value is not None)
+        _write(entry)
 
     def count(self, metrics: dict[str, float], *, model: str, version: str) -> None:
         """One EMF object; `Latency` and `LoadTime` are in milliseconds, everything else is a count."""
