@@ -1,0 +1,132 @@
+"""Log lines and metrics beside those of Powertools, for the same values."""
+
+import itertools
+import json
+import re
+import time
+from typing import Any
+
+import pytest
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+
+from functions.predict.observability import Observer
+
+from .apps import Context
+
+TRACE = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=557abcec3ee5a047;Sampled=1"
+KEYS: dict[str, Any] = {"model": "fruit", "version": None, "status": 200, "latency_ms": 1.5, "frames": ["a:1 b"]}
+_NUMBERS = itertools.count()
+STAMP = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\+0000")
+
+
+def fresh() -> str:
+    """A service of its own, because Powertools keeps the stream that a service wrote to first."""
+    return f"fruits-{next(_NUMBERS)}"
+
+
+def observer(**settings: Any) -> Observer:
+    return Observer(
+        **{"service": "fruits", "namespace": "ServerlessOnnx", "level": "INFO", "environ": {"_X_AMZN_TRACE_ID": TRACE}, **settings}
+    )
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_X_AMZN_TRACE_ID", TRACE)
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    monkeypatch.delenv("POWERTOOLS_DEV", raising=False)
+
+
+def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def powertools_logs(capsys: pytest.CaptureFixture[str], service: str, *, times: int = 1) -> list[dict[str, Any]]:
+    logger = Logger(service=service)
+
+    @logger.inject_lambda_context
+    def handle(event: Any, context: Any) -> None:
+        logger.info("request", extra=KEYS)
+
+    for _ in range(times):
+        handle({}, Context())
+    return written(capsys)
+
+
+def test_a_line_has_powertools_keys_and_values(capsys):
+    service = fresh()
+    cold, warm = powertools_logs(capsys, service, times=2)
+    for cold_start in (True, False):
+        observer(service=service).log("INFO", "request", location="handler", context=Context(), cold_start=cold_start, **KEYS)
+    ours = written(capsys)
+
+    for theirs, own in zip((cold, warm), ours, strict=True):
+        assert STAMP.fullmatch(theirs.pop("timestamp"))
+        assert STAMP.fullmatch(own.pop("timestamp"))
+        assert theirs.pop("location").startswith("handle:")
+        assert own.pop("location") == "handler"
+        assert theirs == own
+
+
+def test_a_line_outside_of_an_invocation_has_powertools_keys_and_values(capsys):
+    service = fresh()
+    Logger(service=service).error("loaded", extra=KEYS)
+    (theirs,) = written(capsys)
+    observer(service=service).log("ERROR", "loaded", location="loader", **KEYS)
+    (own,) = written(capsys)
+
+    assert set(theirs) == set(own)
+    for varying in ("timestamp", "location"):
+        del theirs[varying], own[varying]
+    assert theirs == own
+
+
+def test_without_a_trace_neither_has_its_key(capsys, monkeypatch):
+    monkeypatch.delenv("_X_AMZN_TRACE_ID")
+    (theirs,) = powertools_logs(capsys, fresh())
+    observer(environ={}).log("INFO", "request", location="handler", context=Context(), cold_start=True, **KEYS)
+    (own,) = written(capsys)
+
+    assert set(theirs) == set(own)
+    assert "xray_trace_id" not in own
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
+def test_lines_below_the_level_are_left_out_as_in_powertools(capsys, level):
+    logger = Logger(service=fresh(), level=level)
+    for called in ("debug", "info", "warning", "error"):
+        getattr(logger, called)("message")
+    theirs = [entry["level"] for entry in written(capsys)]
+    for called in ("DEBUG", "INFO", "WARNING", "ERROR"):
+        observer(level=level).log(called, "message", location="handler")
+
+    assert [entry["level"] for entry in written(capsys)] == theirs
+
+
+def test_a_metric_is_powertools_embedded_metric(capsys):
+    metrics = Metrics(namespace="ServerlessOnnx", service="fruits")
+    metrics.add_dimension("model", "fruit")
+    metrics.add_dimension("version", "v1")
+    metrics.add_metric("Latency", MetricUnit.Milliseconds, 1.5)
+    metrics.add_metric("LoadTime", MetricUnit.Milliseconds, 20)
+    metrics.add_metric("ColdStart", MetricUnit.Count, 1)
+    metrics.add_metric("BatchRows", MetricUnit.Count, 3)
+    metrics.flush_metrics()
+    (theirs,) = written(capsys)
+    observer().count({"Latency": 1.5, "LoadTime": 20, "ColdStart": 1, "BatchRows": 3}, model="fruit", version="v1")
+    (own,) = written(capsys)
+
+    for document in (theirs, own):
+        assert abs(document["_aws"].pop("Timestamp") - 1000 * time.time()) < 60_000
+        (directive,) = document["_aws"]["CloudWatchMetrics"]
+        directive["Dimensions"] = [sorted(names) for names in directive["Dimensions"]]
+    assert theirs == own
+
+
+def test_the_time_of_a_line_is_that_of_the_clock_in_utc(capsys, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 1795204860.0079)
+    observer().log("INFO", "request", location="handler")
+
+    assert written(capsys)[0]["timestamp"] == "2026-11-20 20:01:00,007+0000"
