@@ -19,7 +19,9 @@ def event_of(method="POST", target="/dev/things/a/b?x=1&x=2&y=", headers=(), bod
     request = Request(method=method, target=target, headers=list(headers), body=body, source_ip="127.0.0.7")
     path = request.path.removeprefix("/dev")
     names = {"stage": "dev", "path": path, "request_id": "r1", "trace_id": "Root=1-2-3", "api_id": "abc"}
-    return json.loads(events.event(request, API.match(method, path), **names))
+    match = API.match(method, path)
+    assert match is not None
+    return json.loads(events.event(request, match, **names))
 
 
 def test_a_body_comes_as_base64_whatever_it_is():
