@@ -42,14 +42,18 @@ class Remnant:
 def remnants(session: boto3.Session, deployment: str) -> list[Remnant]:
     """What the deployment's stacks would leave; ask before they are gone. A stack that doesn't exist leaves nothing."""
     cloudformation = session.client("cloudformation")
-    left = []
+    left: list[Remnant] = []
     for stack in remaining(session, deployment):
         template: Any = cloudformation.get_template(StackName=stack)["TemplateBody"]
         resources = (template if isinstance(template, dict) else json.loads(template))["Resources"]
-        for resource in cloudformation.describe_stack_resources(StackName=stack)["StackResources"]:
-            kept = resources.get(resource["LogicalResourceId"], {}).get("DeletionPolicy") == "Retain"
-            if kept and "PhysicalResourceId" in resource:
-                left.append(_remnant(session, resource["ResourceType"], resource["PhysicalResourceId"]))
+        kept = {name for name, resource in resources.items() if resource.get("DeletionPolicy") == "Retain"}
+        made = cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+        # What could not be made has no physical name.
+        left += [
+            _remnant(session, each["ResourceType"], each["PhysicalResourceId"])
+            for each in made
+            if each.get("LogicalResourceId") in kept and "PhysicalResourceId" in each
+        ]
     return left
 
 

@@ -29,8 +29,7 @@ def build(folder: Path = DEPENDENCIES, *, root: Path = ROOT) -> bool:
     """Fills `folder` with `python/`; False when it already holds what the lock says. Raises `LayerFailed`."""
     requirements = _uv("export", "--project", str(root), "--only-group", "layer", "--no-emit-project", "--frozen", "--no-header", "--quiet")
     digest = hashlib.sha256("\n".join([requirements, *_TARGET]).encode()).hexdigest()
-    stamp = folder / _STAMP
-    if stamp.is_file() and stamp.read_text("utf-8") == digest:
+    if _holds(folder, digest):
         return False
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
@@ -42,8 +41,17 @@ def build(folder: Path = DEPENDENCIES, *, root: Path = ROOT) -> bool:
         lock.unlink()
         (made / _STAMP).write_text(digest, "utf-8")
         shutil.rmtree(folder, ignore_errors=True)
-        made.rename(folder)
+        try:
+            made.rename(folder)
+        except OSError:  # somebody else made it meanwhile
+            if not _holds(folder, digest):
+                raise
     return True
+
+
+def _holds(folder: Path, digest: str) -> bool:
+    stamp = folder / _STAMP
+    return stamp.is_file() and stamp.read_text("utf-8") == digest
 
 
 def _uv(*arguments: str) -> str:

@@ -1,0 +1,176 @@
+"""The real CDK CLI against moto, from bootstrap to what is left after destroying.
+
+Moto builds no image and skips some resource types: this shows that the command line, the assets and the wiring between the stacks hold.
+`--method direct`, because moto applies a change set without regard to DependsOn.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from tests.stacks.factories import ROOT
+
+pytestmark = pytest.mark.xdist_group("cdk-cli")
+
+ENVIRONMENT = "aws://123456789012/us-east-1"
+# What the CLI needs of a container engine, which isn't here: it looks for the image, builds, tags and pushes it.
+DOCKER = """#!/bin/sh
+echo "$@" >> "{log}"
+[ "$1" = login ] && cat > /dev/null
+[ "$1" != inspect ]
+"""
+
+
+@pytest.fixture(scope="module")
+def endpoint() -> Iterator[str]:
+    """A moto server of its own: its address, by name because it reads no bucket out of an IP address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _wait_for(port, server)
+        yield f"http://localhost:{port}"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(600):
+        assert server.poll() is None, "the moto server ended"
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("the moto server did not listen within a minute")
+
+
+@dataclass
+class Life:
+    """What the commands left behind, in the order in which they ran."""
+
+    outputs: dict[str, dict[str, str]]
+    docker: list[list[str]]
+    environments: list[dict[str, str]]
+    images: set[str]
+    diff: str
+    destroyed: str
+    stacks: set[str]
+    buckets: set[str]
+
+
+@pytest.fixture(scope="module")
+def life(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Life:
+    folder = tmp_path_factory.mktemp("cdk-cli")
+    cli = Cli(folder, endpoint)
+    cli.run("cdk", "bootstrap", ENVIRONMENT, cwd=folder)
+    cli.run("cdk", "deploy", "dev/*", "--method", "direct", "--require-approval", "never", "--outputs-file", str(folder / "outputs.json"))
+    outputs = json.loads((folder / "outputs.json").read_text("utf-8"))
+    functions = [cli.client("lambda").get_function(FunctionName=each["FunctionName"]) for each in cli.functions()]
+    # From here on the assembly is the one that was deployed.
+    cli.environment["CDK_APP"] = cli.environment["CDK_OUTPUT"]
+    diff = cli.run("cdk", "diff", "dev/*", "--method", "template")
+    cli.client("s3").put_object(Bucket=outputs["ServerlessOnnx-dev-Store"]["ModelBucket"], Key="models/fruit/x", Body=bytes(3_000_000))
+    destroyed = cli.run(sys.executable, "-m", "tools.destroy", "dev", "--force")
+    return Life(
+        outputs=outputs,
+        docker=[line.split() for line in (folder / "docker.log").read_text("utf-8").splitlines()],
+        environments=[function["Configuration"]["Environment"]["Variables"] for function in functions],
+        images={function["Code"]["ImageUri"] for function in functions if "ImageUri" in function["Code"]},
+        diff=diff,
+        destroyed=destroyed,
+        stacks={stack["StackName"] for stack in cli.client("cloudformation").describe_stacks()["Stacks"]},
+        buckets={bucket["Name"] for bucket in cli.client("s3").list_buckets()["Buckets"]},
+    )
+
+
+class Cli:
+    """Runs commands as somebody with an account and a container engine would."""
+
+    def __init__(self, folder: Path, endpoint: str) -> None:
+        docker = folder / "docker"
+        docker.write_text(DOCKER.format(log=folder / "docker.log"))
+        docker.chmod(0o755)
+        self._endpoint = endpoint
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": str(folder / "none"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(folder / "none"),
+            "AWS_ENDPOINT_URL": endpoint,
+            "CDK_DOCKER": str(docker),
+            "CDK_OUTPUT": str(folder / "cdk.out"),
+            "CDK_NOTICES": "false",
+            "CDK_DISABLE_CLI_TELEMETRY": "true",
+        }
+
+    def run(self, *command: str, cwd: Path = ROOT) -> str:
+        done = subprocess.run(command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def functions(self) -> list[dict[str, Any]]:
+        return list(self.client("lambda").list_functions()["Functions"])
+
+    def client(self, service: Any) -> Any:
+        session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name="us-east-1")
+        return session.client(service, endpoint_url=self._endpoint)
+
+
+def test_a_deploy_ends_with_url_bucket_and_next_command(life):
+    store, serving = life.outputs["ServerlessOnnx-dev-Store"], life.outputs["ServerlessOnnx-dev-Serving"]
+    assert store["ModelBucket"]
+    assert serving["ApiUrl"].endswith(".execute-api.us-east-1.amazonaws.com/dev/")
+    assert serving["NextCommand"] == "modelctl doctor --deployment dev"
+    assert serving["Curl"].startswith('curl --aws-sigv4 "aws:amz:us-east-1:execute-api"')
+
+
+def test_every_function_is_told_the_bucket_that_the_store_made(life):
+    told = {variables["MODEL_BUCKET"] for variables in life.environments}
+    assert told == {life.outputs["ServerlessOnnx-dev-Store"]["ModelBucket"]}
+
+
+def test_every_folder_of_models_has_a_function(life):
+    named = {variables["MODEL_NAME"] for variables in life.environments if "MODEL_NAME" in variables}
+    assert named == {file.parent.name for file in (ROOT / "models").glob("*/model.toml")}
+
+
+def test_one_image_is_built_for_lambdas_platform_and_pushed(life):
+    (build,) = [call for call in life.docker if call[0] == "build"]
+    assert build[build.index("--platform") + 1] == "linux/amd64"
+    assert build[build.index("--file") + 1] == "functions/predict/Dockerfile"
+    (push,) = [call for call in life.docker if call[0] == "push"]
+    assert life.images == {push[1]}
+
+
+def test_what_was_just_deployed_has_no_differences(life):
+    assert "Number of stacks with differences: 0" in life.diff
+
+
+def test_destroying_leaves_the_models(life):
+    assert life.stacks == {"CDKToolkit"}
+    assert life.outputs["ServerlessOnnx-dev-Store"]["ModelBucket"] in life.buckets
+
+
+def test_destroying_says_what_is_left_and_what_it_costs(life):
+    bucket = life.outputs["ServerlessOnnx-dev-Store"]["ModelBucket"]
+    assert f"AWS::S3::Bucket             {bucket}, 3.0 MB, $0.00 a month" in life.destroyed
+    assert "That costs about $1.00 a month." in life.destroyed
