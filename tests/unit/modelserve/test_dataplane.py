@@ -13,10 +13,11 @@ SPEC = TensorSpec(name="x", datatype="FP32", shape=(-1, 2))
 
 
 class Remembering:
-    name, version, labels, platform = "sample", "v1", ("a", "b"), "test"
+    name, version, platform = "sample", "v1", "test"
+    labels: tuple[str, ...] = ("a", "b")
 
     def __init__(self, *inputs: TensorSpec) -> None:
-        self.inputs = inputs or (SPEC,)
+        self.inputs: tuple[TensorSpec, ...] = inputs or (SPEC,)
         self.outputs = tuple(TensorSpec(name=name, datatype="FP32", shape=(-1, 2)) for name in ("y", "z"))
         self.ran: list[tuple[list[Tensor], list[str], float]] = []
 

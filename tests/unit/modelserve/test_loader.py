@@ -23,7 +23,8 @@ PRODUCTION = "models/sample/aliases/production.json"
 class Told:
     """A session that is the bytes of its file, and fails its warm-up if they say so."""
 
-    inputs = outputs = (TensorSpec(name="x", datatype="FP32", shape=(-1, 3)),)
+    inputs: tuple[TensorSpec, ...] = (TensorSpec(name="x", datatype="FP32", shape=(-1, 3)),)
+    outputs: tuple[TensorSpec, ...] = inputs
 
     def __init__(self, path: str) -> None:
         self.content = Path(path).read_bytes()
@@ -269,7 +270,12 @@ def test_a_version_that_failed_is_tried_again_and_then_answers(world: World):
 
 def test_altered_bytes_are_never_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     opened: list[str] = []
-    world = World(tmp_path, opened=lambda path: opened.append(path) or Told(path))  # type: ignore[func-returns-value]
+
+    def opens(path: str) -> Told:
+        opened.append(path)
+        return Told(path)
+
+    world = World(tmp_path, opened=opens)
     monkeypatch.setenv("TMPDIR", str(world.folder))
     altered_bytes(world, world.publisher.release(b"one"))
 
@@ -453,7 +459,7 @@ def test_real_models_are_swapped_and_a_broken_one_is_not(tmp_path: Path, monkeyp
     rows = Tensor("x", "FP32", (1, 3), b"\0\0\x80\x3f" * 3)  # three ones
 
     def answer() -> list[float]:
-        return list(memoryview(world.loader.find(None).run([rows], ["y"], seconds=5)[0].data))  # type: ignore[arg-type]
+        return list(memoryview(world.loader.find(None).run([rows], ["y"], seconds=5)[0].data))
 
     world.publisher.release(scaled(2))
     assert answer() == [2, 2, 2]

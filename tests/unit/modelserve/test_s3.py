@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -319,7 +320,8 @@ def test_a_key_is_written_into_the_url_as_botocore_writes_it(key):
     with scripted(response(200, b"", ETag='"x"')) as server:
         session = get_session()
         session.set_credentials("local", "local")
-        session.create_client("s3", region_name="us-east-1", endpoint_url=server.url).get_object(Bucket=BUCKET, Key=key)
+        client: Any = session.create_client("s3", region_name="us-east-1", endpoint_url=server.url)
+        client.get_object(Bucket=BUCKET, Key=key)
         theirs, _ = head(server)
 
     assert ours == theirs

@@ -10,13 +10,14 @@ from onnx import TensorProto, helper
 from modelserve import session as session_module
 from modelserve.errors import DeadlineExceeded, InvalidInput, ModelFailed, UnverifiedModel
 from modelserve.registry import TensorSpec
+from modelserve.session import OnnxSession
 from modelserve.tensors import DATATYPES, Tensor, encode_bytes, iter_bytes
 
 from .graphs import endless, graph, identity, identity_session, lookup, pair, scaled, session, value
 from .strategies import tensors
 
 
-def ran(model, *inputs: Tensor, outputs=("y",), seconds: float = 20) -> list[Tensor]:
+def ran(model: OnnxSession, *inputs: Tensor, outputs=("y",), seconds: float = 20) -> list[Tensor]:
     return model.run(list(inputs), list(outputs), seconds=seconds)
 
 

@@ -8,14 +8,18 @@ from unittest.mock import patch
 
 import pytest
 
+from modelserve.s3 import S3Reader
 from modelserve.settings import PredictSettings
 from tests.unit.modelserve.factories import strict
 from tests.unit.modelserve.stores import MemoryStore
 
 # As in an execution environment, importing the module starts it; here, without a store.
 with patch.dict(os.environ, {"MODEL_NAME": "sample", "MODEL_BUCKET": "none", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}):
-    from functions.predict import handler
+    from functions.predict.handler import App as App  # noqa: PLC0414 - tests take it from here
+    from functions.predict.handler import _app
 
+STORELESS = _app
+"""The app that the import started."""
 INFER = "/v2/models/sample/infer"
 
 
@@ -34,10 +38,10 @@ class Context:
         return self._milliseconds
 
 
-def started(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> handler.App:
+def started(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> App:
     """An app whose environment has been started on `store`."""
-    monkeypatch.setattr(handler.S3Reader, "from_environ", lambda _bucket, _environ: store)
-    app = handler.App(PredictSettings(model_name="sample", model_bucket="none", **settings), {})
+    monkeypatch.setattr(S3Reader, "from_environ", lambda _bucket, _environ: store)
+    app = App(PredictSettings(model_name="sample", model_bucket="none", **settings), {})
     app.start()
     return app
 
@@ -105,5 +109,5 @@ class Answer:
         return text
 
 
-def asked(app: handler.App, event: Any, context: Context | None = None) -> Answer:
+def asked(app: App, event: Any, context: Context | None = None) -> Answer:
     return Answer(app.handle(event, context or Context()))

@@ -5,7 +5,7 @@ import pytest
 from tests.unit.modelserve.graphs import scaled
 from tests.unit.modelserve.stores import MemoryStore, Publisher
 
-from .apps import handler, started
+from .apps import App, started
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def publisher(store: MemoryStore, tmp_path: Path) -> Publisher:
 
 
 @pytest.fixture
-def app(store: MemoryStore, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> handler.App:
+def app(store: MemoryStore, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> App:
     """Serves a model that doubles three numbers."""
     publisher.release(scaled(2))
     return started(store, monkeypatch)

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from tests.unit.modelserve.factories import document, tensor
 from tests.unit.modelserve.graphs import endless, graph, identity, lookup, scaled, value
 from tests.unit.modelserve.strategies import almost_requests, anything, dumped, mutations
 
-from .apps import INFER, Answer, Context, asked, handler, http, rest, started
+from .apps import INFER, STORELESS, Answer, App, Context, asked, http, rest, started
 
 REQUEST = dumped(document())
 KINDS = pytest.mark.parametrize("kind", [rest, http])
@@ -83,7 +84,7 @@ def test_what_needs_no_body_is_answered(app, kind):
 # Bad input
 
 
-def invoked(app: handler.App, event: object) -> int:
+def invoked(app: App, event: object) -> int:
     """The status of a payload of any kind, that of what is raised too."""
     try:
         answer = app.handle(event, FAR)
@@ -151,9 +152,10 @@ def test_a_body_that_is_not_what_the_event_says_is_refused(app, kind, body):
 
 
 def test_what_is_no_request_at_all_is_told_so():
-    for event in (None, 5, "text", [], {}, {"version": "2.0"}, {"Records": []}, {"httpMethod": "GET"}):
-        app = handler._app
-        assert "send an object with 'inputs'" in asked(app, event).error(400)
+    events: list[Any] = [None, 5, "text", [], {}, {"version": "2.0"}, {"Records": []}, {"httpMethod": "GET"}]
+
+    for event in events:
+        assert "send an object with 'inputs'" in asked(STORELESS, event).error(400)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +272,7 @@ def test_an_answer_over_lambdas_limit_is_an_error_and_logged_as_one(store, publi
 # What is logged
 
 
-def entries(capsys: pytest.CaptureFixture[str]) -> list[dict]:
+def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
@@ -391,4 +393,4 @@ def test_the_function_imports_none_of_what_only_tools_need():
 def test_starting_without_a_store_ends_well():
     """INIT never raises: this module was imported without one."""
     with pytest.raises(ModelNotReady):
-        handler._app.handle(document(), Context())
+        STORELESS.handle(document(), Context())
