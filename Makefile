@@ -10,6 +10,8 @@ export UV_PYTHON := $(CURDIR)/.venv/bin/python
 export UV_PYTHON_DOWNLOADS := never
 # The CDK CLI runs on the Node of this environment, and needs no other.
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# Without bytecode every start compiles scikit-learn and moto anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 READY := .venv/.ready
 

@@ -14,6 +14,7 @@ from typing import Any, Self
 from models.config import MODELS, ModelConfig
 from tools.local.assembly import REGION
 from tools.local.errors import LocalError
+from tools.modelctl.paths import BUILD, REPORT_FILE
 
 __all__ = ["Models", "Published"]
 
@@ -35,8 +36,7 @@ class Models:
 
     def __init__(self) -> None:
         self._names = [config.name for config in ModelConfig.load_all()]
-        workers = max(1, min(len(self._names), os.cpu_count() or 1))
-        self._pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
+        self._pool = ProcessPoolExecutor(_workers(self._names), multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
         self._builds = {name: self._pool.submit(_build, name) for name in self._names}
 
     def __enter__(self) -> Self:
@@ -54,6 +54,12 @@ class Models:
         """Publishes each model and promotes it to `production`. Raises `LocalError`, for a failed gate too."""
         publishing = [self._pool.submit(_publish, name, endpoint_url, bucket) for name in self._names]
         return [each.result() for each in publishing]
+
+
+def _workers(names: list[str]) -> int:
+    """Where all was built before, little is left to do, and a second worker would only load scikit-learn once more."""
+    new = [name for name in names if not (BUILD / name / REPORT_FILE).exists()]
+    return max(1, min(len(new), os.cpu_count() or 1))
 
 
 def _ignore_interrupts() -> None:
