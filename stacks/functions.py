@@ -131,10 +131,11 @@ def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSetti
     )
 
 
-def _version_options(config: FunctionConfig) -> lambda_.VersionOptions | None:
-    if not config.provisioned_concurrency:
-        return None
-    return lambda_.VersionOptions(provisioned_concurrent_executions=config.provisioned_concurrency, removal_policy=RemovalPolicy.DESTROY)
+def _version_options(config: FunctionConfig) -> lambda_.VersionOptions:
+    """A version that nothing calls any more would go on costing what keeps it warm."""
+    return lambda_.VersionOptions(
+        provisioned_concurrent_executions=config.provisioned_concurrency or None, removal_policy=RemovalPolicy.DESTROY
+    )
 
 
 def _target(function: lambda_.Function, config: FunctionConfig) -> lambda_.IFunction:

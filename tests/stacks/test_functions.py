@@ -77,6 +77,12 @@ def test_snap_start_belongs_to_the_version_that_routes_call(synthesized):
     assert f"functions/<{version}>/invocations" in uris(templates)
 
 
+@pytest.mark.parametrize("warm", [{"snap_start": True}, {"provisioned_concurrency": 1}])
+def test_a_version_goes_when_another_takes_its_place(synthesized, warm):
+    """It would go on costing what keeps it warm."""
+    synthesized(DEV, a_model(**warm)).serving.all_resources("AWS::Lambda::Version", {"DeletionPolicy": "Delete"})
+
+
 def test_without_either_routes_call_the_function(dev):
     dev.serving.resource_count_is("AWS::Lambda::Version", 0)
     assert re.search(r"functions/<fruit\w+\.Arn>/invocations", uris(dev))
