@@ -278,6 +278,15 @@ def test_a_binary_size_that_is_not_that_of_the_data_is_refused(size):
     assert "bytes" in error_of(post(FP32, header + bytes(12), header_length=len(header)))
 
 
+def test_true_is_no_size():
+    """Though Python takes it for 1."""
+    header = dumped({"inputs": [{"name": "x", "datatype": "UINT8", "shape": [1], "parameters": {"binary_data_size": True}}]})
+
+    says = error_of(post(server(identity_session("UINT8", 1)), header + b"\7", header_length=len(header)))
+
+    assert "binary_data_size True" in says
+
+
 def test_binary_data_that_no_input_claims_is_refused():
     assert "1 bytes of binary data follow" in error_of(post(FP32, VALID + b"\0", header_length=len(VALID)))
 

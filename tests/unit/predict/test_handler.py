@@ -361,7 +361,7 @@ def test_no_payload_reaches_a_log(store, publisher, monkeypatch, capfd, model):
     output = "".join(capfd.readouterr())
     assert '"message":"request"' in output
     assert "canary" not in output
-    assert "5172" not in output
+    assert "51725172" not in output
 
 
 # What a cold start imports
