@@ -1,0 +1,88 @@
+"""Every setting, route, command, metric and error is documented, and no link leads nowhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pydantic import BaseModel
+
+from models.config import ModelConfig
+from modelserve import errors
+from modelserve.protocol import STATUS
+from modelserve.settings import CatalogSettings, PredictSettings
+from stacks.settings import DeploymentSettings
+from tools.modelctl.cli import app
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")] + sorted((ROOT / "docs").rglob("*.md"))
+REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
+MODELS = (ROOT / "docs" / "models.md").read_text("utf-8")
+
+
+def keys(section: type[BaseModel]) -> Iterator[str]:
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from keys(field.annotation)
+        elif name != "name":
+            yield name
+
+
+def makefile_targets() -> list[str]:
+    return re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
+
+
+def error_names() -> list[str]:
+    return [name for name in errors.__all__ if name != "ServeError"]
+
+
+@pytest.mark.parametrize("key", list(keys(ModelConfig)))
+def test_every_key_of_model_toml_is_documented(key: str) -> None:
+    assert f"| `{key}` |" in MODELS
+
+
+@pytest.mark.parametrize("name", sorted({*PredictSettings.__annotations__, *CatalogSettings.__annotations__}))
+def test_every_variable_of_a_function_is_documented(name: str) -> None:
+    assert f"`{name.upper()}`" in REFERENCE
+
+
+@pytest.mark.parametrize("name", list(DeploymentSettings.__annotations__))
+def test_every_setting_of_a_deployment_is_documented(name: str) -> None:
+    assert f"`{name}`" in REFERENCE
+
+
+@pytest.mark.parametrize("target", makefile_targets())
+def test_every_make_target_is_documented(target: str) -> None:
+    assert f"`make {target}`" in REFERENCE
+
+
+@pytest.mark.parametrize("command", [command.name or command.callback.__name__ for command in app.registered_commands if command.callback])
+def test_every_command_of_modelctl_is_documented(command: str) -> None:
+    assert f"`modelctl {command}`" in REFERENCE
+
+
+@pytest.mark.parametrize("name", error_names())
+def test_every_error_is_documented(name: str) -> None:
+    assert f"`{name}`" in REFERENCE
+
+
+@pytest.mark.parametrize(("error", "status"), list(STATUS.items()))
+def test_every_status_is_the_documented_one(error: type[errors.ServeError], status: int) -> None:
+    rows = [row for row in REFERENCE.splitlines() if row.startswith("|") and f"`{error.__name__}`" in row]
+    assert all(f"| {status} |" in row for row in rows)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_no_link_leads_nowhere(page: Path) -> None:
+    text = page.read_text("utf-8")
+    targets = re.findall(r"\]\(([^)#\s]+)[^)]*\)|(?:src|srcset)=\"([^\"]+)\"", text)
+    local = [link or image for link, image in targets if "://" not in (link or image)]
+    assert [target for target in local if not (page.parent / target).exists()] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"`((?:docs|functions|models|stacks|tests|tools|layers|\.github)/[\w/.-]+\.\w+)`", page.read_text("utf-8"))
+    assert [name for name in named if not (ROOT / name).exists()] == []
