@@ -2,6 +2,7 @@
 
 import threading
 
+import ml_dtypes
 import numpy as np
 import pytest
 from hypothesis import given
@@ -150,7 +151,7 @@ def test_an_output_that_is_no_tensor_is_refused_with_what_to_convert_by():
         session(helper.make_model(made, opset_imports=opsets, ir_version=10).SerializeToString())
 
 
-@pytest.mark.parametrize(("datatype", "dtype"), [("FP16", "f2"), ("FP32", "f4"), ("FP64", "f8")])
+@pytest.mark.parametrize(("datatype", "dtype"), [("FP16", "f2"), ("BF16", ml_dtypes.bfloat16), ("FP32", "f4"), ("FP64", "f8")])
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_a_model_may_refuse_what_is_not_finite(datatype, dtype, wrong):
     model = session(identity(datatype, ("n",)), refuse_nan=True)

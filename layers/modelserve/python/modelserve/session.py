@@ -113,7 +113,7 @@ class OnnxSession:
         if tensor.datatype == "BYTES":
             return _to_strings(tensor)
         array = np.frombuffer(memoryview(tensor.data), _DTYPES[tensor.datatype]).reshape(tensor.shape)
-        if self._refuse_nan and array.dtype.kind == "f" and not np.isfinite(array).all():
+        if self._refuse_nan and not _is_finite(array, tensor.datatype):
             raise InvalidInput(f"input {tensor.name!r} holds NaN or infinity, which this model refuses; send finite numbers")
         return array
 
@@ -152,6 +152,12 @@ def _to_strings(tensor: Tensor) -> Any:
     if len(elements) != prod(tensor.shape):
         raise InvalidInput(f"input {tensor.name!r} has {len(elements)} elements; shape {list(tensor.shape)} takes {prod(tensor.shape)}")
     return np.array(elements, dtype=object).reshape(tensor.shape)
+
+
+def _is_finite(array: Any, datatype: str) -> bool:
+    if datatype == "BF16":
+        return bool((array & 0x7F80 != 0x7F80).all())  # the exponent is all ones in NaN and infinities
+    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
 
 
 def _to_tensor(name: str, datatype: str, array: Any) -> Tensor:
