@@ -52,6 +52,19 @@ class Breaking(S3Store):
         return super().put(key, body, if_etag=if_etag)
 
 
+class Forgetful(S3Store):
+    """Loses the answer to each of its writes under `where`, and writes again as a client does."""
+
+    def __init__(self, client: S3Client, *, where: str) -> None:
+        super().__init__(client, BUCKET)
+        self.where = where
+
+    def put(self, key: str, body: bytes | Path, *, if_etag: str | None = None) -> str | None:
+        if self.where in key:
+            super().put(key, body, if_etag=if_etag)
+        return super().put(key, body, if_etag=if_etag)
+
+
 def test_a_version_is_its_time_and_the_start_of_its_hash(registry: Registry, tmp_path: Path) -> None:
     version = published(registry, tmp_path, b"model")
     assert re.fullmatch(r"\d{8}T\d{6}Z-" + hashlib.sha256(b"model").hexdigest()[:8], version)
@@ -151,6 +164,20 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(s3: S3Client, 
     winners = [version for version, result in results.items() if not isinstance(result, AliasConflict)]
     assert len(results) == 2
     assert winners == [production(registry)]
+
+
+@pytest.mark.parametrize("where", ["/aliases/", "/history/"])
+def test_a_promotion_whose_answer_was_lost_is_no_conflict_with_itself(s3: S3Client, registry: Registry, tmp_path: Path, where: str) -> None:
+    first, second = published(registry, tmp_path, b"1"), published(registry, tmp_path, b"2")
+    for version in (first, second):
+        promote(Registry(Forgetful(s3, where=where)), version)
+    assert production(registry) == second
+    assert [event.to_version for event in registry.history("fruit")] == [first, second]
+
+
+def test_publishing_whose_answers_were_lost_leaves_one_version(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    version = published(Registry(Forgetful(s3, where="/manifest.json")), tmp_path)
+    assert registry.versions("fruit") == [version]
 
 
 def test_the_history_tells_who_moved_what_and_why(registry: Registry, tmp_path: Path) -> None:
@@ -257,6 +284,43 @@ def test_prune_leaves_no_object_of_what_it_deletes(store: S3Store, registry: Reg
     published(registry, tmp_path, b"2")
     registry.prune("fruit", keep=1, by="ann")
     assert not [key for key in store.list("models/fruit/") if old in key]
+
+
+def interrupted(s3: S3Client, folder: Path, *, at: float) -> str:
+    """The version that an upload would have had; its model was stored, its manifest was not."""
+    with pytest.raises(Interrupted):
+        Registry(Breaking(s3, at=2), clock=lambda: at).publish(draft(), {MODEL_FILE: model_file(folder, b"half")})
+    (key,) = [key for key in S3Store(s3, BUCKET).list("models/fruit/versions/") if hashlib.sha256(b"half").hexdigest()[:8] in key]
+    return key.split("/")[3]
+
+
+@pytest.mark.parametrize(("age", "left"), [(86_399.0, 1), (86_401.0, 0)], ids=["younger than a day", "older than a day"])
+def test_prune_collects_an_interrupted_upload_once_it_is_a_day_old(
+    s3: S3Client, store: S3Store, tmp_path: Path, age: float, left: int
+) -> None:
+    half = interrupted(s3, tmp_path, at=1_795_000_000.0)
+    registry = Registry(store, clock=lambda: 1_795_000_000.0 + age)
+    version = published(registry, tmp_path)
+    assert registry.prune("fruit", keep=1, by="ann") == []
+    assert len([key for key in store.list("models/fruit/versions/") if half in key]) == left
+    assert registry.versions("fruit") == [version]
+    assert registry.manifest("fruit", version)
+
+
+def test_prune_finishes_what_an_interrupted_prune_began(s3: S3Client, store: S3Store, tmp_path: Path) -> None:
+    old = published(Registry(store, clock=lambda: 1_795_000_000.0), tmp_path, b"1")
+    s3.delete_object(Bucket=BUCKET, Key=f"models/fruit/versions/{old}/manifest.json")
+    Registry(store, clock=lambda: 1_795_100_000.0).prune("fruit", keep=1, by="ann")
+    assert store.list("models/fruit/versions/") == []
+
+
+def test_prune_spares_what_an_alias_names_even_without_its_manifest(s3: S3Client, store: S3Store, tmp_path: Path) -> None:
+    registry = Registry(store, clock=lambda: 1_795_000_000.0)
+    version = published(registry, tmp_path)
+    promote(registry, version)
+    s3.delete_object(Bucket=BUCKET, Key=f"models/fruit/versions/{version}/manifest.json")
+    Registry(store, clock=lambda: 1_795_100_000.0).prune("fruit", keep=1, by="ann")
+    assert store.list("models/fruit/versions/") == [f"models/fruit/versions/{version}/model.onnx"]
 
 
 def test_a_copy_holds_the_same_bytes_and_metadata(s3: S3Client, registry: Registry, tmp_path: Path) -> None:

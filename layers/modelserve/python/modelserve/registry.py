@@ -56,6 +56,7 @@ __all__ = [
 _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _SECOND = "%Y%m%dT%H%M%SZ"
+_DAY = 86_400.0  # seconds
 _SECONDS_TO_TRY = 10
 """Names that a publisher tries for its version before it gives up."""
 
@@ -159,8 +160,8 @@ class Registry:
         except AliasNotFound:
             before, etag = None, None
         try:
-            self._store.put(alias_key(name, alias), moved.to_json(), if_etag=etag)
-        except PreconditionFailed:
+            self._put_once(alias_key(name, alias), moved.to_json(), if_etag=etag)
+        except (PreconditionFailed, ObjectNotFound):
             raise AliasConflict(name, alias) from None
         self._record(name, event, alias=alias, before=before.version if before else None, after=version, by=by, reason=reason)
         return moved
@@ -190,18 +191,22 @@ class Registry:
         return events
 
     def prune(self, name: str, *, keep: int, by: str) -> list[str]:
-        """Deletes all but the newest `keep` versions, never one that an alias names; returns what it deleted."""
+        """Deletes all but the newest `keep` versions, never one that an alias names; returns what it deleted.
+
+        Files without a manifest go with them once they are a day old: nobody will finish that upload or deletion.
+        """
         versions = self.versions(name)
         deleted = []
         for version in versions[: max(0, len(versions) - keep)]:
-            if version in {alias.version for alias in self.aliases(name).values()}:  # read each time: a promotion may come between
+            if version in self._aliased(name):  # read each time: a promotion may come between
                 continue
-            prefix = version_prefix(name, version)
             # The manifest goes first: from then on the version does not exist, whatever is left of it.
-            self._store.delete([prefix + "manifest.json"])
-            self._store.delete([key for key in self._store.list(prefix) if not key.endswith("/manifest.json")])
+            self._store.delete([version_prefix(name, version) + "manifest.json"])
+            self._store.delete(self._store.list(version_prefix(name, version)))
             self._record(name, "prune", alias=None, before=version, after=None, by=by, reason=f"keep {keep}")
             deleted.append(version)
+        for version in self._unfinished(name):
+            self._store.delete(self._store.list(version_prefix(name, version)))
         return deleted
 
     def copy(self, name: str, version: str, *, to: Registry, scratch: Path) -> Manifest:
@@ -221,6 +226,16 @@ class Registry:
                 if known.model_file.sha256 == content and known.answers_like(draft):
                     return known
         return None
+
+    def _aliased(self, name: str) -> set[str]:
+        return {alias.version for alias in self.aliases(name).values()}
+
+    def _unfinished(self, name: str) -> set[str]:
+        """What has files but no manifest, and was begun more than a day ago."""
+        begun = {key.split("/")[3] for key in self._store.list(f"{model_prefix(name)}versions/")}
+        yesterday = self._clock() - _DAY
+        old = {version for version in begun if _VERSION.fullmatch(version) and _moment(version) < yesterday}
+        return old - set(self.versions(name)) - self._aliased(name)
 
     def _trail(self, name: str, alias: str, current: str) -> list[str]:
         """What `alias` named before `current`, oldest first; a rollback takes back the moves that it undid."""
@@ -248,7 +263,16 @@ class Registry:
         stamp = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now)) + f".{int(now % 1 * 1e6):06d}Z"
         entry = Event(time=stamp, event=event, alias=alias, from_version=before, to_version=after, by=by, reason=reason)
         key = f"{model_prefix(name)}history/{stamp.replace('-', '').replace(':', '')}-{event}.json"
-        self._store.put(key, dump(entry))
+        self._put_once(key, dump(entry))
+
+    def _put_once(self, key: str, body: bytes, *, if_etag: str | None = None) -> None:
+        """As `put`, except that meeting its own write is no conflict: a client whose answer was lost has written before."""
+        try:
+            self._store.put(key, body, if_etag=if_etag)
+        except PreconditionFailed:
+            found = self._store.get(key)
+            if found is None or found.body != body:
+                raise
 
 
 def _moment(version: str) -> int:
