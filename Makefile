@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 READY := .venv/.ready
 
-.PHONY: help run demo test check lint types format synth destroy clean
+.PHONY: help run demo test check bench lint types format synth destroy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,14 +42,14 @@ format: $(READY) ## Rewrite the code as ruff wants it
 	ruff check --fix
 	ruff format
 
+bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
+	@python -m tools.bench
+
 synth: $(READY) ## Write the CloudFormation templates to cdk.out; needs no AWS account
 	cdk synth --quiet
 
-destroy: $(READY) ## Delete the stacks of dev from AWS; says what stays
-	@echo "This deletes the stacks of dev (cdk destroy 'dev/*'). What stays, because it holds data:"
-	@echo "  - the model store bucket and its access-log bucket: about 0.023 USD per GB and month, until you empty and delete them;"
-	@echo "  - the KMS key of the store: 1 USD a month; 'aws kms schedule-key-deletion' ends it, and with it every model in the bucket."
-	cdk destroy 'dev/*'
+destroy: $(READY) ## Delete the stacks of DEPLOYMENT (dev) from AWS; says what stays and what that costs
+	@python -m tools.destroy $(or $(DEPLOYMENT),dev)
 
 clean: ## Delete everything that the other targets made
 	rm -rf .venv build cdk.out .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,6 @@ from tools.bench.store import MemoryStore
 from tools.bench.subject import MODEL, Subject
 from tools.local.errors import LocalError
 
-ROOT = Path(__file__).parents[2]
 app = typer.Typer(add_completion=False)
 
 
@@ -36,7 +34,7 @@ def bench(
     try:
         with MemoryStore() as store, Progress(console=console, transient=True) as progress:
             task = progress.add_task("cold starts", total=rounds + 1)
-            subject = Subject.prepare(store, cdk_out=ROOT / "cdk.out", cache=ROOT / "build" / "local")
+            subject = Subject.prepare(store)
             results = [cold_start(subject, rounds=rounds, tick=lambda: progress.advance(task)), overhead(subject, rounds=calls)]
     except (BenchError, LocalError) as error:
         console.print(f"bench: {error}", style="red")
@@ -45,19 +43,20 @@ def bench(
         print(json.dumps([result.to_dict() for result in results], indent=2))
     else:
         Console().print(_table(results))
-        print(f"model: {MODEL}; Python {sys.version.split()[0]}. Over its bar? Run it again on an idle machine first.")
+        print(f"Model: {MODEL}; Python {sys.version.split()[0]}. Missed a bar? Run it again on an idle machine before you believe it.")
 
 
 def _table(results: list[Result]) -> Table:
-    table = Table("what", "ours", "floor", "compared", "quartiles", "bar", "")
-    for result in results:
+    caption = "\n".join(f"{number}: {result.comparison}, {result.runs} runs" for number, result in enumerate(results, 1))
+    table = Table("", "what", "ours", "floor", "compared", "quartiles", "bar", "", caption=caption, caption_justify="left")
+    for number, result in enumerate(results, 1):
         first, third = result.spread
-        compared = f"{result.compared:.2f}" if result.unit == "ms" else f"{result.compared:.1f}"
         table.add_row(
-            f"{result.name}\n({result.comparison}, {result.runs} runs)",
+            str(number),
+            result.name,
             f"{result.ours:.1f} {result.unit}",
             f"{result.floor:.1f} {result.unit}",
-            compared,
+            f"{result.compared:.2f}",
             f"{first:.2f} … {third:.2f}",
             f"{result.bar:g}",
             "[green]met[/]" if result.met else "[red]missed[/]",

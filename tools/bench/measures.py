@@ -52,14 +52,14 @@ def cold_start(subject: Subject, *, rounds: int, tick: Callable[[], None]) -> Re
             pairs.append(pair)
     ratios = [ours / floor for floor, ours in pairs]
     return Result(
-        name="cold start to first answer",
+        name="cold start",
         unit="ms",
         ours=1000 * median(ours for _, ours in pairs),
         floor=1000 * median(floor for floor, _ in pairs),
         compared=median(ratios),
         spread=_quartiles(ratios),
         bar=1.3,
-        comparison="ratio to python + import onnxruntime + session + one run",
+        comparison="process start to first answer, as a ratio to python + import onnxruntime + session of the same file + one run",
         runs=rounds,
     )
 
@@ -73,14 +73,14 @@ def overhead(subject: Subject, *, rounds: int) -> Result:
     pairs = json.loads(done.stdout)
     added = [(ours - floor) / 1000 for floor, ours in pairs]
     return Result(
-        name="handler, one row of 30 features",
+        name="handler",
         unit="us",
         ours=median(ours for _, ours in pairs) / 1000,
         floor=median(floor for floor, _ in pairs) / 1000,
         compared=median(added),
         spread=_quartiles(added),
         bar=100.0,
-        comparison="us over session.run",
+        comparison="one row of 30 features, us over session.run",
         runs=len(pairs),
     )
 

@@ -14,8 +14,9 @@ from modelserve.settings import PredictSettings
 from tools.bench.runtime import BenchError
 from tools.bench.store import BUCKET, MemoryStore
 from tools.local import image
-from tools.local.assembly import Assembly
+from tools.local.assembly import Assembly, ImageAsset
 from tools.local.roots import TaskRoot
+from tools.local.synth import CDK_OUT, layers, synthesize
 from tools.modelctl.lifecycle import build, publish
 
 __all__ = ["MODEL", "Subject"]
@@ -35,14 +36,16 @@ class Subject:
     environ: Mapping[str, str]
 
     @classmethod
-    def prepare(cls, store: MemoryStore, *, cdk_out: Path, cache: Path) -> Subject:
-        """Trains and publishes the model where that was not done, and makes the image's task root."""
+    def prepare(cls, store: MemoryStore) -> Subject:
+        """Synthesizes the app, trains the model and makes the image's task root where that was not done, and publishes the model."""
+        layers()
+        synthesize()
         built = build(ModelConfig.load(MODELS / MODEL))
         registry = Registry(store)
         version = publish(registry, built).version
         settings = PredictSettings(model_name=MODEL, model_bucket=BUCKET)
         registry.promote(MODEL, version, alias=settings.model_alias, by="bench", reason="")
-        root = image.build(_predict_image(cdk_out), cache)
+        root = image.build(_predict_image(), CDK_OUT.parent)
         return cls(
             root=root,
             model=built.model,
@@ -61,11 +64,11 @@ class Subject:
         )
 
 
-def _predict_image(cdk_out: Path) -> Any:
-    for asset in Assembly.load(cdk_out, "dev").images.values():
+def _predict_image() -> ImageAsset:
+    for asset in Assembly.load(CDK_OUT, "dev").images.values():
         if asset.dockerfile == _DOCKERFILE:
             return asset
-    raise BenchError(f"{cdk_out} has no image with {_DOCKERFILE}; run: make synth")
+    raise BenchError(f"the synthesized app has no image with {_DOCKERFILE}; does models/ have a model?")
 
 
 def _event(body: str) -> dict[str, Any]:
