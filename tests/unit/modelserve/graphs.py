@@ -34,7 +34,7 @@ def value(name: str, datatype: str, shape: Shape):
 
 def graph(nodes, inputs, outputs, constants=()) -> bytes:
     made = helper.make_graph(list(nodes), "test", list(inputs), list(outputs), list(constants))
-    return _bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 21)], ir_version=10))
+    return _bytes(helper.make_model(made, opset_imports=[helper.make_opsetid("", 21), helper.make_opsetid("ai.onnx.ml", 3)], ir_version=10))
 
 
 def identity(datatype: str = "FP32", shape: Shape = ("rows", 3)) -> bytes:
@@ -67,6 +67,12 @@ def lookup() -> bytes:
     table = helper.make_tensor("table", TensorProto.FLOAT, [3], [1.0, 2.0, 3.0])
     node = helper.make_node("Gather", ["table", "x"], ["y"])
     return graph([node], [value("x", "INT64", ("rows",))], [value("y", "FP32", ("rows",))], [table])
+
+
+def picky() -> bytes:
+    """`y` is 1 for the text "known"; any other text is refused."""
+    node = helper.make_node("OneHotEncoder", ["x"], ["y"], domain="ai.onnx.ml", cats_strings=["known"], zeros=0)
+    return graph([node], [value("x", "BYTES", ("rows",))], [value("y", "FP32", ("rows", 1))])
 
 
 def non_zero() -> bytes:

@@ -109,7 +109,7 @@ def test_json_is_read_under_any_content_type(content_type):
         "/v2/models",
         "/v2/health",
         "/v2/health/lively",
-        "/v2/repository/index",
+        "/v2/repository",
         "/v2//health/live",
         f"{MODEL}/infe",
         f"{MODEL}/infer/more",
@@ -122,6 +122,15 @@ def test_json_is_read_under_any_content_type(content_type):
 def test_other_paths_are_not_found(path):
     assert get(SERVER, path).status == 404
     error_of(post(SERVER, document(), path=path), 404)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_behind_a_function_url_the_index_is_of_this_model(method):
+    assert strict(get(SERVER, "/v2/repository/index", method=method).body) == [{"name": NAME, "version": VERSION, "state": "READY"}]
+
+    (state,) = strict(get(unready(), "/v2/repository/index", method=method).body)
+    assert state["state"] == "UNAVAILABLE"
+    assert "modelctl promote" in state["reason"]
 
 
 def test_another_model_is_not_found_and_this_one_is_named():

@@ -348,6 +348,12 @@ def test_without_an_endpoint_it_is_the_regions_own_over_tls(region, host):
     assert (store._host, store._secure, store._base) == (host, True, "/")
 
 
+def test_a_bucket_with_dots_goes_into_the_path_that_no_certificate_covers():
+    store = S3Reader.from_environ("my.store", {"AWS_REGION": "eu-west-1"})
+
+    assert (store._host, store._base) == ("s3.eu-west-1.amazonaws.com", "/my.store/")
+
+
 # Credentials
 
 

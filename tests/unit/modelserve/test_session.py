@@ -12,9 +12,9 @@ from modelserve import session as session_module
 from modelserve.errors import DeadlineExceeded, InvalidInput, ModelFailed, UnverifiedModel
 from modelserve.registry import TensorSpec
 from modelserve.session import OnnxSession
-from modelserve.tensors import DATATYPES, Tensor, encode_bytes, iter_bytes
+from modelserve.tensors import DATATYPES, Tensor, encode_bytes, iter_bytes, to_list
 
-from .graphs import endless, graph, identity, identity_session, lookup, pair, scaled, session, value
+from .graphs import endless, graph, identity, identity_session, lookup, pair, picky, scaled, session, value
 from .strategies import tensors
 
 
@@ -49,6 +49,17 @@ def test_the_signature_is_the_graphs(datatype):
 @pytest.mark.parametrize("datatype", sorted(DATATYPES))
 def test_every_datatype_warms_up(datatype):
     session(identity(datatype, ("rows", 3))).warm_up(seconds=20)
+
+
+def test_a_graph_that_refuses_made_text_is_warm_all_the_same():
+    model = session(picky())
+    with pytest.raises(ModelFailed, match="Unknown Category"):
+        ran(model, Tensor("x", "BYTES", (1,), encode_bytes([b""])))
+
+    model.warm_up(seconds=20)
+
+    (answer,) = ran(model, Tensor("x", "BYTES", (1,), encode_bytes([b"known"])))
+    assert to_list(answer) == [1.0]
 
 
 @pytest.mark.parametrize("offset", range(5))

@@ -98,6 +98,9 @@ class Endpoints:
             ("health", "live"): lambda: {"live": True},
             ("health", "ready"): self._ready,
         }
+        if parts == ["repository", "index"]:
+            _allow(request, "GET", "POST")
+            return json_response([self._state()])
         route = routes.get(tuple(parts))
         if route is None:
             raise RouteNotFound(request.path)
@@ -107,6 +110,14 @@ class Endpoints:
     def _ready(self) -> dict[str, bool]:
         self._plane.ready(None)
         return {"ready": True}
+
+    def _state(self) -> dict[str, str]:
+        """As Triton's repository index gives it."""
+        try:
+            version = self._plane.metadata(None)["versions"][0]
+        except ServeError as error:
+            return {"name": self._name, "state": "UNAVAILABLE", "reason": str(error)}
+        return {"name": self._name, "version": version, "state": "READY"}
 
 
 def inferred(answer: InferResponse, request: InferRequest, headers: dict[str, str], body: bytes) -> Response:
@@ -142,9 +153,9 @@ def _unquote(part: str) -> str:
     return unquote(part)
 
 
-def _allow(request: Request, method: str) -> None:
-    if request.method != method and not (method == "GET" and request.method == "HEAD"):
-        raise MethodNotAllowed(request.method, request.path, method)
+def _allow(request: Request, *methods: str) -> None:
+    if request.method not in methods and not ("GET" in methods and request.method == "HEAD"):
+        raise MethodNotAllowed(request.method, request.path, ", ".join(methods))
 
 
 def _header_length(headers: Mapping[str, str]) -> int | None:

@@ -228,6 +228,8 @@ def parse_alias(body: bytes, name: str, alias: str) -> Alias:
     parsed = Alias.from_json(body, what=alias_key(name, alias))
     if parsed.name != name or not parsed.model.path.startswith(version_prefix(name, parsed.version)):
         raise UnverifiedModel(alias_key(name, alias), f"an alias of {parsed.name!r} to {parsed.model.path!r}", f"one of {name!r}")
+    if not isinstance(parsed.manifest_sha256, str):
+        raise UnverifiedModel(alias_key(name, alias), f"{parsed.manifest_sha256!r} for the manifest's SHA-256", "64 hex digits")
     return parsed
 
 

@@ -80,8 +80,9 @@ class S3Reader:
             self._secure, self._host, _ = _address(endpoint)
             self._base = f"/{bucket}/"
         else:
-            domain = "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-            self._secure, self._host, self._base = True, f"{bucket}.s3.{region}.{domain}", "/"
+            domain = f"s3.{region}.amazonaws.com{'.cn' if region.startswith('cn-') else ''}"
+            # A certificate covers one label before the domain: a bucket with dots goes into the path.
+            self._secure, self._host, self._base = (True, domain, f"/{bucket}/") if "." in bucket else (True, f"{bucket}.{domain}", "/")
 
     @classmethod
     def from_environ(cls, bucket: str, environ: Mapping[str, str]) -> S3Reader:
@@ -154,7 +155,7 @@ class S3Reader:
             except (_PassingFault, OSError) as error:
                 if attempt == _ATTEMPTS:
                     raise StoreUnavailable(key, f"{error or type(error).__name__} ({attempt} attempts)") from None
-            self._sleep(pause * (0.5 + os.urandom(1)[0] / 255))
+            self._sleep(pause * (0.5 + os.urandom(1)[0] / 256))
             pause *= 2
         raise AssertionError  # the last attempt returns or raises
 
