@@ -1,0 +1,27 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tools.local.stack import LocalStack
+
+if TYPE_CHECKING:
+    from tests.local.releases import Served
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
+    """The repository's stacks with a model for each test that moves or breaks one; nothing is published."""
+    from tests.local.releases import NAME, assembly
+
+    with LocalStack(assembly(tmp_path_factory.mktemp("cdk.out")), NAME) as stack:
+        yield stack
+
+
+@pytest.fixture
+def served(release: LocalStack, tmp_path: Path) -> "Callable[[str], Served]":
+    """One of its models by name."""
+    from tests.local.releases import Served
+
+    return lambda name: Served(release, name, tmp_path)

@@ -1,0 +1,150 @@
+"""A deployment of its own for tests that break models: each answers `x` times the factor of its version."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable, Mapping
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from aws_cdk import App
+from aws_cdk import aws_lambda as lambda_
+
+from models.config import ModelConfig
+from modelserve.endpoints import Response
+from modelserve.manifest import Alias, alias_key
+from modelserve.record import replace
+from stacks.deployment import Deployment
+from stacks.settings import DeploymentSettings
+from tests.unit.modelserve.graphs import scaled
+from tests.unit.modelserve.stores import Publisher
+from tools import layers
+from tools.local.stack import LocalStack
+from tools.modelctl.s3 import S3Store
+
+NAME = "release"
+UNREACHABLE = "unreachable"
+"""Its function is told of a store where nothing listens."""
+FLOWING = "flowing"
+"""Its alias is looked at every 0.3 s; the others' with each request."""
+BREAKABLE = ("altered", "truncated", "deleted", "relabelled", "foreign", "garbled")
+MODELS = ("latecomer", "step", "sturdy", FLOWING, UNREACHABLE, *BREAKABLE)
+_ROOT = Path(__file__).parents[2]
+_PATIENCE = 30.0
+
+
+def assembly(folder: Path) -> Path:
+    """A cloud assembly of the repository's own stacks with the models of these tests."""
+    layers.build()
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # jsii starts `node`
+    app = App(outdir=str(folder), context=json.loads((_ROOT / "cdk.json").read_text("utf-8"))["context"])
+    deployment = Deployment(app, settings=DeploymentSettings(name=NAME), models=[_config(name) for name in MODELS])
+    cut_off = deployment.serving.node.find_child(UNREACHABLE).node.find_child("Function")
+    assert isinstance(cut_off, lambda_.Function)
+    cut_off.add_environment("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    app.synth()
+    return folder
+
+
+def _config(name: str) -> ModelConfig:
+    serving = {"alias_check_seconds": 0.3 if name == FLOWING else 0}
+    return ModelConfig.model_validate({"name": name, "task": "regression", "serving": serving})
+
+
+class Served(Publisher):
+    """A model of the deployment: its versions, its bucket, its function."""
+
+    def __init__(self, stack: LocalStack, name: str, folder: Path) -> None:
+        self.s3 = stack.cloud.client("s3")
+        self.bucket = stack.bucket
+        self._stack = stack
+        store: Any = S3Store(self.s3, stack.bucket)
+        super().__init__(store, folder, name=name)
+
+    def publish_scaled(self, factor: float) -> str:
+        """The version that multiplies by `factor`."""
+        return self.publish(scaled(factor))
+
+    def release_scaled(self, factor: float) -> str:
+        return self.promote(self.publish_scaled(factor))
+
+    def alias_of(self, version: str) -> Alias:
+        """What promoting `version` would write."""
+        return replace(self.registry.promote(self.name, version, alias="aside", by="ann", reason=""), alias="production")
+
+    def write_alias(self, document: bytes) -> None:
+        """Straight into the bucket, past the registry."""
+        self.s3.put_object(Bucket=self.bucket, Key=alias_key(self.name, "production"), Body=document)
+
+    def predict(self, **headers: str) -> Response:
+        return send(self._stack.url, "POST", f"/v2/models/{self.name}/infer", request(), headers)
+
+    @property
+    def function(self) -> str:
+        """The name that CloudFormation gave the function."""
+        functions = self._stack.cloud.client("lambda").list_functions()["Functions"]
+        (name,) = [
+            each["FunctionName"]
+            for each in functions
+            if each["FunctionName"] in self._stack.environments and each["Environment"]["Variables"].get("MODEL_NAME") == self.name
+        ]
+        return str(name)
+
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """Log lines and metrics of the function so far."""
+        lines = self._stack.environments[self.function].log.read_text("utf-8").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    @property
+    def processes(self) -> int:
+        """How many were started for it so far."""
+        return sum(line.get("cold_start") is True for line in self.log)
+
+    @property
+    def files(self) -> set[Path]:
+        """What lies in the /tmp folders of the deployment's functions."""
+        scratch = self._stack.environments[self.function].log.parent / "tmp"
+        return {file for file in scratch.rglob("*") if file.is_file()}
+
+
+def request(rows: int = 1) -> bytes:
+    tensor = {"name": "x", "datatype": "FP32", "shape": [rows, 3], "data": [1, 2, 3] * rows}
+    return json.dumps({"inputs": [tensor]}).encode()
+
+
+def result(response: Response) -> tuple[str, float]:
+    """The version that answered, and its factor."""
+    assert response.status == 200, response.body
+    answer = json.loads(response.body)
+    (output,) = answer["outputs"]
+    factor = output["data"][0]
+    assert output["data"] == [factor, 2 * factor, 3 * factor]
+    return answer["model_version"], factor
+
+
+def send(url: str, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Response:
+    """Over a socket, since a client library would refuse to send some of what a test sends."""
+    parts = urlsplit(url)
+    lines = [f"{method} {parts.path}{path} HTTP/1.1", "Host: test", f"Content-Length: {len(body)}"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    with socket.create_connection((parts.hostname, parts.port), timeout=_PATIENCE) as connection:
+        connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+        with HTTPResponse(connection, method=method) as answer:
+            answer.begin()
+            return Response(answer.status, dict(answer.getheaders()), answer.read())
+
+
+def eventually(ask: Callable[[], Response], expected: Callable[[Response], bool]) -> Response:
+    """The first answer that is as expected; fails after half a minute."""
+    deadline = time.monotonic() + _PATIENCE
+    while not expected(response := ask()):
+        assert time.monotonic() < deadline, response.body
+        time.sleep(0.1)
+    return response
