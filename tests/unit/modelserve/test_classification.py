@@ -18,7 +18,7 @@ LABELS = ("red", "green", "blue")
 
 def scores(values, datatype="FP32", dtype="f4") -> Tensor:
     array = np.array(values, dtype)
-    return Tensor("y", datatype, array.shape, array.reshape(-1))
+    return Tensor("y", datatype, array.shape, array.tobytes())
 
 
 def classified(values, count=2, labels=(), **kind) -> tuple[tuple[int, ...], list[str]]:

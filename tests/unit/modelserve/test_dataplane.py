@@ -23,7 +23,7 @@ class Remembering:
 
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
         self.ran.append((inputs, outputs, seconds))
-        return [Tensor(name, "FP32", (1, 2), np.array([1, 2], "f4")) for name in outputs]
+        return [Tensor(name, "FP32", (1, 2), np.array([1, 2], "f4").tobytes()) for name in outputs]
 
 
 def of(shape: tuple[int, ...], *, name: str = "x", datatype: str = "FP32", nbytes: int | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from array import array
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -48,7 +49,8 @@ def test_what_is_read_is_a_copy_of_a_view_of_any_kind():
 def test_a_tensor_without_elements_is_an_empty_list(shape):
     import numpy as np
 
-    assert to_list(Tensor("y", "FP32", shape, np.zeros(shape, "f4").reshape(-1))) == []
+    data: Any = np.zeros(shape, "f4").reshape(-1)
+    assert to_list(Tensor("y", "FP32", shape, data)) == []
 
 
 def test_booleans_are_looked_for_only_when_there_may_be_some():

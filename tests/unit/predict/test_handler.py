@@ -144,7 +144,7 @@ def test_an_event_with_anything_in_it_is_answered_or_refused(app, kind, wrong):
 
 
 @KINDS
-@pytest.mark.parametrize("body", ["no base64", "AAAA=", "é", "\ud800", "A"])
+@pytest.mark.parametrize("body", ["no base64", "AAAA=x", "é", "\ud800", "A"])
 def test_a_body_that_is_not_what_the_event_says_is_refused(app, kind, body):
     event = kind("POST", INFER, REQUEST) | {"body": body}
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.logging import logger as powertools
 from aws_lambda_powertools.metrics import MetricUnit
 
 from functions.predict.observability import Observer
@@ -37,6 +38,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     monkeypatch.delenv("POWERTOOLS_DEV", raising=False)
+    monkeypatch.setattr(powertools, "is_cold_start", True)  # of the process, whatever ran in it before
 
 
 def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
