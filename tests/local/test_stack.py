@@ -71,6 +71,14 @@ def test_the_invoke_api_refuses_what_lambda_refuses(tiny):
     caller.join()
 
 
+def test_a_bucket_keeps_versions_where_the_template_says_so(tmp_path):
+    bucket = {"Type": "AWS::S3::Bucket", "Properties": {"VersioningConfiguration": {"Status": "Enabled"}}}
+    cdk_out = write_assembly(tmp_path / "cdk.out", a_stack("Versioned-dev", Bucket=bucket))
+    with LocalStack(cdk_out, build=tmp_path / "build") as stack:
+        stored = stack.cloud.client("s3").put_object(Bucket=stack.bucket, Key="key", Body=b"")
+    assert stored["VersionId"]
+
+
 def test_what_a_stack_cannot_create_is_named(tmp_path):
     broken = a_stack("Broken-dev", Role={"Type": "AWS::IAM::Role", "Properties": {}})
     with pytest.raises(LocalError, match="Broken-dev"), LocalStack(write_assembly(tmp_path / "cdk.out", broken), build=BUILD):

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,7 +20,7 @@ from moto.server import ThreadedMotoServer
 from tools.local.assembly import REGION, Assembly, FileAsset, Stack
 from tools.local.errors import LocalError
 from tools.local.functions import Function
-from tools.local.moto_gaps import quieten, without_gaps
+from tools.local.moto_gaps import keep_versions, quieten, without_gaps
 
 __all__ = ["CREDENTIALS", "Cloud"]
 
@@ -91,13 +92,14 @@ class Cloud:
         if described["StackStatus"] != "CREATE_COMPLETE":
             raise LocalError(f"stack {stack.name} is {described['StackStatus']}: {described.get('StackStatusReason', 'no reason given')}")
         self.outputs |= {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
-        return self._functions(stack, cloudformation)
-
-    def _functions(self, stack: Stack, cloudformation: Any) -> list[Function]:
-        client = self.client("lambda")
         resources = cloudformation.describe_stack_resources(StackName=stack.name)["StackResources"]
         # Moto names none for what it skips.
         names = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources if "PhysicalResourceId" in each}
+        keep_versions(stack, names, self.client("s3"))
+        return self._functions(stack, names)
+
+    def _functions(self, stack: Stack, names: Mapping[str, str]) -> list[Function]:
+        client = self.client("lambda")
         functions = []
         for logical_id, properties in stack.resources("AWS::Lambda::Function"):
             deployed = client.get_function_configuration(FunctionName=names[logical_id])

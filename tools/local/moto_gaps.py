@@ -5,9 +5,12 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["quieten", "without_gaps"]
+from tools.local.assembly import Stack
+
+__all__ = ["keep_versions", "quieten", "without_gaps"]
 
 _DROPPED = {
     # moto 5.2.5 looks for TagKey where CloudFormation writes Key, and fails.
@@ -31,3 +34,10 @@ def without_gaps(template: dict[str, Any]) -> dict[str, Any]:
         for name in _DROPPED.get(resource["Type"], ()):
             resource.get("Properties", {}).pop(name, None)
     return taken
+
+
+def keep_versions(stack: Stack, names: Mapping[str, str], s3: Any) -> None:
+    """Versions of objects where the template asks for them, which moto's CloudFormation overlooks; `names` by logical id."""
+    for logical_id, properties in stack.resources("AWS::S3::Bucket"):
+        if versioning := properties.get("VersioningConfiguration"):
+            s3.put_bucket_versioning(Bucket=names[logical_id], VersioningConfiguration=versioning)
