@@ -12,7 +12,7 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from modelserve.errors import ObjectNotFound, PreconditionFailed
-from modelserve.registry import Object
+from modelserve.manifest import Object
 
 __all__ = ["BUCKET", "MemoryStore"]
 

@@ -11,7 +11,7 @@ from onnx import TensorProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import BooleanTensorType, FloatTensorType, Int64TensorType, StringTensorType
 
-from modelserve.registry import TensorSpec
+from modelserve.manifest import TensorSpec
 from tools.modelctl.data import DATATYPES
 from tools.modelctl.errors import BuildFailed
 

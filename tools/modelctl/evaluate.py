@@ -11,7 +11,7 @@ from sklearn import metrics
 from sklearn.pipeline import Pipeline
 
 from models.config import Gate, ModelConfig, ModelConfigError
-from modelserve.registry import GateResult
+from modelserve.manifest import GateResult
 from tools.modelctl.errors import BuildFailed
 
 __all__ = ["check", "failures", "score"]

@@ -11,8 +11,9 @@ import sklearn
 from threadpoolctl import threadpool_limits
 
 from models.config import MODELS, ModelConfig, ModelConfigError
+from modelserve.manifest import MODEL_FILE, Lineage, Manifest
 from modelserve.record import replace
-from modelserve.registry import MODEL_FILE, Lineage, Manifest, Registry
+from modelserve.registry import Registry
 from tools.modelctl import convert, evaluate, parity, report
 from tools.modelctl.data import Split, split, tensors
 from tools.modelctl.errors import GateFailed

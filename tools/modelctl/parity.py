@@ -10,7 +10,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from models.config import ParityConfig
-from modelserve.registry import Parity
+from modelserve.manifest import Parity
 from tools.modelctl.errors import BuildFailed
 
 __all__ = ["compare", "failures", "original", "run"]

@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from modelserve.errors import RegistryError
-from modelserve.registry import MODEL_FILE, Manifest
+from modelserve.manifest import MODEL_FILE, Manifest
 from tools.modelctl import evaluate, parity
 from tools.modelctl.paths import EXAMPLE_FILE, REPORT_FILE
 

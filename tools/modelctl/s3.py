@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from botocore.exceptions import BotoCoreError, ClientError
 
 from modelserve.errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
-from modelserve.registry import Object
+from modelserve.manifest import Object
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
-from modelserve.registry import Alias, Event, Manifest, TensorSpec
+from modelserve.manifest import Alias, Manifest, TensorSpec
+from modelserve.registry import Event
 from tools.modelctl.console import table
 
 __all__ = ["events", "metrics", "signature", "summary", "versions"]

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from modelserve.errors import ObjectNotFound, PreconditionFailed
-from modelserve.registry import MODEL_FILE, Manifest, Object, Registry, TensorSpec
+from modelserve.manifest import MODEL_FILE, Manifest, Object, TensorSpec
+from modelserve.registry import Registry
 
 
 class MemoryStore:

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.config import ParityConfig
-from modelserve.registry import Parity
+from modelserve.manifest import Parity
 from tools.modelctl.parity import MOST, compare, failures
 
 NUMBERS = st.floats(-1e6, 1e6)

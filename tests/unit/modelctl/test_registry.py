@@ -19,7 +19,8 @@ from modelserve.errors import (
     UnverifiedModel,
     VersionNotFound,
 )
-from modelserve.registry import MODEL_FILE, Registry
+from modelserve.manifest import MODEL_FILE
+from modelserve.registry import Registry
 from tests.unit.modelctl.conftest import BUCKET
 from tests.unit.modelctl.factories import MemoryStore, draft, model_file, published
 from tools.modelctl.s3 import S3Store

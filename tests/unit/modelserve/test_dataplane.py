@@ -5,8 +5,8 @@ import pytest
 
 from modelserve.dataplane import DataPlane, check
 from modelserve.errors import InvalidInput, ModelNotReady
+from modelserve.manifest import TensorSpec
 from modelserve.protocol import InferRequest, RequestedOutput
-from modelserve.registry import TensorSpec
 from modelserve.tensors import Tensor
 
 SPEC = TensorSpec(name="x", datatype="FP32", shape=(-1, 2))

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 
 from modelserve.errors import ModelFailed, ModelNotReady, ServeError, UnverifiedModel, VersionNotFound
 from modelserve.loader import LoadedModel, Loader, Session
-from modelserve.registry import TensorSpec
+from modelserve.manifest import TensorSpec
 from modelserve.tensors import Tensor
 
 from .graphs import scaled, session

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 
 from modelserve import session as session_module
 from modelserve.errors import DeadlineExceeded, InvalidInput, ModelFailed, UnverifiedModel
-from modelserve.registry import TensorSpec
+from modelserve.manifest import TensorSpec
 from modelserve.session import OnnxSession
 from modelserve.tensors import DATATYPES, Tensor, encode_bytes, iter_bytes, to_list
 

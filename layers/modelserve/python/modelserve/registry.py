@@ -11,17 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, VersionNotFound
 from .manifest import (
-    MODEL_FILE,
-    SCHEMA,
     Alias,
     File,
-    GateResult,
-    Lineage,
     Manifest,
-    Object,
-    Parity,
     Reader,
-    TensorSpec,
     alias_key,
     dump,
     model_prefix,
@@ -35,23 +28,7 @@ from .record import Record, replace
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = [
-    "MODEL_FILE",
-    "SCHEMA",
-    "Alias",
-    "Event",
-    "File",
-    "GateResult",
-    "Lineage",
-    "Manifest",
-    "Object",
-    "Parity",
-    "Reader",
-    "Registry",
-    "TensorSpec",
-    "Writer",
-    "read_alias",
-]
+__all__ = ["Event", "Registry", "Writer"]
 
 _ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 _VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
