@@ -8,6 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from http.client import HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from models.config import ModelConfig
 from modelserve.endpoints import Response
 from modelserve.manifest import Alias, alias_key
 from modelserve.record import replace
+from modelserve.registry import Registry
 from stacks.deployment import Deployment
 from stacks.settings import DeploymentSettings
 from tests.unit.modelserve.graphs import scaled
@@ -34,7 +36,7 @@ UNREACHABLE = "unreachable"
 FLOWING = "flowing"
 """Its alias is looked at every 0.3 s; the others' with each request."""
 BREAKABLE = ("altered", "truncated", "deleted", "relabelled", "foreign", "garbled")
-MODELS = ("latecomer", "step", "sturdy", FLOWING, UNREACHABLE, *BREAKABLE)
+MODELS = ("latecomer", "overwritten", "step", "sturdy", FLOWING, UNREACHABLE, *BREAKABLE)
 _ROOT = Path(__file__).parents[2]
 _PATIENCE = 30.0
 
@@ -66,6 +68,7 @@ class Served(Publisher):
         self._stack = stack
         store: Any = S3Store(self.s3, stack.bucket)
         super().__init__(store, folder, name=name)
+        self.registry = Registry(store)  # by the true time: another test may have moved this model before
 
     def publish_scaled(self, factor: float) -> str:
         """The version that multiplies by `factor`."""
@@ -85,7 +88,7 @@ class Served(Publisher):
     def predict(self, **headers: str) -> Response:
         return send(self._stack.url, "POST", f"/v2/models/{self.name}/infer", request(), headers)
 
-    @property
+    @cached_property
     def function(self) -> str:
         """The name that CloudFormation gave the function."""
         functions = self._stack.cloud.client("lambda").list_functions()["Functions"]
@@ -138,7 +141,8 @@ def send(url: str, method: str, path: str, body: bytes = b"", headers: Mapping[s
         connection.sendall("\r\n".join([*lines, "", ""]).encode() + body)
         with HTTPResponse(connection, method=method) as answer:
             answer.begin()
-            return Response(answer.status, dict(answer.getheaders()), answer.read())
+            names = {name.title(): value for name, value in answer.getheaders()}
+            return Response(answer.status, names, answer.read())
 
 
 def eventually(ask: Callable[[], Response], expected: Callable[[Response], bool]) -> Response:

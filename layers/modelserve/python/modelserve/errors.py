@@ -132,7 +132,7 @@ class ObjectNotFound(RegistryError):
     """The store has no object of that key."""
 
     def __init__(self, key: str) -> None:
-        super().__init__(f"the model store has no object {key!r}")
+        super().__init__(f"the model store has no object {key!r}; publish the model again, or promote another version with modelctl")
         self.key = key
 
 

@@ -1,0 +1,160 @@
+"""What goes wrong in the store, on the way to it, or at the caller: always an answer, and never a wrong one."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from modelserve.manifest import Alias, version_prefix
+from modelserve.record import replace
+from tests.local.hostile import INFER, REQUESTS, Hostile
+from tests.local.releases import BREAKABLE, UNREACHABLE, Served, eventually, request, result, send
+from tests.unit.modelserve.factories import answered_or_refused, error_of
+from tests.unit.modelserve.graphs import scaled
+from tests.unit.modelserve.strategies import almost_requests, dumped, mutations
+
+pytestmark = [
+    pytest.mark.xdist_group("release"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the emulator is a Linux program"),
+]
+
+
+def other_bytes(model: Served, alias: Alias, body: bytes) -> bytes:
+    """The alias with the VersionId of other bytes under the same key, as somebody would write it who can write to the bucket."""
+    stored = model.s3.put_object(Bucket=model.bucket, Key=alias.model.path, Body=body)
+    return replace(alias, model=replace(alias.model, version_id=stored["VersionId"])).to_json()
+
+
+def altered(model: Served, alias: Alias) -> bytes:
+    return other_bytes(model, alias, scaled(666.0))
+
+
+def truncated(model: Served, alias: Alias) -> bytes:
+    return other_bytes(model, alias, scaled(3.0)[:-1])
+
+
+def deleted(model: Served, alias: Alias) -> bytes:
+    model.s3.delete_object(Bucket=model.bucket, Key=alias.model.path, VersionId=alias.model.version_id)
+    return alias.to_json()
+
+
+def relabelled(model: Served, alias: Alias) -> bytes:
+    """Labels are served from the manifest, so that it is as dangerous as the bytes."""
+    changed = replace(model.registry.manifest(model.name, alias.version), labels=("yes", "no"))
+    key = version_prefix(model.name, alias.version) + "manifest.json"
+    model.s3.put_object(Bucket=model.bucket, Key=key, Body=changed.to_json())
+    return alias.to_json()
+
+
+def foreign(model: Served, alias: Alias) -> bytes:
+    return replace(alias, name="sturdy").to_json()
+
+
+def garbled(model: Served, alias: Alias) -> bytes:
+    return alias.to_json()[:40]
+
+
+DAMAGES: dict[str, Callable[[Served, Alias], bytes]] = {
+    each.__name__: each for each in (altered, truncated, deleted, relabelled, foreign, garbled)
+}
+WHAT_TO_DO = ("publish the model again", "modelctl")
+
+
+def kinds(model: Served) -> set[str]:
+    """Names of the errors that the function has logged."""
+    return {line["error"] for line in model.log if "error" in line}
+
+
+@pytest.mark.parametrize("name", BREAKABLE)
+def test_a_damaged_version_is_refused_cold_and_the_old_one_kept_warm(served, name):
+    model = served(name)
+    left = model.files
+    good, bad = model.alias_of(model.publish_scaled(2.0)), model.alias_of(model.publish_scaled(3.0))
+    damaged = DAMAGES[name](model, bad)
+
+    model.write_alias(damaged)
+    refusal = error_of(model.predict(), 503)
+    assert any(advice in refusal for advice in WHAT_TO_DO), refusal
+    assert kinds(model) == {"ModelNotReady"}
+
+    model.write_alias(good.to_json())
+    assert result(eventually(model.predict, lambda answer: answer.status == 200)) == (good.version, 2.0)
+
+    model.write_alias(damaged)
+    assert [result(model.predict()) for _ in range(3)] == [(good.version, 2.0)] * 3
+    expected = {"deleted": "ObjectNotFound"}.get(name, "UnverifiedModel")
+    assert kinds(model) == {"ModelNotReady", expected}  # found out before anything was made of the bytes
+    assert (model.processes, model.files) == (1, left)
+
+
+def test_bytes_written_over_a_version_are_not_what_it_serves(served):
+    """The alias names the VersionId."""
+    model = served("overwritten")
+    alias = model.alias_of(model.publish_scaled(2.0))
+    other_bytes(model, alias, scaled(666.0))
+    model.promote(alias.version)
+    assert result(model.predict()) == (alias.version, 2.0)
+
+
+def test_a_store_that_does_not_answer_is_a_503_and_no_crash(served, release):
+    model = served(UNREACHABLE)
+    for _ in range(2):
+        assert "`modelctl doctor`" in error_of(model.predict(), 503)
+    assert "`modelctl doctor`" in error_of(send(release.url, "GET", f"/v2/models/{UNREACHABLE}/ready"), 503)
+    assert model.processes == 1
+
+
+@pytest.fixture(scope="module")
+def sturdy(release, tmp_path_factory):
+    """A model that answers, whatever was sent before."""
+    model = Served(release, "sturdy", tmp_path_factory.mktemp("sturdy"))
+    model.release_scaled(2.0)
+    return model
+
+
+@pytest.mark.parametrize("hostile", REQUESTS.values(), ids=REQUESTS)
+def test_a_hostile_request_is_the_callers_mistake_and_the_next_one_is_answered(sturdy, release, hostile: Hostile):
+    refused = send(release.url, hostile.method, hostile.path, hostile.body, hostile.headers)
+    assert error_of(refused, hostile.status)
+    assert "X-Injected" not in refused.headers
+    assert result(sturdy.predict())[1] == 2.0
+    assert sturdy.processes == 1
+
+
+HEADER_LENGTHS = st.none() | st.integers(-1, 200).map(str) | st.text(st.characters(codec="ascii", exclude_categories=["Cc"]), max_size=8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(body=almost_requests.map(dumped) | mutations(request()) | st.binary(max_size=64), length=HEADER_LENGTHS)
+def test_whatever_is_sent_is_answered_or_refused(sturdy, release, body: bytes, length: str | None):
+    headers = {} if length is None else {"Inference-Header-Content-Length": length}
+    answered_or_refused(send(release.url, "POST", INFER, body, headers))
+
+
+def invoke(release, model: Served, document: object) -> tuple[str | None, Any]:
+    """The error's kind, if any, and the answer of a direct invocation."""
+    client = release.cloud.client("lambda")
+    answer = client.invoke(FunctionName=model.function, Payload=json.dumps(document).encode())
+    return answer.get("FunctionError"), json.load(answer["Payload"])
+
+
+def test_another_service_invokes_the_function_with_a_plain_request(sturdy, release):
+    failed, answer = invoke(release, sturdy, json.loads(request(rows=2)))
+    assert failed is None
+    assert answer["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [2, 3], "data": [2.0, 4.0, 6.0] * 2}]
+
+
+def test_another_service_sees_an_invalid_request_fail_by_its_name(sturdy, release):
+    wrong = json.loads(request())
+    wrong["inputs"][0]["shape"] = [3]
+    failed, answer = invoke(release, sturdy, wrong)
+    assert (failed, answer["errorType"]) == ("Unhandled", "InvalidInput")
+    assert "expected [-1, 3]" in answer["errorMessage"]
+    assert invoke(release, sturdy, {"inputs": []})[1]["errorType"] == "InvalidRequest"
+    assert result(sturdy.predict())[1] == 2.0
