@@ -7,6 +7,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from queue import Empty, Queue
@@ -16,6 +17,7 @@ from typing import Any
 __all__ = ["BenchError", "first_answer"]
 
 _PATIENCE = 60.0
+_LOOK = 0.5  # seconds between looks at whether the process still runs
 
 
 class BenchError(Exception):
@@ -32,9 +34,7 @@ def first_answer(line: Sequence[str], *, event: Mapping[str, Any], cwd: Path, en
     variables = {"PATH": os.defpath, "AWS_LAMBDA_RUNTIME_API": address, **environ}
     process = subprocess.Popen(line, cwd=cwd, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        ended, body = answers.get(timeout=_PATIENCE)
-    except Empty:
-        ended, body = 0.0, b"null"
+        ended, body = _wait(answers, process)
     finally:
         process.kill()
         output = process.communicate()[0].decode()
@@ -44,6 +44,17 @@ def first_answer(line: Sequence[str], *, event: Mapping[str, Any], cwd: Path, en
     if answer is None or answer.get("statusCode") != 200:
         raise BenchError(f"the function answered {answer}; its output:\n{output}")
     return ended - begun, answer
+
+
+def _wait(answers: Queue[tuple[float, bytes]], process: subprocess.Popen[bytes]) -> tuple[float, bytes]:
+    """The answer, or null from a process that ended without one or takes too long."""
+    deadline = time.monotonic() + _PATIENCE
+    ended = False
+    while not ended and time.monotonic() < deadline:
+        ended = process.poll() is not None
+        with suppress(Empty):
+            return answers.get(timeout=_LOOK)
+    return 0.0, b"null"
 
 
 class _Server(ThreadingHTTPServer):
