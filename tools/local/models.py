@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ class Models:
 
     def __init__(self) -> None:
         self._names = [config.name for config in ModelConfig.load_all()]
-        self._pool = ProcessPoolExecutor(_workers(self._names), multiprocessing.get_context("spawn"), initializer=_ignore_interrupts)
+        self._pool = ProcessPoolExecutor(_workers(self._names), multiprocessing.get_context("spawn"), initializer=_follow_parent)
         self._builds = {name: self._pool.submit(_build, name) for name in self._names}
 
     def __enter__(self) -> Self:
@@ -62,8 +63,17 @@ def _workers(names: list[str]) -> int:
     return max(1, min(len(new), os.cpu_count() or 1))
 
 
-def _ignore_interrupts() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that the person started
+def _follow_parent() -> None:
+    """A worker ends with its parent, however that ends; Ctrl-C is for the parent alone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None  # this runs in a worker
+    parent.join()
+    os._exit(1)
 
 
 def _config(name: str) -> ModelConfig:

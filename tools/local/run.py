@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from rich.console import Console
@@ -67,20 +67,19 @@ def _say(text: str, style: str = "") -> None:
 def _run(*, port: int, stay: bool) -> None:
     check_port(port)
     steps = Steps(_CONSOLE)
-    with Models() as models:
-        _assemble(steps)
-        # Imported while the workers train; moto takes a while.
-        from tools.local.stack import LocalStack  # noqa: PLC0415
+    with ExitStack() as ending:
+        with Models() as models:
+            _assemble(steps)
+            # Imported while the workers train; moto takes a while.
+            from tools.local.stack import LocalStack  # noqa: PLC0415
 
-        stack = LocalStack(CDK_OUT, port=port)
-        try:
+            stack = LocalStack(CDK_OUT, port=port)
+            ending.callback(stack.close)
             published = _start(steps, stack, models)
-            with _announced(stack, stay=stay):
-                _predict(steps, stack.url, published, stay=stay)
-                if stay:
-                    threading.Event().wait()
-        finally:
-            stack.close()
+        with _announced(stack, stay=stay):
+            _predict(steps, stack.url, published, stay=stay)
+            if stay:
+                threading.Event().wait()
 
 
 def _assemble(steps: Steps) -> None:
