@@ -249,6 +249,17 @@ def test_a_host_that_does_not_listen_is_unavailable():
         reader(url).get("key")
 
 
+def test_a_silent_host_is_given_up_before_lambda_gives_up_on_init(monkeypatch):
+    """Lambda waits 10 s for INIT; each attempt costs at most a timeout and the pause behind it."""
+    timeout, pauses = s3_module._TIMEOUT, []
+    monkeypatch.setattr(s3_module, "_TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreUnavailable, match=r"timed out \(3 attempts\)"):
+        reader(f"http://127.0.0.1:{silent.getsockname()[1]}", pauses=pauses).get("key")
+    longest_pauses = [1.5 * s3_module._FIRST_PAUSE * 2**number for number in range(len(pauses))]
+    assert all(pause <= longest for pause, longest in zip(pauses, longest_pauses, strict=True))
+    assert 3 * timeout + sum(longest_pauses) < 9
+
+
 def test_a_full_disk_is_said_with_what_to_raise(tmp_path, monkeypatch):
     class Full:
         def __init__(self, file):
