@@ -251,7 +251,8 @@ def test_a_host_that_does_not_listen_is_unavailable():
 
 def test_a_silent_host_is_given_up_before_lambda_gives_up_on_init(monkeypatch):
     """Lambda waits 10 s for INIT; each attempt costs at most a timeout and the pause behind it."""
-    timeout, pauses = s3_module._TIMEOUT, []
+    timeout = s3_module._TIMEOUT
+    pauses: list[float] = []
     monkeypatch.setattr(s3_module, "_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreUnavailable, match=r"timed out \(3 attempts\)"):
         reader(f"http://127.0.0.1:{silent.getsockname()[1]}", pauses=pauses).get("key")
