@@ -91,10 +91,10 @@ class Store(Stack):
             removal_policy=RemovalPolicy.RETAIN,
         )
         bucket.add_to_resource_policy(_write_once(bucket))
-        return bucket
+        return _retained(bucket)
 
     def _access_logs(self, settings: DeploymentSettings) -> s3.Bucket:
-        return s3.Bucket(
+        logs = s3.Bucket(
             self,
             "AccessLogs",
             encryption=s3.BucketEncryption.S3_MANAGED,  # S3 can't deliver access logs under a KMS key
@@ -104,6 +104,14 @@ class Store(Stack):
             lifecycle_rules=[s3.LifecycleRule(expiration=Duration.days(settings.access_log_days))],
             removal_policy=RemovalPolicy.RETAIN,
         )
+        return _retained(logs)
+
+
+def _retained(bucket: s3.Bucket) -> s3.Bucket:
+    """Keeps the policy with the bucket: without it a bucket that outlives the stack would take plain HTTP and lose what is written once."""
+    assert bucket.policy is not None  # `enforce_ssl` makes it
+    bucket.policy.apply_removal_policy(RemovalPolicy.RETAIN)
+    return bucket
 
 
 def _write_once(bucket: s3.Bucket) -> iam.PolicyStatement:

@@ -75,7 +75,7 @@ def test_incomplete_uploads_are_cleared_away(bucket):
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
 
 
-@pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::KMS::Key"])
+@pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::KMS::Key"])
 def test_state_outlives_the_stack(dev, kind):
     dev.store.all_resources(kind, {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"})
 
