@@ -69,6 +69,7 @@ class Serving(Stack):
         for model in models:
             predict = PredictFunction(self, model.name, model=model, store=store, settings=settings)
             self._route(per_model.add_resource(model.name), predict.target)
+        self._permit_before_deploying()
         self._outputs(models[0].name if models else None)
 
     def _rest_api(self) -> apigateway.RestApi:
@@ -104,6 +105,13 @@ class Serving(Stack):
             each.add_method("ANY", integration)
             if self._settings.cors_origin:  # a browser's preflight carries no signature; the function answers it
                 each.add_method("OPTIONS", integration, authorization_type=apigateway.AuthorizationType.NONE)
+
+    def _permit_before_deploying(self) -> None:
+        """The stage turns to a function, or to a new version of it, only once the API may invoke it."""
+        deployment = self._api.latest_deployment
+        assert deployment is not None  # RestApi makes one unless told otherwise
+        permissions = [each for each in self._api.node.children if isinstance(each, lambda_.CfnPermission)]
+        deployment.node.add_dependency(*permissions)
 
     def _outputs(self, model: str | None) -> None:
         # Written out, because `Api.url` would hide the stage's name behind a reference.

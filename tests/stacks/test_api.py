@@ -9,7 +9,7 @@ import pytest
 from aws_cdk.assertions import Match
 
 from stacks.settings import DEV, DeploymentSettings
-from tests.stacks.factories import Templates, properties, text
+from tests.stacks.factories import Templates, a_model, properties, text
 
 pytestmark = pytest.mark.xdist_group("stacks")
 
@@ -98,6 +98,17 @@ def test_access_is_logged_as_json(dev):
     assert {"requestId", "caller", "status", "latencyMs"} <= json.loads(setting["Format"]).keys()
     group = setting["DestinationArn"]["Fn::GetAtt"][0]
     assert dev.serving.to_json()["Resources"][group]["Properties"]["RetentionInDays"] == 30
+
+
+@pytest.mark.parametrize("warm", [{}, {"provisioned_concurrency": 1}, {"snap_start": True}])
+def test_the_stage_turns_to_a_function_only_once_it_may_invoke_it(synthesized, warm):
+    """A permission names a version, and a deploy that changes the function makes both anew."""
+    templates = synthesized(DEV, a_model("fruit", **warm), a_model("tumour"))
+    permissions = templates.serving.find_resources("AWS::Lambda::Permission").keys()
+    deployments = templates.serving.find_resources("AWS::ApiGateway::Deployment").values()
+    assert len(permissions) == 3
+    assert deployments
+    assert all(permissions <= set(each["DependsOn"]) for each in deployments)
 
 
 def test_the_account_may_write_access_logs_before_the_stage_asks(dev):
