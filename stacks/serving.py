@@ -22,6 +22,7 @@ from .store import Store
 __all__ = ["Serving"]
 
 _Field = apigateway.AccessLogField
+# Not the error's message: for a malformed Authorization header it repeats the header.
 _ACCESS_LOG = {
     "requestId": _Field.context_request_id(),
     "xrayTraceId": _Field.context_xray_trace_id(),
@@ -34,7 +35,7 @@ _ACCESS_LOG = {
     "responseBytes": _Field.context_response_length(),
     "latencyMs": _Field.context_response_latency(),
     "integrationLatencyMs": _Field.context_integration_latency(),
-    "error": _Field.context_error_message(),
+    "error": _Field.context_error_response_type(),
     "integrationError": _Field.context_integration_error_message(),
 }
 

@@ -100,6 +100,12 @@ def test_access_is_logged_as_json(dev):
     assert dev.serving.to_json()["Resources"][group]["Properties"]["RetentionInDays"] == 30
 
 
+def test_the_access_log_repeats_nothing_that_a_caller_sent_as_authorization(dev):
+    """The message of an error does where the header is malformed."""
+    assert "$context.error.message" not in stage(dev)["AccessLogSetting"]["Format"]
+    assert json.loads(stage(dev)["AccessLogSetting"]["Format"])["error"] == "$context.error.responseType"
+
+
 @pytest.mark.parametrize("warm", [{}, {"provisioned_concurrency": 1}, {"snap_start": True}])
 def test_the_stage_turns_to_a_function_only_once_it_may_invoke_it(synthesized, warm):
     """A permission names a version, and a deploy that changes the function makes both anew."""
