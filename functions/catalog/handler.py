@@ -15,10 +15,9 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
 from aws_lambda_powertools.metrics import MetricUnit
 
-from modelserve.endpoints import EXTENSIONS, SERVER_NAME
-from modelserve.errors import InvalidRequest, MethodNotAllowed, ModelNotFound, ModelNotReady, RouteNotFound, ServeError, Unexpected
+from modelserve.endpoints import EXTENSIONS, SERVER_NAME, error_response
+from modelserve.errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RegistryError, RouteNotFound, ServeError, Unexpected
 from modelserve.manifest import Reader, read_alias
-from modelserve.protocol import status_of
 from modelserve.s3 import S3Reader
 from modelserve.settings import CatalogSettings, PredictSettings
 
@@ -26,18 +25,20 @@ __all__ = ["Catalog", "handler", "make_handler"]
 
 _BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
 """A stage or a custom domain may stand before the protocol's own path."""
-_READERS = 8
-"""Aliases read at once."""
+_READERS = 32
+"""Aliases read at once: where the store hangs, the seconds that each read takes to give up must not add up to this function's timeout."""
 _State = dict[str, str]
 _Handler = Callable[[dict[str, Any], Any], dict[str, Any]]
 
 
-class ServerNotReady(ModelNotReady):
+class ServerNotReady(RegistryError):
     """At least one deployed model has nothing to serve."""
+
+    retry_after = 1
 
     def __init__(self, unavailable: list[_State]) -> None:
         reasons = "; ".join(state["reason"] for state in unavailable)
-        super(ModelNotReady, self).__init__(f"{len(unavailable)} of the deployed models can't answer: {reasons}")
+        super().__init__(f"{len(unavailable)} of the deployed models can't answer: {reasons}")
 
 
 class Catalog:
@@ -157,12 +158,8 @@ def _only_ready(read_body: Callable[[], str | None]) -> bool:
 
 
 def _error(error: ServeError) -> Response[str]:
-    headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = error.allowed
-    return Response(status_of(error), "application/json", _dump({"error": str(error)}), headers=dict(headers))
+    answer = error_response(error)
+    return Response(answer.status, headers=dict(answer.headers), body=answer.body.decode())
 
 
 def _cors(settings: CatalogSettings) -> CORSConfig | None:

@@ -185,9 +185,9 @@ def test_bytes_that_are_no_text_are_a_clients_mistake(call, make_handler):
 
 
 def test_aliases_are_read_at_the_same_time(call):
-    """Each read waits for three others, so one after the other would never end."""
-    names = ("a", "b", "c", "d")
-    answer = call("GET", "/v2/health/ready", models=names, store=FakeStore(*names, together=4))
+    """Each read waits for the 31 others, so fewer at once would never end."""
+    names = tuple(f"model_{number}" for number in range(32))
+    answer = call("GET", "/v2/health/ready", models=names, store=FakeStore(*names, together=32))
     assert answer.status == 200
 
 
