@@ -58,6 +58,10 @@ def convert(name: str, task: str, estimator: Any, inputs: dict[str, NDArray[Any]
             f"{name} can't be converted to ONNX: {type(error).__name__}: {str(error).strip().splitlines()[0]}. "
             f"docs/models.md lists what converts; change the estimator in models/{name}/train.py"
         ) from error
+    # skl2onnx writes them in the order of a set of strings, which differs from process to process.
+    imports = sorted(model.opset_import, key=lambda opset: opset.domain)
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
     return model
 
 
