@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 READY := .venv/.ready
 
-.PHONY: help run demo test check bench lint types format synth destroy clean
+.PHONY: help run demo test check bench lint types format lock synth destroy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,11 @@ types: $(READY) ## mypy, strict
 format: $(READY) ## Rewrite the code as ruff wants it
 	ruff check --fix
 	ruff format
+
+lock: $(READY) ## Lock what pyproject.toml names, for the image too
+	uv lock
+	uv export --frozen --only-group predict --no-emit-project --no-annotate --no-header --quiet \
+		--output-file functions/predict/requirements.txt
 
 bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
 	@python -m tools.bench
