@@ -127,6 +127,7 @@ def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSetti
         alias_check_seconds=model.serving.alias_check_seconds,
         deadline_seconds=float(max(1, model.function.timeout - 2)),  # leaves time to say so
         nan_inputs=model.serving.nan,
+        max_body_bytes=model.function.memory * 2**20 // 80,
         cors_origin=settings.cors_origin,
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from binascii import a2b_base64, b2a_base64
 from typing import Any
 
@@ -15,6 +16,14 @@ _MAX_ANSWER = 6 * 2**20 - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
 
 
+_BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
+"""A stage or a custom domain may stand before the protocol's own path."""
+_ALLOWED_HEADERS = (
+    "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, X-Amz-Content-Sha256, X-Amz-Date, X-Amz-Security-Token"
+)
+"""What a browser that signs its requests sends."""
+
+
 def from_event(event: Any) -> Request:
     """A request from a REST API (v1), HTTP API or function URL (v2) event. Raises `InvalidRequest`."""
     try:
@@ -22,8 +31,7 @@ def from_event(event: Any) -> Request:
             method, path = event["requestContext"]["http"]["method"], event["rawPath"]
         else:
             method, path = event["httpMethod"], event["path"]
-        # A stage or a custom domain may stand before the protocol's own path.
-        path = path[max(0, path.find("/v2")) :]
+        path = _BEFORE_V2.sub("", path)
         headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
         body = event.get("body") or ""
         content = a2b_base64(body, strict_mode=True) if event.get("isBase64Encoded") else body.encode()
@@ -60,7 +68,7 @@ def preflight() -> Response:
     """The answer to a browser that asks before it calls."""
     headers = {
         "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
-        "Access-Control-Allow-Headers": "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length",
+        "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
         "Access-Control-Max-Age": "600",
     }
     return Response(204, headers, b"")

@@ -17,7 +17,7 @@ from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Response, error_response, inferred
 from modelserve.errors import InvalidRequest, ServeError, Unexpected
 from modelserve.loader import LoadedModel, Loader
-from modelserve.protocol import encode, parse_document
+from modelserve.protocol import encode, parse_document, status_of
 from modelserve.s3 import S3Reader
 from modelserve.settings import PredictSettings
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from modelserve.session import OnnxSession
 
 _VCPU_MEMORY = 1769  # MB that come with one virtual CPU
+_INIT_SECONDS = 8.0  # of the 10 that Lambda gives; the imports have had theirs
 _MARGIN_SECONDS = 0.5  # kept to write the answer in
 
 
@@ -39,8 +40,10 @@ class App:
         self._threads = max(1, int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0)) // _VCPU_MEMORY)
         self._observer = Observer(service=settings.service, namespace=settings.metrics_namespace, level=settings.log_level, environ=environ)
         self._cold_start = True
+        self._ends = time.monotonic() + _INIT_SECONDS
+        """When this invocation, or INIT, must be over."""
         self._loader = Loader(
-            S3Reader.from_environ(settings.model_bucket, environ),
+            S3Reader.from_environ(settings.model_bucket, environ, remaining=lambda: self._ends - time.monotonic()),
             settings.model_name,
             alias=settings.model_alias,
             check_seconds=settings.alias_check_seconds,
@@ -66,10 +69,12 @@ class App:
     def handle(self, event: Any, context: Any) -> Any:
         """The answer to an event, or to a plain inference request.
 
-        The latter raises what it can't answer, so that the calling service sees it fail and by which name.
+        The latter raises when it can't be answered, so that the calling service sees it fail and by which name.
         """
         begun = time.perf_counter()
-        seconds = min(self._settings.deadline_seconds, context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS)
+        remaining = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
+        self._ends = time.monotonic() + remaining
+        seconds = min(self._settings.deadline_seconds, remaining)
         direct = isinstance(event, dict) and "inputs" in event
         try:
             response = within_limit(self._infer(event, seconds) if direct else self._answer(event, seconds))
@@ -81,7 +86,7 @@ class App:
         if not direct:
             return to_proxy(response, cors_origin=self._settings.cors_origin)
         if response.error is not None:
-            raise response.error
+            raise _told(response.error)
         return orjson.loads(response.body)
 
     def _answer(self, event: Any, seconds: float) -> Response:
@@ -137,6 +142,15 @@ class App:
         name = self._settings.model_name
         self._observer.log("ERROR", str(error), location="loader", model=name, error=error.kind)
         self._observer.count({"LoadFailure": 1, error.kind: 1}, model=name, version="none")
+
+
+def _told(error: ServeError) -> ServeError:
+    """The error as the runtime may log it, which it does with all that is raised: a caller's mistake without what the caller sent."""
+    if status_of(error) >= 500:
+        return error
+    told = type(error).__new__(type(error))
+    told.args = (f"{type(error).__doc__} The same request over HTTP is answered with what is wrong, and where.",)
+    return told
 
 
 _app = App(PredictSettings.from_env(os.environ), os.environ)

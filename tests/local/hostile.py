@@ -38,6 +38,13 @@ def _measured(length: object, body: bytes = _RIGHT) -> Hostile:
     return Hostile(body, headers={_LENGTH: str(length)})
 
 
+def _swollen(element: str, size: int, status: int) -> Hostile:
+    """JSON of `size` MiB that takes many times its size once it is read, and next to nothing on the wire."""
+    data = ",".join([element] * (size * 2**20 // (len(element) + 1)))
+    body = f'{{"inputs":[{{"name":"x","datatype":"FP32","shape":[1],"data":[{data}]}}]}}'
+    return _encoded("gzip", gzip.compress(body.encode(), 1), status)
+
+
 def _encoded(encoding: str, body: bytes, status: int = 400) -> Hostile:
     return Hostile(body, headers={"Content-Encoding": encoding}, status=status)
 
@@ -99,6 +106,11 @@ REQUESTS: dict[str, Hostile] = {
     "brotli": _encoded("br", _RIGHT),
     "gzip that ends early": _encoded("gzip", gzip.compress(_RIGHT)[:-9]),
     "broken deflate": _encoded("deflate", zlib.compress(_RIGHT)[:10] + b"\xff" * 10),
+    **{
+        f"{size} MiB of {element}": _swollen(element, size, status)
+        for element in ("[]", "{}", "1.5")
+        for size, status in ((20, 400), (60, 413))
+    },
     "a gzip bomb": _encoded("gzip", gzip.compress(b" " * 80 * 2**20, 9), 413),
     "more than Lambda takes": Hostile(b" " * 5 * 2**20, status=413),
     "up and out": _get("/v2/models/sturdy/../../../etc/passwd"),

@@ -23,7 +23,7 @@ main(["awslambdaric", "functions.predict.handler.handler"])
 
 OVERHEAD = """
 import json, sys, time
-stdout, sys.stdout = sys.stdout, open("/dev/null", "w")  # the log lines go where they cost what a pipe costs
+stdout, sys.stdout = sys.stdout, open("/dev/null", "w")  # what a pipe would cost is not the handler's
 import numpy
 from functions.predict import handler as module
 

@@ -3,8 +3,11 @@
 import errno
 import hashlib
 import socket
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +32,19 @@ BODY = bytes(range(256)) * 8192  # 2 MiB: more than one read
 SHA256 = hashlib.sha256(BODY).hexdigest()
 
 
-def reader(url: str, *, bucket: str = BUCKET, pauses: list[float] | None = None, token: str | None = None) -> S3Reader:
+def reader(
+    url: str,
+    *,
+    bucket: str = BUCKET,
+    pauses: list[float] | None = None,
+    token: str | None = None,
+    remaining: Callable[[], float] = lambda: inf,
+) -> S3Reader:
+    def credentials() -> Credentials:
+        return Credentials("local", "local", token)
+
     slept = pauses if pauses is not None else []
-    return S3Reader(bucket, region="us-east-1", endpoint=url, credentials=lambda: Credentials("local", "local", token), sleep=slept.append)
+    return S3Reader(bucket, region="us-east-1", endpoint=url, credentials=credentials, remaining=remaining, sleep=slept.append)
 
 
 @pytest.fixture(scope="module")
@@ -259,6 +272,30 @@ def test_a_silent_host_is_given_up_before_lambda_gives_up_on_init(monkeypatch):
     longest_pauses = [1.5 * s3_module._FIRST_PAUSE * 2**number for number in range(len(pauses))]
     assert all(pause <= longest for pause, longest in zip(pauses, longest_pauses, strict=True))
     assert 3 * timeout + sum(longest_pauses) < 9
+
+
+def test_an_invocation_that_is_nearly_over_waits_for_nobody(monkeypatch):
+    monkeypatch.setattr(s3_module, "_TIMEOUT", 60)
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreUnavailable, match="timed out"):
+        reader(f"http://127.0.0.1:{silent.getsockname()[1]}", remaining=lambda: 0.1).get("key")
+
+
+def test_a_download_that_trickles_is_given_up_when_the_invocation_is_over(tmp_path):
+    def trickle(server: socket.socket) -> None:
+        with suppress(OSError):
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+                while True:
+                    connection.sendall(b"x")
+                    time.sleep(0.01)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=trickle, args=(server,), daemon=True).start()
+        store = reader(f"http://127.0.0.1:{server.getsockname()[1]}", remaining=lambda: 0.2)
+        with pytest.raises(StoreUnavailable, match="did not end in time"):
+            store.download("key", version_id=None, size=100_000, sha256="0" * 64, to=str(tmp_path / "file"))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_full_disk_is_said_with_what_to_raise(tmp_path, monkeypatch):

@@ -40,7 +40,7 @@ class Context:
 
 def started(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> App:
     """An app whose environment has been started on `store`."""
-    monkeypatch.setattr(S3Reader, "from_environ", lambda _bucket, _environ: store)
+    monkeypatch.setattr(S3Reader, "from_environ", lambda _bucket, _environ, **_: store)
     app = App(PredictSettings(model_name="sample", model_bucket="none", **settings), {})
     app.start()
     return app

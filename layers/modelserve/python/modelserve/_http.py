@@ -5,7 +5,12 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import BinaryIO
+from functools import cache
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from io import BufferedReader
+    from ssl import SSLContext
 
 __all__ = ["BrokenResponse", "HttpResponse", "get"]
 
@@ -21,7 +26,7 @@ class BrokenResponse(OSError):
 class HttpResponse:
     """Status and headers, names in lower case; the body is read from the socket as it is asked for."""
 
-    def __init__(self, stream: BinaryIO) -> None:
+    def __init__(self, stream: BufferedReader) -> None:
         self._stream = stream
         protocol, _, rest = self._line().partition(" ")
         if not protocol.startswith("HTTP/1.") or not rest[:3].isdigit():
@@ -49,7 +54,7 @@ class HttpResponse:
 
     def _exactly(self, size: int) -> Iterator[bytes]:
         while size:
-            piece = self._stream.read(min(size, _CHUNK))
+            piece = self._stream.read1(min(size, _CHUNK))  # what is there, so that the reader may lose patience
             if not piece:
                 raise BrokenResponse(f"the connection ended {size} bytes too early")
             size -= len(piece)
@@ -75,6 +80,14 @@ class HttpResponse:
         return size
 
 
+@cache
+def _tls() -> SSLContext:
+    """Made once: it reads every certificate authority, which takes longer than a handshake."""
+    import ssl  # noqa: PLC0415 - a local store needs none
+
+    return ssl.create_default_context()
+
+
 @contextmanager
 def get(host: str, target: str, headers: dict[str, str], *, secure: bool, timeout: float) -> Iterator[HttpResponse]:
     """The response to one GET on a connection of its own; `host` may end in a port, `timeout` is for each read, in seconds.
@@ -86,9 +99,7 @@ def get(host: str, target: str, headers: dict[str, str], *, secure: bool, timeou
     connection = socket.create_connection((name.encode("ascii"), int(port or (443 if secure else 80))), timeout)  # type: ignore[arg-type]
     try:
         if secure:
-            import ssl  # noqa: PLC0415 - a local store needs none
-
-            connection = ssl.create_default_context().wrap_socket(connection, server_hostname=name)
+            connection = _tls().wrap_socket(connection, server_hostname=name)
         lines = [f"GET {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "Connection: close", "", ""]
         connection.sendall("\r\n".join(lines).encode("ascii"))
         with connection.makefile("rb") as stream:

@@ -18,8 +18,10 @@ _ZLIB_METHOD = 8
 def decompress(body: bytes, encoding: str | None, *, limit: int) -> Data:
     """`body` as it was before gzip or deflate; as it is when it is neither, whatever `encoding` says.
 
-    Raises `PayloadTooLarge` before more than `limit` bytes are made, `InvalidRequest` for a broken or unknown encoding.
+    Raises `PayloadTooLarge` for more than `limit` bytes, and before more are made, `InvalidRequest` for a broken or unknown encoding.
     """
+    if len(body) > limit:
+        raise PayloadTooLarge("the body", limit, "send fewer rows in a request")
     if encoding is None or (name := encoding.strip().lower()) in {"", "identity"}:
         return body
     if name not in {"gzip", "deflate"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
@@ -40,13 +41,14 @@ class DataPlane:
         self._find = find
 
     def infer(self, version: str | None, request: InferRequest, *, seconds: float) -> InferResponse:
-        """The answer to `request`. Raises `ServeError`."""
+        """The answer to `request`, loading and running within `seconds`. Raises `ServeError`."""
+        ends = time.monotonic() + seconds
         model = self._find(version)
         if request.raw is not None:
             request.inputs = [_from_raw(model.inputs, request.raw)]
         check(request.inputs, model.inputs)
         names = _names(model, request)
-        outputs = model.run(request.inputs, names, seconds=seconds)
+        outputs = model.run(request.inputs, names, seconds=ends - time.monotonic())
         if request.outputs is not None:
             outputs = [
                 classify(tensor, requested.classification, model.labels) if requested.classification else tensor

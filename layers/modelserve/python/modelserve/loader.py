@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -11,13 +10,11 @@ from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
 from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, VersionNotFound
-from .manifest import Alias, Manifest, Reader, TensorSpec, alias_key, model_prefix, parse_alias, read_manifest
+from .manifest import ALIAS_NAME, VERSION_NAME, Alias, Manifest, Reader, TensorSpec, alias_key, model_prefix, parse_alias, read_manifest
 from .tensors import Tensor
 
 __all__ = ["LoadedModel", "Loader", "Session"]
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _RETRY_SECONDS = 1.0
 _T = TypeVar("_T")
 
@@ -110,9 +107,9 @@ class Loader:
         """
         if version is None or version == self.default:
             return self._of_alias(self.default)
-        if _VERSION.fullmatch(version):
+        if VERSION_NAME.fullmatch(version):
             return self._of_alias(self._alias_of(version))
-        if not _NAME.fullmatch(version):
+        if not ALIAS_NAME.fullmatch(version):
             raise VersionNotFound(self.name, version)
         try:
             return self._of_alias(version)

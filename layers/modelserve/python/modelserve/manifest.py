@@ -9,6 +9,7 @@ models/<name>/history/<time>-<event>.json         append-only: who moved which a
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
@@ -18,8 +19,10 @@ from .errors import AliasNotFound, ObjectNotFound, RegistryError, UnverifiedMode
 from .record import Record
 
 __all__ = [
+    "ALIAS_NAME",
     "MODEL_FILE",
     "SCHEMA",
+    "VERSION_NAME",
     "Alias",
     "File",
     "GateResult",
@@ -42,6 +45,8 @@ __all__ = [
 SCHEMA = 1
 """Of manifests and aliases; a reader refuses a newer one."""
 MODEL_FILE = "model.onnx"
+ALIAS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
+VERSION_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _T = TypeVar("_T")
 
 

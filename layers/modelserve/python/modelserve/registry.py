@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import calendar
 import hashlib
-import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, VersionNotFound
 from .manifest import (
+    ALIAS_NAME,
+    VERSION_NAME,
     Alias,
     File,
     Manifest,
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Event", "Registry", "Writer"]
 
-_ALIAS = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-_VERSION = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _SECOND = "%Y%m%dT%H%M%SZ"
 _DAY = 86_400.0  # seconds
 _SECONDS_TO_TRY = 10
@@ -121,7 +120,7 @@ class Registry:
 
     def promote(self, name: str, version: str, *, alias: str, by: str, reason: str, event: str = "promote") -> Alias:
         """Points `alias` at `version`. Raises `VersionNotFound`; `AliasConflict` when somebody else moved it meanwhile."""
-        if not _ALIAS.fullmatch(alias):
+        if not ALIAS_NAME.fullmatch(alias):
             raise RegistryError(f"{alias!r} can't be an alias; expected lower-case letters, digits, - and _, a letter first, 32 at most")
         manifest, digest = self._read_manifest(name, version)
         file = manifest.model_file
@@ -211,7 +210,7 @@ class Registry:
         """What has files but no manifest, and was begun more than a day ago."""
         begun = {key.split("/")[3] for key in self._store.list(f"{model_prefix(name)}versions/")}
         yesterday = self._clock() - _DAY
-        old = {version for version in begun if _VERSION.fullmatch(version) and _moment(version) < yesterday}
+        old = {version for version in begun if VERSION_NAME.fullmatch(version) and _moment(version) < yesterday}
         return old - set(self.versions(name)) - self._aliased(name)
 
     def _trail(self, name: str, alias: str, current: str) -> list[str]:
@@ -228,7 +227,7 @@ class Registry:
         return trail[:-1] if trail[-1:] == [current] else trail
 
     def _read_manifest(self, name: str, version: str) -> tuple[Manifest, str]:
-        if not _VERSION.fullmatch(version):
+        if not VERSION_NAME.fullmatch(version):
             raise VersionNotFound(name, version)
         try:
             return read_manifest(self._store, name, version)

@@ -7,8 +7,9 @@ import hmac
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from math import inf
 from typing import BinaryIO, TypeVar
 
 from ._http import HttpResponse, get
@@ -18,8 +19,8 @@ from .manifest import Object
 __all__ = ["Credentials", "S3Reader"]
 
 _EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-# An unreachable bucket is given up before the 10 s that Lambda gives INIT are over.
 _ATTEMPTS = 3
+_PATIENCE = 3.0  # seconds for a small object, all attempts together
 _FIRST_PAUSE = 0.05  # seconds, doubled and jittered at each attempt
 _TIMEOUT = 2.5  # seconds without a byte
 _T = TypeVar("_T")
@@ -71,8 +72,11 @@ class S3Reader:
         region: str,
         endpoint: str | None,
         credentials: Callable[[], Credentials],
+        remaining: Callable[[], float] = lambda: inf,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
+        """`remaining` tells the seconds that the invocation has left; nothing here takes longer."""
+        self._remaining = remaining
         self._region = region
         self._credentials = credentials
         self._sleep = sleep
@@ -85,41 +89,42 @@ class S3Reader:
             self._secure, self._host, self._base = (True, domain, f"/{bucket}/") if "." in bucket else (True, f"{bucket}.{domain}", "/")
 
     @classmethod
-    def from_environ(cls, bucket: str, environ: Mapping[str, str]) -> S3Reader:
+    def from_environ(cls, bucket: str, environ: Mapping[str, str], *, remaining: Callable[[], float] = lambda: inf) -> S3Reader:
         """With region, credentials and endpoint as Lambda and the AWS SDKs name them."""
         return cls(
             bucket,
             region=environ.get("AWS_REGION", "us-east-1"),
             endpoint=environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
             credentials=lambda: Credentials.from_environ(environ),
+            remaining=remaining,
         )
 
     def get(self, key: str, *, version_id: str | None = None, unless_etag: str | None = None) -> Object | None:
         """None when the object still has `unless_etag`. Raises `ObjectNotFound`, `StoreUnavailable`."""
         headers = {"If-None-Match": unless_etag} if unless_etag else {}
 
-        def read(response: HttpResponse) -> Object | None:
-            body = response.read()
+        def read(response: HttpResponse, ends: float) -> Object | None:
+            body = b"".join(_until(ends, response.chunks()))
             if response.status == 304:
                 return None
             return Object(body, response.headers.get("etag", ""), response.headers.get("x-amz-version-id"))
 
-        return self._retried(key, _version(version_id), headers, read)
+        return self._retried(key, _version(version_id), headers, read, patience=_PATIENCE)
 
     def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: str) -> None:
         """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
         partial = f"{to}.partial"
 
-        def save(response: HttpResponse) -> tuple[str, int]:
+        def save(response: HttpResponse, ends: float) -> tuple[str, int]:
             digest = hashlib.sha256()
             with open(partial, "wb") as file:
-                for chunk in response.chunks():
+                for chunk in _until(ends, response.chunks()):
                     digest.update(chunk)
                     _write(file, chunk)
                 return digest.hexdigest(), file.tell()
 
         try:
-            found = self._retried(key, _version(version_id), {}, save)
+            found = self._retried(key, _version(version_id), {}, save, patience=inf)
             if found != (sha256, size):
                 raise UnverifiedModel(key, "SHA-256 {} of {} bytes".format(*found), f"{sha256} of {size} bytes")
             os.rename(partial, to)
@@ -131,41 +136,47 @@ class S3Reader:
         """Every key under `prefix`, sorted."""
         from xml.etree import ElementTree  # noqa: PLC0415 - only a version named by its number needs a listing
 
+        def read(response: HttpResponse, ends: float) -> bytes:
+            return b"".join(_until(ends, response.chunks()))
+
         keys: list[str] = []
         query = {"list-type": "2", "prefix": prefix}
         while True:
             # S3 answers over TLS to a signed request: not the untrusted XML that S314 warns of.
-            root = ElementTree.fromstring(self._retried("", query, {}, HttpResponse.read))  # noqa: S314
+            root = ElementTree.fromstring(self._retried("", query, {}, read, patience=_PATIENCE))  # noqa: S314
             keys += [element.text or "" for element in root.iterfind("{*}Contents/{*}Key")]
             token = root.findtext("{*}NextContinuationToken")
             if not token:
                 return sorted(keys)
             query["continuation-token"] = token
 
-    def _retried(self, key: str, query: dict[str, str], headers: dict[str, str], read: Callable[[HttpResponse], _T]) -> _T:
-        """What `read` makes of the answer; a passing fault is tried again, also one in the middle of the body."""
+    def _retried(
+        self, key: str, query: dict[str, str], headers: dict[str, str], read: Callable[[HttpResponse, float], _T], *, patience: float
+    ) -> _T:
+        """What `read` makes of the answer before its end; a passing fault is tried again, also one in the middle of the body."""
+        ends = time.monotonic() + min(patience, self._remaining())
         pause = _FIRST_PAUSE
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self._request(key, query, headers) as response:
+                with self._request(key, query, headers, timeout=max(0.001, min(_TIMEOUT, ends - time.monotonic()))) as response:
                     if response.status in _PASSING:
                         raise _PassingFault(f"HTTP {response.status} {_code(response.read())}")
                     self._refuse(key, response)
-                    return read(response)
+                    return read(response, ends)
             except (_PassingFault, OSError) as error:
-                if attempt == _ATTEMPTS:
+                if attempt == _ATTEMPTS or time.monotonic() + pause >= ends:
                     raise StoreUnavailable(key, f"{error or type(error).__name__} ({attempt} attempts)") from None
             self._sleep(pause * (0.5 + os.urandom(1)[0] / 256))
             pause *= 2
         raise AssertionError  # the last attempt returns or raises
 
     @contextmanager
-    def _request(self, key: str, query: dict[str, str], headers: dict[str, str]) -> Iterator[HttpResponse]:
+    def _request(self, key: str, query: dict[str, str], headers: dict[str, str], *, timeout: float) -> Iterator[HttpResponse]:
         path = self._base + _quote(key, "/")
         arguments = "&".join(f"{name}={_quote(value)}" for name, value in sorted(query.items()))
         signed = _sign(self._credentials(), self._region, self._host, path, arguments)
         target = f"{path}?{arguments}" if arguments else path
-        with get(self._host, target, headers | signed, secure=self._secure, timeout=_TIMEOUT) as response:
+        with get(self._host, target, headers | signed, secure=self._secure, timeout=timeout) as response:
             yield response
 
     @staticmethod
@@ -187,6 +198,14 @@ def _write(file: BinaryIO, chunk: bytes) -> None:
         file.write(chunk)
     except OSError as error:
         raise StoreUnavailable(file.name, f"{error.strerror} while writing; raise ephemeral_storage in model.toml") from None
+
+
+def _until(ends: float, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """A peer that sends a byte now and then must not hold a request for good."""
+    for chunk in chunks:
+        if time.monotonic() > ends:
+            raise TimeoutError("the answer did not end in time")
+        yield chunk
 
 
 def _code(body: bytes) -> str:

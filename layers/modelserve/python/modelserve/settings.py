@@ -73,8 +73,8 @@ class PredictSettings(_Environment):
     """`accept` or `refuse` NaN and infinities in floating-point inputs."""
     max_loaded_versions: int = 2
     """Versions kept in memory beside the one that `model_alias` names."""
-    max_body_bytes: int = 64 * 2**20
-    """Largest request body after decompression."""
+    max_body_bytes: int = 16 * 2**20
+    """Largest request body after decompression; JSON takes up to 37 times as much memory once it is read."""
     cors_origin: str = ""
     """The origin that browsers may call from; empty answers no CORS header."""
     metrics_namespace: str = "ServerlessOnnx"
