@@ -51,7 +51,7 @@ bench: $(READY) ## Measure cold start and overhead, each against a floor in the 
 	@python -m tools.bench
 
 synth: $(READY) ## Write the CloudFormation templates to cdk.out; needs no AWS account
-	cdk synth --quiet
+	cdk synth --quiet '**'
 
 destroy: $(READY) ## Delete the stacks of DEPLOYMENT (dev) from AWS; says what stays and what that costs
 	@python -m tools.destroy $(or $(DEPLOYMENT),dev)
