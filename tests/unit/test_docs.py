@@ -18,6 +18,7 @@ from tools.modelctl.cli import app
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / name for name in ("README.md", "CHANGELOG.md", "SECURITY.md")] + sorted((ROOT / "docs").rglob("*.md"))
+README = (ROOT / "README.md").read_text("utf-8")
 REFERENCE = (ROOT / "docs" / "reference.md").read_text("utf-8")
 MODELS = (ROOT / "docs" / "models.md").read_text("utf-8")
 
@@ -71,7 +72,16 @@ def test_every_error_is_documented(name: str) -> None:
 @pytest.mark.parametrize(("error", "status"), list(STATUS.items()))
 def test_every_status_is_the_documented_one(error: type[errors.ServeError], status: int) -> None:
     rows = [row for row in REFERENCE.splitlines() if row.startswith("|") and f"`{error.__name__}`" in row]
-    assert all(f"| {status} |" in row for row in rows)
+    assert [f"| {status} |" in row for row in rows] == [True]
+
+
+def test_the_readme_has_nothing_to_fill_in() -> None:
+    assert not re.search(r"TODO|TBD|FIXME|XXX|\?\?\?|<(?:this|your|the) ", README)
+
+
+@pytest.mark.parametrize("name", sorted(file.parent.name for file in (ROOT / "models").glob("*/model.toml")))
+def test_every_sample_model_is_in_the_readme(name: str) -> None:
+    assert f"| `{name}` |" in README
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
