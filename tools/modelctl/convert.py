@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import BooleanTensorType, FloatTensorType, Int64TensorType, StringTensorType
+from skl2onnx.common.utils_sklearn import enumerate_model_names
+from sklearn.feature_extraction.text import CountVectorizer
 
 from modelserve.manifest import TensorSpec
 from tools.modelctl.data import DATATYPES
@@ -21,6 +23,10 @@ OPSETS = {"": 18, "ai.onnx.ml": 3}
 """Old enough for every runtime in use, Triton's too; IsolationForest converts at no newer one."""
 OUTPUTS = {"classification": ("label", "probabilities"), "regression": ("prediction",), "clustering": ("label", "distances")}
 """Names of a served model's answers, by task."""
+_LOCALE = {"locale": "C.UTF-8"}
+"""Of every machine; skl2onnx's own, en_US.UTF-8, is not in AWS's image."""
+_WORD = r"[\p{L}\p{N}_]{2,}"
+"""What scikit-learn takes for a word unless told otherwise, as RE2 says it; skl2onnx's own leaves out letters beyond ASCII."""
 _TYPES = {"FP32": FloatTensorType, "INT64": Int64TensorType, "BOOL": BooleanTensorType, "BYTES": StringTensorType}
 _DATATYPES: dict[int, str] = {
     TensorProto.BOOL: "BOOL",
@@ -44,7 +50,7 @@ def convert(name: str, task: str, estimator: Any, inputs: dict[str, NDArray[Any]
     """The graph is named after the model and its outputs after the task. Raises `BuildFailed` when skl2onnx can't convert it."""
     types = [(tensor, _TYPES[DATATYPES[values.dtype.name]]([None, *values.shape[1:]])) for tensor, values in inputs.items()]
     # A probability for each class in one tensor: the protocol has no list of maps, which zipmap would make.
-    options = {id(estimator): {"zipmap": False}} if task == "classification" else None
+    options = _text_options(estimator) | ({id(estimator): {"zipmap": False}} if task == "classification" else {})
     outputs = [(output, None) for output in OUTPUTS[task]]
     try:
         with warnings.catch_warnings():
@@ -73,6 +79,12 @@ def signature(model: onnx.ModelProto) -> tuple[tuple[TensorSpec, ...], tuple[Ten
 def opsets(model: onnx.ModelProto) -> dict[str, int]:
     """Version of each operator set, by domain; the default domain is the empty string."""
     return {opset.domain: opset.version for opset in sorted(model.opset_import, key=lambda opset: opset.domain)}
+
+
+def _text_options(estimator: Any) -> dict[int, dict[str, Any]]:
+    parts = [part for _, part in enumerate_model_names(estimator) if isinstance(part, CountVectorizer)]  # TfidfVectorizer is one
+    usual = CountVectorizer().token_pattern
+    return {id(part): _LOCALE | ({"tokenexp": _WORD} if part.analyzer == "word" and part.token_pattern == usual else {}) for part in parts}
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

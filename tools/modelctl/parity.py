@@ -21,10 +21,16 @@ Answers = dict[str, NDArray[Any]]
 
 
 def run(model: Path, inputs: Answers) -> Answers:
-    """What ONNX Runtime answers, by output."""
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, inputs), strict=True))
+    """What ONNX Runtime answers, by output. Raises `BuildFailed` when it can't load or run the model."""
+    try:
+        session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+        names = [output.name for output in session.get_outputs()]
+        return dict(zip(names, session.run(names, inputs), strict=True))
+    except Exception as error:  # ONNX Runtime's own have no common base
+        raise BuildFailed(
+            f"{model.parent.name} was converted, but ONNX Runtime can't run it: {type(error).__name__}: {str(error).strip()}. "
+            f"docs/models.md lists what doesn't convert; change the estimator in models/{model.parent.name}/train.py"
+        ) from error
 
 
 def original(task: str, estimator: Any, X: Any) -> Answers:

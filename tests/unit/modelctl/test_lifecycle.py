@@ -2,17 +2,36 @@
 
 from pathlib import Path
 
+import onnx
 import orjson
 import pytest
 
 from models.config import ModelConfig, ModelConfigError
 from modelserve.registry import Registry
 from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
-from tools.modelctl import lifecycle
+from tools.modelctl import lifecycle, parity
 from tools.modelctl.errors import BuildFailed, GateFailed, TrainFailed
 from tools.modelctl.report import Built
 
 FAILING = TOML.replace("accuracy >= 0.9", "accuracy >= 1.1")
+
+TEXT_TOML = TOML.replace('"low", "high"', '"fruit", "tool"').replace("0.9", "0.99")
+TEXT_TRAIN = """
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+
+def load():
+    texts = ["A ripe Lemon, and sweet", "sour LEMON juice; Äpfel don't", "the Hammer hits a nail", "a saw and a HAMMER"] * 20
+    return pd.DataFrame({"text": texts, "price": np.linspace(1, 2, 80)}), np.repeat([["fruit", "fruit", "tool", "tool"]], 20, 0).ravel()
+
+def train(X, y):
+    columns = ColumnTransformer([("text", TfidfVectorizer(), "text"), ("price", "passthrough", ["price"])])
+    return make_pipeline(columns, LogisticRegression()).fit(X, y)
+"""
 
 
 def build(root: Path, *, fresh: bool = False, toml: str = TOML, train: str = TRAIN) -> Built:
@@ -117,6 +136,26 @@ def test_an_estimator_that_does_not_convert_is_named(tmp_path: Path) -> None:
     )
     with pytest.raises(BuildFailed, match="can't be converted to ONNX"):
         build(tmp_path, train=train)
+
+
+@pytest.mark.parametrize(
+    "vectorizer", ["TfidfVectorizer()", "CountVectorizer(ngram_range=(1, 2))", "TfidfVectorizer(token_pattern='[a-z]+')"]
+)
+def test_a_text_model_converts_and_agrees(tmp_path: Path, vectorizer: str) -> None:
+    """Words of one letter, of upper case and with umlauts are what differs most easily; the locale is one that every machine has."""
+    built = build(tmp_path, toml=TEXT_TOML, train=TEXT_TRAIN.replace("TfidfVectorizer(),", f"{vectorizer},"))
+    assert built.failures == ()
+    assert [(spec.name, spec.datatype) for spec in built.manifest.inputs] == [("text", "BYTES"), ("price", "FP32")]
+    locales = {item.s for node in onnx.load(built.model).graph.node for item in node.attribute if item.name == "locale"}
+    assert locales == {b"C.UTF-8"}
+
+
+def test_a_model_that_onnx_runtime_cannot_run_is_told_where_to_look(tmp_path: Path) -> None:
+    model = tmp_path / "step" / "model.onnx"
+    model.parent.mkdir()
+    model.write_bytes(b"not ONNX")
+    with pytest.raises(BuildFailed, match=r"step was converted.*docs/models\.md lists.*models/step/train\.py"):
+        parity.run(model, {})
 
 
 def test_too_few_rows_to_split_are_refused(tmp_path: Path) -> None:
