@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -36,6 +37,7 @@ class Models:
     """Starts to build at once; a context manager that leaves no worker behind."""
 
     def __init__(self) -> None:
+        self.began = time.perf_counter()
         self._names = [config.name for config in ModelConfig.load_all()]
         self._pool = ProcessPoolExecutor(_workers(self._names), multiprocessing.get_context("spawn"), initializer=_follow_parent)
         self._builds = {name: self._pool.submit(_build, name) for name in self._names}

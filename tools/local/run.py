@@ -113,7 +113,10 @@ def _train(step: Step, models: Models) -> None:
     for name, fresh in models.built():
         trained += fresh
         step.tell(f"{name} is ready")
-    step.detail = f"trained, evaluated, converted and compared: {trained}" if trained else "unchanged"
+    step.detail = "unchanged"
+    if trained:
+        step.began = models.began
+        step.detail = f"trained, evaluated, converted and compared beside the steps above: {trained}"
 
 
 def _table(published: Sequence[Published]) -> Table:

@@ -13,9 +13,13 @@ __all__ = ["Step", "Steps"]
 
 
 class Step:
-    """One step while it runs; `detail` is shown in its line once it is done."""
+    """One step while it runs; `detail` is shown in its line once it is done.
+
+    `began` (seconds of `time.perf_counter`) may be set back, for what was under way beside the steps before.
+    """
 
     def __init__(self, show: Callable[[str], None]) -> None:
+        self.began = time.perf_counter()
         self.detail = ""
         self._show = show
 
@@ -33,16 +37,15 @@ class Steps:
     @contextmanager
     def __call__(self, name: str) -> Iterator[Step]:
         """A step that ends in an exception leaves a line that says so, and the exception."""
-        start = time.perf_counter()
         with self._console.status(name) as status:
             step = Step(lambda what: status.update(f"{name}: {what}"))
             try:
                 yield step
             except BaseException:
-                self._line("✗", "red", name, start, "")
+                self._line("✗", "red", name, step.began, "")
                 raise
-        self._line("✓", "green", name, start, step.detail)
+        self._line("✓", "green", name, step.began, step.detail)
 
-    def _line(self, mark: str, colour: str, name: str, start: float, detail: str) -> None:
-        seconds = f"{time.perf_counter() - start:6.1f} s  "
+    def _line(self, mark: str, colour: str, name: str, began: float, detail: str) -> None:
+        seconds = f"{time.perf_counter() - began:6.1f} s  "
         self._console.print(Text.assemble((f"{mark} ", colour), f"{name:<22}", (seconds, "cyan"), (detail, "dim")), soft_wrap=True)
