@@ -47,5 +47,6 @@ def _read(status: int, content: bytes) -> Any:
         document = {"error": f"not JSON: {content[:200]!r}"}
     if status >= 400 or "error" in document:
         reason = document.get("error") or document.get("message") or document
-        raise CallFailed(f"the API answered {status}: {reason}")
+        advice = "; `modelctl doctor` names what is not deployed" if status == 404 else ""
+        raise CallFailed(f"the API answered {status}: {reason}{advice}")
     return document

@@ -61,7 +61,7 @@ def examine(name: str, models: Sequence[ModelConfig], *, profile: str | None = N
         return
     yield Check(what="deployment", state="ok", found=f"bucket {deployment.bucket}")
     yield from _store(deployment, models)
-    yield _api(deployment)
+    yield from _api(deployment, models)
 
 
 def _access(session: boto3.Session) -> Iterator[Check]:
@@ -149,12 +149,19 @@ def _store(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Ch
             yield Check(what=what, state="fail", found="nothing is published", fix=f"modelctl publish {model.name}{where}")
 
 
-def _api(deployment: Deployment) -> Check:
+def _api(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Check]:
+    fix = "make run" if deployment.local else _deploy(deployment.name)
     try:
+        served = api.call(deployment, "GET", "v2/models").get("models", ())
+        for model in models:
+            if model.name not in served:
+                again = "stop `make run`, then: make run" if deployment.local else fix
+                yield Check(what=f"function {model.name}", state="fail", found="the API has no such model yet", fix=again)
         api.call(deployment, "GET", "v2/health/ready")
     except CallFailed as error:
-        return Check(what="API", state="fail", found=str(error), fix="make run" if deployment.local else _deploy(deployment.name))
-    return Check(what="API", state="ok", found=str(deployment.url))
+        yield Check(what="API", state="fail", found=str(error), fix=fix)
+        return
+    yield Check(what="API", state="ok", found=str(deployment.url))
 
 
 def _deploy(name: str) -> str:

@@ -160,6 +160,7 @@ def test_predict_on_aws_is_signed_for_the_api(dev: Path, api: Api) -> None:
     ("status", "body", "expected"),
     [
         (400, b'{"error": "input has 3 columns, expected 2"}', "the API answered 400: input has 3 columns, expected 2"),
+        (404, b'{"error": "no model"}', "the API answered 404: no model; `modelctl doctor` names"),
         (403, b'{"message": "Missing Authentication Token"}', "the API answered 403: Missing Authentication Token"),
         (502, b"<html>", "the API answered 502: not JSON"),
     ],
@@ -199,12 +200,15 @@ def test_the_whole_life_of_a_model_on_this_machine(local: Path) -> None:
     assert not event.by.startswith("arn:")
 
 
-def test_doctor_of_this_machine_leads_from_one_missing_thing_to_the_next(local: Path) -> None:
+def test_doctor_of_this_machine_leads_from_one_missing_thing_to_the_next(local: Path, api: Api) -> None:
     model_folder(local / "models")
+    api.body = b'{"models": []}'
     assert "modelctl publish step" in run("doctor", code=1).stdout
     run("publish", "step")
     assert "modelctl promote step latest" in run("doctor", code=1).stdout
     run("promote", "step", "latest")
+    assert "Next: stop `make run`, then: make run" in run("doctor", code=1).stdout
+    api.body = b'{"models": ["step"]}'
     assert "missing" not in run("doctor").stdout
 
 
@@ -245,7 +249,20 @@ def test_doctor_is_content_with_a_deployment_that_works(dev: Path, api: Api) -> 
     deploy("Serving", {"ApiUrl": api.url + "/"})
     api.body = b'{"ready": true}'
     assert missing() == {}
-    assert api.asked[0][1] == "/dev/v2/health/ready"
+    assert [path for _, path, _, _ in api.asked] == ["/dev/v2/models", "/dev/v2/health/ready"]
+
+
+def test_doctor_names_a_model_that_is_not_deployed_yet(dev: Path, api: Api) -> None:
+    """Its folder is newer than the deployment: it can be promoted, but nothing answers with it."""
+    deploy("Store", {"ModelBucket": "store-bucket"})
+    deploy("Serving", {"ApiUrl": api.url + "/"})
+    boto3.client("s3").create_bucket(Bucket="store-bucket")
+    api.body = b'{"models": ["step"]}'
+    other = ModelConfig.model_validate({"name": "other", "task": "regression"})
+    found = checks(config(), other)
+    assert "function step" not in found
+    assert (found["function other"].state, found["function other"].fix) == ("fail", "cdk deploy 'dev/*'")
+    assert found["API"].state == "ok"
 
 
 def config(**function: int) -> ModelConfig:
