@@ -29,8 +29,17 @@ def environment(function: dict[str, Any]) -> dict[str, str]:
 def test_predicts_environment_is_what_its_settings_write(dev):
     variables = environment(predict(dev))
     read = PredictSettings.from_env(variables)
-    assert read == PredictSettings(model_name="fruit", model_bucket=variables["MODEL_BUCKET"], deadline_seconds=27)
+    assert read == PredictSettings(
+        model_name="fruit", model_bucket=variables["MODEL_BUCKET"], deadline_seconds=27, max_body_bytes=read.max_body_bytes
+    )
     assert read.to_env() == variables
+
+
+@pytest.mark.parametrize("memory", [512, 1769, 10_240])
+def test_the_largest_body_fits_the_memory_as_json(synthesized, memory):
+    """Reading JSON takes up to 37 times its size; as much again is the model's and the runtime's."""
+    limit = PredictSettings.from_env(environment(predict(synthesized(DEV, a_model(memory=memory))))).max_body_bytes
+    assert memory * 2**20 / 4 < 37 * limit < memory * 2**20 / 2
 
 
 def test_the_catalogs_environment_is_what_its_settings_write(synthesized):
