@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-__all__ = ["MODELS", "DataConfig", "FunctionConfig", "Gate", "ModelConfig", "ModelConfigError", "ParityConfig", "ServingConfig"]
+__all__ = ["METRICS", "MODELS", "DataConfig", "FunctionConfig", "Gate", "ModelConfig", "ModelConfigError", "ParityConfig", "ServingConfig"]
 
 MODELS = Path(__file__).parent
+METRICS = {
+    "classification": ("accuracy", "precision", "recall", "f1"),
+    "regression": ("mae", "mse", "rmse", "r2"),
+    "clustering": ("silhouette", "davies_bouldin"),
+}
+"""What a model is scored by on held-out rows, and gates may name, by task."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
 
 
@@ -41,8 +48,14 @@ class Gate(_Section):
         match = re.fullmatch(r"\s*([a-z][a-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*", text)
         if match is None:
             raise ValueError('a gate such as "f1 >= 0.9" or "mae <= 45"')
-        metric, operator, limit = match.groups()
-        return cls.model_validate({"metric": metric, "operator": operator, "limit": float(limit)})
+        metric, operator, number = match.groups()
+        try:
+            limit = float(number)
+        except ValueError:
+            limit = math.nan
+        if not math.isfinite(limit):
+            raise ValueError(f'a number after {operator} in "{text}"')
+        return cls.model_validate({"metric": metric, "operator": operator, "limit": limit})
 
     def holds(self, value: float) -> bool:
         return value >= self.limit if self.operator == ">=" else value <= self.limit
@@ -120,10 +133,15 @@ class ModelConfig(_Section):
 
     @field_validator("gates", mode="before")
     @classmethod
-    def _parse_gates(cls, value: Any) -> Any:
-        if isinstance(value, list) and all(isinstance(gate, str) for gate in value):
-            return tuple(Gate.parse(gate) for gate in value)
-        raise ValueError('a list of gates such as ["f1 >= 0.9"]')
+    def _parse_gates(cls, value: Any, info: ValidationInfo) -> Any:
+        if not isinstance(value, list) or not all(isinstance(gate, str) for gate in value):
+            raise ValueError('a list of gates such as ["f1 >= 0.9"]')
+        gates = tuple(Gate.parse(gate) for gate in value)
+        task = info.data.get("task")  # none when it is wrong itself, which is told already
+        for gate in gates:
+            if task and gate.metric not in METRICS[task]:
+                raise ValueError(f"a metric of {task} instead of {gate.metric}: {', '.join(METRICS[task])}")
+        return gates
 
     @classmethod
     def load(cls, folder: Path) -> Self:

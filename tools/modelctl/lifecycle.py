@@ -93,7 +93,7 @@ def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, fol
         description=config.description,
         labels=_labels(config, models, estimator),
         metrics=metrics,
-        gates=evaluate.check(config, metrics, models / config.name / "model.toml"),
+        gates=evaluate.check(config, metrics),
         parity=parity.compare(expected, answers, config.parity),
     )
 
