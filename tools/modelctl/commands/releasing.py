@@ -134,6 +134,10 @@ def prune(
     Example: `modelctl prune fruit --keep 5 --deployment dev`
     """
     target = find(deployment, profile=profile)
+    if not target.registry().versions(name):
+        raise UsageFailed(
+            f"no version of {name!r} is in {deployment}, so there is none to delete; `modelctl list` names the models that are"
+        )
     deleted = target.registry().prune(name, keep=keep, by=target.caller())
     if as_json:
         print_json({"name": name, "deleted": deleted})
