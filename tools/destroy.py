@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import boto3
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from tools.modelctl.deployment import open_session, stack_name
+from tools.modelctl.deployment import CONFIG, open_session, stack_name, stack_outputs
 
 __all__ = ["Remnant", "remaining", "remnants", "report"]
 
@@ -59,14 +59,9 @@ def remnants(session: boto3.Session, deployment: str) -> list[Remnant]:
 
 def remaining(session: boto3.Session, deployment: str) -> list[str]:
     """The deployment's stacks that exist."""
-    found = []
-    for name in (stack_name(deployment, stack) for stack in _STACKS):
-        try:
-            session.client("cloudformation").describe_stacks(StackName=name)
-        except ClientError:
-            continue
-        found.append(name)
-    return found
+    client = session.client("cloudformation", config=CONFIG)
+    names = [stack_name(deployment, stack) for stack in _STACKS]
+    return [name for name in names if stack_outputs(client, name) is not None]
 
 
 def report(deployment: str, left: Iterable[Remnant]) -> str:
@@ -99,19 +94,27 @@ def _amount(remnant: Remnant) -> str:
     return f"{size}, ${remnant.monthly:.2f} a month"
 
 
+def _destroy(deployment: str, *, force: bool) -> None:
+    session = open_session(None)
+    left = remnants(session, deployment)
+    command = ["cdk", "destroy", f"{deployment}/*", *(["--force"] if force else [])]
+    if subprocess.run(command, check=False).returncode:
+        advice = "take termination protection off first (stacks/settings.py, then deploy)" if deployment == "prod" else "it says why above"
+        sys.exit(f"cdk destroy failed; {advice}")
+    if existing := remaining(session, deployment):
+        sys.exit(f"{', '.join(existing)} still there; nothing was deleted if you answered no")
+    print(report(deployment, left))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("deployment", choices=["dev", "prod"])
     parser.add_argument("--force", action="store_true", help="don't ask")
     arguments = parser.parse_args()
-    session = open_session(None)
-    left = remnants(session, arguments.deployment)
-    command = ["cdk", "destroy", f"{arguments.deployment}/*", *(["--force"] if arguments.force else [])]
-    if subprocess.run(command, check=False).returncode:
-        sys.exit("cdk destroy failed; take termination protection off production first (stacks/settings.py, then deploy)")
-    if existing := remaining(session, arguments.deployment):
-        sys.exit(f"{', '.join(existing)} still there; nothing was deleted if you answered no")
-    print(report(arguments.deployment, left))
+    try:
+        _destroy(arguments.deployment, force=arguments.force)
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(f"AWS could not answer: {str(error).rstrip('.')}. Run: modelctl doctor --deployment {arguments.deployment}")
 
 
 if __name__ == "__main__":

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
+from botocore.stub import Stubber
 from moto import mock_aws
 
-from tools.destroy import Remnant, remaining, remnants, report
+from tools.destroy import Remnant, main, remaining, remnants, report
 
 TEMPLATE: dict[str, Any] = {
     "Resources": {
@@ -54,6 +57,47 @@ def test_a_deployment_that_does_not_exist_leaves_nothing(session):
 def test_stacks_that_are_still_there_are_named(session):
     assert remaining(session, "dev") == ["ServerlessOnnx-dev-Store"]
     assert remaining(session, "prod") == []
+
+
+def test_what_may_not_be_seen_is_not_taken_for_gone(session):
+    """AccessDenied is no sign that a stack is gone."""
+    with Stubber(session.client("cloudformation")) as stubber:
+        stubber.add_client_error("describe_stacks", "AccessDenied", "not authorized")
+        with pytest.raises(ClientError, match="AccessDenied"):
+            remaining(Mock(client=Mock(return_value=stubber.client)), "dev")
+
+
+def destroyed(monkeypatch, deployment, *, code=0):
+    """What is said at the end, where `cdk destroy` would have ended with `code`."""
+    monkeypatch.setattr("sys.argv", ["destroy", deployment])
+    monkeypatch.setattr("subprocess.run", lambda *_, **__: Mock(returncode=code))
+    with pytest.raises(SystemExit) as caught:
+        main()
+    return caught.value.code
+
+
+@pytest.mark.parametrize(("deployment", "protected"), [("dev", False), ("prod", True)])
+def test_only_production_is_told_of_termination_protection(session, monkeypatch, deployment, protected):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    said = destroyed(monkeypatch, deployment, code=1)
+    assert said.startswith("cdk destroy failed; ")
+    assert ("termination protection" in said) == protected
+
+
+def test_stacks_that_stay_fail_the_command(session, monkeypatch):
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    assert destroyed(monkeypatch, "dev").startswith("ServerlessOnnx-dev-Store still there")
+
+
+def test_without_a_region_or_credentials_one_paragraph_says_what_to_run(monkeypatch):
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "none")
+    assert destroyed(monkeypatch, "dev") == ("AWS could not answer: You must specify a region. Run: modelctl doctor --deployment dev")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: None)
+    assert "Unable to locate credentials. Run: modelctl doctor" in destroyed(monkeypatch, "dev")
 
 
 def test_the_report_names_each_and_adds_up():
