@@ -193,6 +193,18 @@ def test_copy_brings_a_version_to_another_deployment(workplace: Path, aws: None)
     assert last_line(result) == f"Next: modelctl promote step {copied} --deployment prod"
 
 
+def test_what_moves_prints_json_for_a_program(workplace: Path, aws: None) -> None:
+    """The alias as it is now, moved or not, and the version that a copy has in its new place."""
+    first, second = publish(workplace), publish(workplace, strength=1)
+    commands = (("promote", "step", first), ("promote", "step", second), ("promote", "step", second), ("rollback", "step"))
+    moved = [json.loads(run(*command, "--json").stdout) for command in commands]
+    assert [(alias["alias"], alias["version"]) for alias in moved] == [
+        ("production", version) for version in (first, second, second, first)
+    ]
+    copied = json.loads(run("copy", "step", first, "--from", "dev", "--to", "prod", "--json").stdout)
+    assert [copied["version"]] == registry("prod").versions("step")
+
+
 def test_copy_to_itself_is_refused(aws: None) -> None:
     assert "expected two deployments" in run("copy", "step", "latest", "--from", "dev", "--to", "dev", code=1).stderr
 

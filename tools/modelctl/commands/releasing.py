@@ -61,6 +61,7 @@ def promote(
     reason: Reason = "",
     deployment: DeploymentOption = DeploymentName.LOCAL,
     profile: Profile = None,
+    as_json: Json = False,
 ) -> None:
     """Point an alias at a version; the functions serve it within their `alias_check_seconds`.
 
@@ -71,11 +72,15 @@ def promote(
     chosen = resolve(registry, name, version)
     before = registry.aliases(name).get(alias)
     if before and before.version == chosen:
-        out.print(f"{alias} of {name} is {chosen} already", soft_wrap=True)
+        moved, text = before, f"is {chosen} already"
     else:
         _warn_of_force(registry, name, chosen)
-        registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
-        out.print(f"{alias} of {name} is now {chosen}" + (f", before {before.version}" if before else ""), soft_wrap=True)
+        moved = registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
+        text = f"is now {chosen}" + (f", before {before.version}" if before else "")
+    if as_json:
+        print_json(moved)
+        return
+    out.print(f"{alias} of {name} {text}", soft_wrap=True)
     next_step(f"modelctl predict {name}", deployment)
 
 
@@ -86,6 +91,7 @@ def rollback(
     reason: Reason = "",
     deployment: DeploymentOption = DeploymentName.LOCAL,
     profile: Profile = None,
+    as_json: Json = False,
 ) -> None:
     """Point an alias at what it named before; once more goes one further back, never forth again.
 
@@ -93,6 +99,9 @@ def rollback(
     """
     target = find(deployment, profile=profile)
     moved = target.registry().rollback(name, alias=alias, by=target.caller(), reason=reason)
+    if as_json:
+        print_json(moved)
+        return
     out.print(f"{alias} of {name} is {moved.version} again", soft_wrap=True)
     next_step(f"modelctl history {name}", deployment)
 
@@ -105,6 +114,7 @@ def copy(
     to: Annotated[DeploymentName, typer.Option("--to", help="Where it shall be.")],
     from_profile: Annotated[str | None, typer.Option(help="A profile of ~/.aws/config for --from.")] = None,
     to_profile: Annotated[str | None, typer.Option(help="A profile of ~/.aws/config for --to.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Publish a version in another deployment, byte for byte, without training again.
 
@@ -117,6 +127,9 @@ def copy(
     size = sum(file.size for file in origin.registry().manifest(name, chosen).files)
     with tempfile.TemporaryDirectory() as scratch, transfer(f"Copying {name}", 2 * size) as moved:  # once down, once up
         manifest = origin.registry(moved).copy(name, chosen, to=target.registry(moved), scratch=Path(scratch))
+    if as_json:
+        print_json(manifest)
+        return
     out.print(f"{name} {chosen} of {source} is {manifest.version} in {to}", soft_wrap=True)
     next_step(f"modelctl promote {name} {manifest.version}", to)
 
