@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from models.config import MODELS, ModelConfig
 from tools.local.assembly import REGION
@@ -94,22 +94,10 @@ def _build(name: str) -> bool:
 
 
 def _publish(name: str, endpoint_url: str, bucket: str) -> Published:
-    import boto3  # noqa: PLC0415
-    from botocore.config import Config  # noqa: PLC0415
-
-    from modelserve.registry import Registry  # noqa: PLC0415
     from tools.modelctl import lifecycle  # noqa: PLC0415
-    from tools.modelctl.s3 import S3Store  # noqa: PLC0415
+    from tools.modelctl.deployment import on_this_machine  # noqa: PLC0415
 
-    client: Any = boto3.client(  # two packages type it differently
-        "s3",
-        endpoint_url=endpoint_url,
-        region_name=REGION,
-        aws_access_key_id="local",
-        aws_secret_access_key="local",  # noqa: S106 - moto checks none
-        config=Config(s3={"addressing_style": "path"}),
-    )
-    registry = Registry(S3Store(client, bucket))
+    registry = on_this_machine(endpoint_url, bucket, REGION).registry()
     built = lifecycle.build(_config(name))
     if built.failures:
         raise LocalError(f"model {name} may not be published: {'; '.join(built.failures)}\nsee models/{name}/model.toml")

@@ -19,7 +19,7 @@ from tools.modelctl.errors import DeploymentNotFound
 from tools.modelctl.paths import LOCAL_DEPLOYMENT
 from tools.modelctl.s3 import S3Store
 
-__all__ = ["CONFIG", "Deployment", "find", "open_session", "stack_name", "stack_outputs"]
+__all__ = ["CONFIG", "Deployment", "find", "on_this_machine", "open_session", "stack_name", "stack_outputs"]
 
 CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3}, s3={"addressing_style": "path"})
 """Of every client: without a network a command says so within half a minute."""
@@ -60,6 +60,12 @@ def find(name: str, *, profile: str | None = None, file: Path | None = None) -> 
     return _find_local(file or LOCAL_DEPLOYMENT) if name == "local" else _find_remote(name, open_session(profile))
 
 
+def on_this_machine(endpoint_url: str, bucket: str, region: str, *, url: str | None = None) -> Deployment:
+    """On a stand-in for AWS, which takes any credentials."""
+    session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
+    return Deployment(name="local", region=region, bucket=bucket, url=url, session=session, endpoint_url=endpoint_url)
+
+
 def open_session(profile: str | None) -> boto3.Session:
     """The AWS command line reads AWS_REGION; boto3 only AWS_DEFAULT_REGION."""
     return boto3.Session(profile_name=profile, region_name=os.environ.get("AWS_REGION"))
@@ -88,15 +94,7 @@ def _find_local(file: Path) -> Deployment:
         region, bucket, url, endpoint_url = (found[key] for key in ("region", "bucket", "url", "endpoint_url"))
     except (OSError, ValueError, KeyError, TypeError):  # no file, no process of that id, or another file
         raise DeploymentNotFound("local", "nothing runs on this machine", "make run (in another terminal)") from None
-    keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": region}
-    return Deployment(
-        name="local",
-        region=region,
-        bucket=bucket,
-        url=url.rstrip("/") + "/",
-        session=boto3.Session(**keys),
-        endpoint_url=endpoint_url,
-    )
+    return on_this_machine(endpoint_url, bucket, region, url=url.rstrip("/") + "/")
 
 
 def _find_remote(name: str, session: boto3.Session) -> Deployment:
