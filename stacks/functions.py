@@ -97,7 +97,6 @@ class CatalogFunction(_Function):
         environment = CatalogSettings(
             model_names=model_names,
             model_bucket=store.bucket_name(self),
-            model_alias=settings.model_alias,
             cors_origin=settings.cors_origin,
         )
         self.target: lambda_.IFunction = lambda_.Function(
@@ -123,7 +122,6 @@ def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSetti
     return PredictSettings(
         model_name=model.name,
         model_bucket=bucket,
-        model_alias=settings.model_alias,
         alias_check_seconds=model.serving.alias_check_seconds,
         deadline_seconds=float(max(1, model.function.timeout - 2)),  # leaves time to say so
         nan_inputs=model.serving.nan,

@@ -23,8 +23,6 @@ class DeploymentSettings:
     """A versioned bucket to use as model store instead of making one; its own policies stay as they are."""
     existing_key_arn: str | None = None
     """The KMS key that encrypts `existing_bucket`; None when S3's own keys do."""
-    model_alias: str = "production"
-    """The alias that answers when a path names no version."""
     noncurrent_days: int = 90
     """How long a moved alias's former state and a deleted version can be brought back."""
     log_retention: RetentionDays = RetentionDays.ONE_MONTH
