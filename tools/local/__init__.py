@@ -1,5 +1,1 @@
 """The synthesized app on this machine: real function processes behind the template's routes, AWS's services from moto."""
-
-from tools.local.stack import LocalStack
-
-__all__ = ["LocalStack"]
