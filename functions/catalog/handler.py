@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
 from aws_lambda_powertools.metrics import MetricUnit
 
-from modelserve.endpoints import EXTENSIONS, SERVER_NAME, error_response
+from modelserve.endpoints import BEFORE_V2, EXTENSIONS, SERVER_NAME, error_response
 from modelserve.errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RegistryError, RouteNotFound, ServeError, Unexpected
 from modelserve.manifest import Reader, read_alias
 from modelserve.s3 import S3Reader
@@ -23,8 +22,6 @@ from modelserve.settings import CatalogSettings, PredictSettings
 
 __all__ = ["Catalog", "handler", "make_handler"]
 
-_BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
-"""A stage or a custom domain may stand before the protocol's own path."""
 _READERS = 32
 """Aliases read at once: where the store hangs, the seconds that each read takes to give up must not add up to this function's timeout."""
 _State = dict[str, str]
@@ -99,7 +96,7 @@ def make_handler(settings: CatalogSettings, store: Reader, *, version: str = "")
 
 
 def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metrics: Metrics) -> APIGatewayRestResolver:
-    app = APIGatewayRestResolver(cors=_cors(settings), serializer=_dump, strip_prefixes=[_BEFORE_V2])
+    app = APIGatewayRestResolver(cors=_cors(settings), serializer=_dump, strip_prefixes=[BEFORE_V2])
 
     def index() -> list[_State]:
         return catalog.index(only_ready=_only_ready(lambda: app.current_event.decoded_body))
@@ -124,7 +121,7 @@ def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metri
 
     def unmatched(_: Exception) -> Response[str]:
         event = app.current_event
-        path = _BEFORE_V2.sub("", event.path)
+        path = BEFORE_V2.sub("", event.path)
         return refuse(_unmatched(event.http_method, path, {path: methods for path, (methods, _) in routes.items()}, settings.model_names))
 
     app.exception_handler(ServeError)(refuse)

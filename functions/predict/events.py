@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from binascii import a2b_base64, b2a_base64
 from typing import Any
 
-from modelserve.endpoints import Request, Response, error_response
+from modelserve.endpoints import BEFORE_V2, Request, Response, error_response
 from modelserve.errors import InvalidRequest, PayloadTooLarge
 
 __all__ = ["from_event", "preflight", "to_proxy", "within_limit"]
@@ -16,8 +15,6 @@ _MAX_ANSWER = 6 * 2**20 - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
 
 
-_BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
-"""A stage or a custom domain may stand before the protocol's own path."""
 _ALLOWED_HEADERS = (
     "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, X-Amz-Content-Sha256, X-Amz-Date, X-Amz-Security-Token"
 )
@@ -31,7 +28,7 @@ def from_event(event: Any) -> Request:
             method, path = event["requestContext"]["http"]["method"], event["rawPath"]
         else:
             method, path = event["httpMethod"], event["path"]
-        path = _BEFORE_V2.sub("", path)
+        path = BEFORE_V2.sub("", path)
         headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
         body = event.get("body") or ""
         content = a2b_base64(body, strict_mode=True) if event.get("isBase64Encoded") else body.encode()

@@ -55,7 +55,6 @@ def a_function(**changes: Any) -> Function:
         "environment": {"GREETING": "hello"},
         "timeout": 10,
         "memory": 256,
-        "ephemeral_storage": 512,
     }
     return Function(**{**values, **changes})
 

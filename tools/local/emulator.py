@@ -45,7 +45,6 @@ class Emulator:
 
     def __init__(self, function: Function, root: TaskRoot, services: Mapping[str, str], *, scratch: Path, log: IO[bytes]) -> None:
         self.memory = function.memory
-        self._timeout = function.timeout
         self._tmp = Path(tempfile.mkdtemp(dir=scratch))
         self._runtime: psutil.Process | None = None
         self._process, port = _start(function, root, {**services, "TMPDIR": str(self._tmp)}, log)

@@ -33,8 +33,6 @@ class Function:
     """Seconds."""
     memory: int
     """MB."""
-    ephemeral_storage: int
-    """MB."""
 
     @classmethod
     def read(cls, stack: Stack, logical_id: str, properties: Mapping[str, Any], deployed: Mapping[str, Any]) -> Function:
@@ -52,7 +50,6 @@ class Function:
             environment=_resolved(logical_id, deployed.get("Environment", {}).get("Variables", {})),
             timeout=int(deployed["Timeout"]),
             memory=int(deployed["MemorySize"]),
-            ephemeral_storage=properties.get("EphemeralStorage", {}).get("Size", 512),
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,8 +13,10 @@ from .dataplane import DataPlane
 from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFound, ServeError
 from .protocol import InferRequest, InferResponse, encode, parse, status_of
 
-__all__ = ["EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "inferred", "json_response"]
+__all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "inferred", "json_response"]
 
+BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
+"""A stage or a custom domain may stand before the protocol's own path."""
 SERVER_NAME = "serverless-onnx"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
 
