@@ -6,9 +6,22 @@ from dataclasses import dataclass
 
 from aws_cdk.aws_logs import RetentionDays
 
-__all__ = ["APPLICATION", "DEV", "PROD", "DeploymentSettings"]
+__all__ = ["APPLICATION", "DEV", "PROD", "DeploymentSettings", "Plan"]
 
 APPLICATION = "ServerlessOnnx"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """A tier of clients; API Gateway keeps its limits as best it can, so they protect a bill, not a secret."""
+
+    name: str
+    requests_per_second: float
+    """Of one client; beyond it that client gets 429."""
+    burst: int
+    """Requests of one client at once before `requests_per_second` counts."""
+    requests_per_day: int | None = None
+    """Beyond it a client gets 429 until midnight UTC; None counts without end."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,9 +46,33 @@ class DeploymentSettings:
     """Over all callers of the API; beyond it they get 429."""
     burst: int = 200
     """Requests at once before `requests_per_second` counts."""
+    plans: tuple[Plan, ...] = (
+        Plan(name="trial", requests_per_second=1, burst=5, requests_per_day=1_000),
+        Plan(name="standard", requests_per_second=50, burst=100, requests_per_day=1_000_000),
+        Plan(name="premium", requests_per_second=500, burst=1_000),
+    )
+    """Tiers that `modelctl client create --plan` names; the deployment's own limit holds above them."""
     cors_origin: str = ""
     """The origin that browsers may call from, such as https://example.org; empty turns CORS off."""
+    firewall: bool = False
+    """AWS WAF in front of the API: rate by IP, IP reputation, common rules."""
+    requests_per_ip: int = 3_000
+    """In five minutes from one address, where `firewall` is on; beyond it that address gets 403."""
+    audit: bool = False
+    """CloudTrail records who read and wrote what in the model store."""
+    signed_manifests: bool = False
+    """Publishing signs with a KMS key, and functions load nothing that it did not sign."""
+    alarm_topic_arn: str | None = None
+    """The SNS topic that hears of alarms."""
 
 
 DEV = DeploymentSettings(name="dev", noncurrent_days=30)
-PROD = DeploymentSettings(name="prod", production=True, log_retention=RetentionDays.ONE_YEAR, access_log_days=365)
+PROD = DeploymentSettings(
+    name="prod",
+    production=True,
+    log_retention=RetentionDays.ONE_YEAR,
+    access_log_days=365,
+    firewall=True,
+    audit=True,
+    signed_manifests=True,
+)

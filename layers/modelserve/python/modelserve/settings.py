@@ -7,7 +7,10 @@ from typing import Any, Self
 
 from .record import Record
 
-__all__ = ["CatalogSettings", "PredictSettings", "SettingsError"]
+__all__ = ["BEARER_PATTERN", "AuthorizerSettings", "CatalogSettings", "PredictSettings", "SettingsError"]
+
+BEARER_PATTERN = r"^Bearer sox\.([a-z][a-z0-9-]{0,31})\.[A-Za-z0-9_-]{43}$"
+"""An Authorization header with a client key: API Gateway refuses any other before a function runs, and the authorizer reads it by the same."""
 
 
 class SettingsError(ValueError):
@@ -77,6 +80,8 @@ class PredictSettings(_Environment):
     """Largest request body after decompression; JSON takes up to 37 times as much memory once it is read."""
     cors_origin: str = ""
     """The origin that browsers may call from; empty answers no CORS header."""
+    signing_key_arn: str = ""
+    """The KMS key that must have signed a manifest; empty asks for no signature."""
     metrics_namespace: str = "ServerlessOnnx"
     service: str = "serverless-onnx"
     log_level: str = "INFO"
@@ -89,3 +94,13 @@ class CatalogSettings(_Environment):
     model_bucket: str
     model_alias: str = "production"
     cors_origin: str = ""
+    metrics_namespace: str = "ServerlessOnnx"
+    service: str = "serverless-onnx"
+
+
+class AuthorizerSettings(_Environment):
+    """The function that says whose key it is, and which models that client may call."""
+
+    client_table: str
+    metrics_namespace: str = "ServerlessOnnx"
+    service: str = "serverless-onnx"
