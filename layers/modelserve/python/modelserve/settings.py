@@ -10,7 +10,7 @@ from .record import Record
 __all__ = ["BEARER_PATTERN", "AuthorizerSettings", "CatalogSettings", "PredictSettings", "SettingsError"]
 
 BEARER_PATTERN = r"^Bearer sox\.([a-z][a-z0-9-]{0,31})\.[A-Za-z0-9_-]{43}$"
-"""An Authorization header with a client key: API Gateway refuses any other before a function runs, and the authorizer reads it by the same."""
+"""An Authorization header with a client key: API Gateway refuses any other before a function runs; the authorizer reads it by the same."""
 
 
 class SettingsError(ValueError):
