@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
+from typer import Typer
 
 from models.config import ModelConfig
 from modelserve import errors
 from modelserve.protocol import STATUS
-from modelserve.settings import CatalogSettings, PredictSettings
+from modelserve.settings import AuthorizerSettings, CatalogSettings, PredictSettings
 from stacks.settings import DeploymentSettings
 from tools.modelctl.cli import app
 
@@ -44,7 +45,7 @@ def test_every_key_of_model_toml_is_documented(key: str) -> None:
     assert f"| `{key}` |" in MODELS
 
 
-@pytest.mark.parametrize("name", sorted({*PredictSettings.__annotations__, *CatalogSettings.__annotations__}))
+@pytest.mark.parametrize("name", sorted({*AuthorizerSettings.__annotations__, *CatalogSettings.__annotations__, *PredictSettings.__annotations__}))
 def test_every_variable_of_a_function_is_documented(name: str) -> None:
     assert f"`{name.upper()}`" in REFERENCE
 
@@ -59,7 +60,16 @@ def test_every_make_target_is_documented(target: str) -> None:
     assert f"`make {target}`" in REFERENCE
 
 
-@pytest.mark.parametrize("command", [command.name or command.callback.__name__ for command in app.registered_commands if command.callback])
+def commands(group: Typer, before: str = "") -> Iterator[str]:
+    for command in group.registered_commands:
+        assert command.callback
+        yield before + (command.name or command.callback.__name__)
+    for inner in group.registered_groups:
+        assert inner.typer_instance
+        yield from commands(inner.typer_instance, f"{before}{inner.name} ")
+
+
+@pytest.mark.parametrize("command", list(commands(app)))
 def test_every_command_of_modelctl_is_documented(command: str) -> None:
     assert f"`modelctl {command}`" in REFERENCE
 
