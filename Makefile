@@ -15,7 +15,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 READY := .venv/.ready
 
-.PHONY: help run demo test check bench lint types format lock synth destroy clean
+.PHONY: help run demo test check bench hostile faults lint types format lock synth destroy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,12 @@ lock: $(READY) ## Lock what pyproject.toml names, for the image too
 
 bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
 	@python -m tools.bench
+
+hostile: $(READY) ## Send thousands of hostile requests to the whole app on this machine
+	@python -m tests.hostile
+
+faults: $(READY) ## Let the model store fail in every way there is, and print what the function makes of it
+	@python -m tests.faults
 
 synth: $(READY) ## Write the CloudFormation templates to cdk.out; needs no AWS account
 	cdk synth --quiet '**'
