@@ -1,5 +1,6 @@
 """An HTTP server that answers what a test scripted, down to the byte."""
 
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from contextlib import contextmanager, suppress
 
 
 class Scripted:
-    """One answer a connection, the last one for all that follow; `requests` are the heads it was sent.
+    """One answer a connection, the last one for all that follow; `requests` are the heads it was sent, `bodies` what came behind them.
 
     An answer that ends in `RESET` is broken off there by a reset.
     """
@@ -17,6 +18,7 @@ class Scripted:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self.requests: list[str] = []
+        self.bodies: list[bytes] = []
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
@@ -36,9 +38,14 @@ class Scripted:
 
     def _answer(self, connection: socket.socket) -> None:
         head = b""
-        while not head.endswith(b"\r\n\r\n"):
+        while b"\r\n\r\n" not in head:
             head += connection.recv(65536)
-        self.requests.append(head.decode())
+        head, _, body = head.partition(b"\r\n\r\n")
+        length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
+        while length and len(body) < int(length[1]):
+            body += connection.recv(65536)
+        self.requests.append(head.decode() + "\r\n\r\n")
+        self.bodies.append(body)
         answer = self._answers[min(len(self.requests), len(self._answers)) - 1]
         connection.sendall(answer.removesuffix(RESET))
         if answer.endswith(RESET):

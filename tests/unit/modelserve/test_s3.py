@@ -21,6 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
+from modelserve import _aws as aws_module
 from modelserve import s3 as s3_module
 from modelserve.errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
 from modelserve.s3 import Credentials, S3Reader
@@ -264,18 +265,18 @@ def test_a_host_that_does_not_listen_is_unavailable():
 
 def test_a_silent_host_is_given_up_before_lambda_gives_up_on_init(monkeypatch):
     """Lambda waits 10 s for INIT; each attempt costs at most a timeout and the pause behind it."""
-    timeout = s3_module._TIMEOUT
+    timeout = aws_module._TIMEOUT
     pauses: list[float] = []
-    monkeypatch.setattr(s3_module, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(aws_module, "_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreUnavailable, match=r"timed out \(3 attempts\)"):
         reader(f"http://127.0.0.1:{silent.getsockname()[1]}", pauses=pauses).get("key")
-    longest_pauses = [1.5 * s3_module._FIRST_PAUSE * 2**number for number in range(len(pauses))]
+    longest_pauses = [1.5 * aws_module._FIRST_PAUSE * 2**number for number in range(len(pauses))]
     assert all(pause <= longest for pause, longest in zip(pauses, longest_pauses, strict=True))
     assert 3 * timeout + sum(longest_pauses) < 9
 
 
 def test_an_invocation_that_is_nearly_over_waits_for_nobody(monkeypatch):
-    monkeypatch.setattr(s3_module, "_TIMEOUT", 60)
+    monkeypatch.setattr(aws_module, "_TIMEOUT", 60)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreUnavailable, match="timed out"):
         reader(f"http://127.0.0.1:{silent.getsockname()[1]}", remaining=lambda: 0.1).get("key")
 
@@ -394,49 +395,10 @@ def test_each_attempt_is_signed_anew():
 def test_without_an_endpoint_it_is_the_regions_own_over_tls(region, host):
     store = S3Reader.from_environ(BUCKET, {"AWS_REGION": region})
 
-    assert (store._host, store._secure, store._base) == (host, True, "/")
+    assert (store._service._host, store._service._secure, store._base) == (host, True, "/")
 
 
 def test_a_bucket_with_dots_goes_into_the_path_that_no_certificate_covers():
     store = S3Reader.from_environ("my.store", {"AWS_REGION": "eu-west-1"})
 
-    assert (store._host, store._base) == ("s3.eu-west-1.amazonaws.com", "/my.store/")
-
-
-# Credentials
-
-
-def test_credentials_are_those_that_lambda_sets():
-    found = Credentials.from_environ({"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s", "AWS_SESSION_TOKEN": "t"})
-
-    assert (found.access_key, found.secret_key, found.token) == ("a", "s", "t")
-
-
-def test_without_credentials_it_is_said_so():
-    with pytest.raises(StoreUnavailable, match="no AWS credentials in the environment"):
-        Credentials.from_environ({})
-
-
-def test_credentials_come_from_the_container_endpoint_with_its_token():
-    with scripted(response(200, b'{"AccessKeyId": "a", "SecretAccessKey": "s", "Token": "t"}')) as server:
-        environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/creds?id=1", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "secret"}
-        found = Credentials.from_environ(environ)
-        target, sent = head(server)
-
-    assert (found.access_key, found.secret_key, found.token) == ("a", "s", "t")
-    assert (target, sent["authorization"]) == ("/creds?id=1", "secret")
-
-
-@pytest.mark.parametrize("answer", [response(200, b"{}"), response(200, b"["), response(200, b"[]"), response(403, b"no"), b""])
-def test_an_endpoint_without_credentials_is_unavailable(answer):
-    with scripted(answer) as server, pytest.raises(StoreUnavailable, match="credentials endpoint did not answer"):
-        Credentials.from_environ({"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/creds"})
-
-
-def test_the_stamp_of_a_signature_is_the_time_in_utc(monkeypatch):
-    monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 11, 20, 17, 41, 0, 4, 324, 0)))
-
-    signed = s3_module._sign(Credentials("a", "s", None), "us-east-1", "host", "/", "")
-
-    assert signed["x-amz-date"] == "20261120T174100Z"
-    assert "Credential=a/20261120/us-east-1/s3/aws4_request" in signed["Authorization"]
+    assert (store._service._host, store._base) == ("s3.eu-west-1.amazonaws.com", "/my.store/")

@@ -1,9 +1,9 @@
-"""GET over a socket: `http.client` brings the email package, whose import takes longer than the download of a small model."""
+"""HTTP over a socket: `http.client` brings the email package, whose import takes longer than the download of a small model."""
 
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from io import BufferedReader
     from ssl import SSLContext
 
-__all__ = ["BrokenResponse", "HttpResponse", "get"]
+__all__ = ["BrokenResponse", "HttpResponse", "request"]
 
 _MAX_LINE = 16 * 2**10
 _MAX_HEADERS = 100
@@ -89,8 +89,10 @@ def _tls() -> SSLContext:
 
 
 @contextmanager
-def get(host: str, target: str, headers: dict[str, str], *, secure: bool, timeout: float) -> Iterator[HttpResponse]:
-    """The response to one GET on a connection of its own; `host` may end in a port, `timeout` is for each read, in seconds.
+def request(
+    method: str, host: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, secure: bool, timeout: float
+) -> Iterator[HttpResponse]:
+    """The response to one request on a connection of its own; `host` may end in a port, `timeout` is for each read, in seconds.
 
     Raises `OSError`.
     """
@@ -100,8 +102,9 @@ def get(host: str, target: str, headers: dict[str, str], *, secure: bool, timeou
     try:
         if secure:
             connection = _tls().wrap_socket(connection, server_hostname=name)
-        lines = [f"GET {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items()), "Connection: close", "", ""]
-        connection.sendall("\r\n".join(lines).encode("ascii"))
+        lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items())]
+        lines += [f"Content-Length: {len(body)}"] if body else []
+        connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("ascii") + body)
         with connection.makefile("rb") as stream:
             yield HttpResponse(stream)
     finally:

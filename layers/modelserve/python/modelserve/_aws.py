@@ -1,0 +1,274 @@
+"""Signed requests to AWS over plain sockets: a function that loads boto3 for one call spends more time importing it than calling."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from math import inf
+from typing import Any, TypeVar
+
+import orjson
+
+from ._http import HttpResponse, request
+from .errors import StoreUnavailable
+
+__all__ = [
+    "PATIENCE",
+    "Credentials",
+    "JsonService",
+    "PassingFault",
+    "Request",
+    "Service",
+    "ServiceUnavailable",
+    "address",
+    "domain",
+    "error_code",
+    "quote",
+    "sign",
+    "until",
+    "whole",
+]
+
+_ATTEMPTS = 3
+PATIENCE = 3.0  # seconds for a small answer, all attempts together
+_FIRST_PAUSE = 0.05  # seconds, doubled and jittered at each attempt
+_TIMEOUT = 2.5  # seconds without a byte
+_UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
+_PASSING = frozenset({429, 500, 502, 503, 504})
+_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
+_JSON = {"dynamodb": "1.0", "kms": "1.1"}
+_T = TypeVar("_T")
+
+
+class ServiceUnavailable(StoreUnavailable):
+    """An AWS service other than the model store could not be reached, or refused."""
+
+    def __init__(self, service: str, action: str, reason: str) -> None:
+        Exception.__init__(self, f"{service} could not answer {action}: {reason}; check the function's role and the service's status")
+
+
+class Credentials:
+    """What signs a request; looked up anew each time, because a long-lived environment's may be replaced."""
+
+    __slots__ = ("access_key", "secret_key", "token")
+
+    def __init__(self, access_key: str, secret_key: str, token: str | None) -> None:
+        self.access_key = access_key
+        self.secret_key = secret_key
+        self.token = token
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Credentials:
+        """From the variables Lambda sets, or the container endpoint that takes their place under SnapStart."""
+        uri = environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+        if "AWS_ACCESS_KEY_ID" in environ:
+            return cls(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], environ.get("AWS_SESSION_TOKEN"))
+        if uri:
+            return cls._from_container(uri, environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", ""))
+        raise StoreUnavailable("any request", "there are no AWS credentials in the environment")
+
+    @classmethod
+    def _from_container(cls, uri: str, authorization: str) -> Credentials:
+        secure, host, target = address(uri)
+        headers = {"Host": host, "Authorization": authorization}
+        try:
+            with request("GET", host, target, headers, secure=secure, timeout=_TIMEOUT) as response:
+                answer = orjson.loads(response.read())
+            return cls(answer["AccessKeyId"], answer["SecretAccessKey"], answer.get("Token"))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreUnavailable("any request", f"the credentials endpoint did not answer ({error!r})") from None
+
+
+class Request:
+    """What is sent; `path` is quoted as the signature wants it, names of `headers` are in lower case."""
+
+    __slots__ = ("body", "headers", "method", "path", "query")
+
+    def __init__(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+        body: bytes = b"",
+    ) -> None:
+        self.method = method
+        self.path = path
+        self.query = "&".join(f"{name}={quote(value)}" for name, value in sorted((query or {}).items()))
+        self.headers = headers or {}
+        self.body = body
+
+
+class Service:
+    """One AWS service at one address; its requests are signed, and tried again while patience lasts."""
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        region: str,
+        url: str,
+        credentials: Callable[[], Credentials],
+        remaining: Callable[[], float] = lambda: inf,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """`remaining` tells the seconds that the invocation has left; nothing here takes longer."""
+        self._name = name
+        self._region = region
+        self._secure, self._host, _ = address(url)
+        self._credentials = credentials
+        self._remaining = remaining
+        self._sleep = sleep
+
+    def send(
+        self,
+        sent: Request,
+        read: Callable[[HttpResponse, float], _T],
+        *,
+        patience: float = PATIENCE,
+        failed: Callable[[str], StoreUnavailable],
+    ) -> _T:
+        """What `read` makes of the answer before its end; a passing fault is tried again, also one in the middle of the body.
+
+        `read` is given the monotonic time by which it must be done too, and may raise `PassingFault`.
+        Raises what `failed` makes of the reason.
+        """
+        ends = time.monotonic() + min(patience, self._remaining())
+        pause = _FIRST_PAUSE
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._response(sent, timeout=max(0.001, min(_TIMEOUT, ends - time.monotonic()))) as response:
+                    if response.status in _PASSING:
+                        raise PassingFault(f"HTTP {response.status} {error_code(whole(response, ends))}")
+                    return read(response, ends)
+            except (PassingFault, OSError) as error:
+                if attempt == _ATTEMPTS or time.monotonic() + pause >= ends:
+                    raise failed(f"{error or type(error).__name__} ({attempt} attempts)") from None
+            self._sleep(pause * (0.5 + os.urandom(1)[0] / 256))
+            pause *= 2
+        raise AssertionError  # the last attempt returns or raises
+
+    @contextmanager
+    def _response(self, sent: Request, *, timeout: float) -> Iterator[HttpResponse]:
+        headers = sign(self._credentials(), sent, self._host, region=self._region, service=self._name)
+        target = f"{sent.path}?{sent.query}" if sent.query else sent.path
+        with request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=timeout) as response:
+            yield response
+
+
+class JsonService:
+    """A service of AWS's JSON protocol: DynamoDB or KMS.
+
+    Protocol: https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
+    """
+
+    def __init__(self, name: str, service: Service) -> None:
+        self._name = name
+        self._type = f"application/x-amz-json-{_JSON[name]}"
+        self._service = service
+
+    @classmethod
+    def from_environ(cls, name: str, environ: Mapping[str, str], *, remaining: Callable[[], float] = lambda: inf) -> JsonService:
+        """`dynamodb` or `kms`, with region, credentials and endpoint as Lambda and the AWS SDKs name them."""
+        region = environ.get("AWS_REGION", "us-east-1")
+        own = f"https://{name}.{region}.{domain(region)}"
+        url = environ.get(f"AWS_ENDPOINT_URL_{name.upper()}") or environ.get("AWS_ENDPOINT_URL") or own
+        credentials = lambda: Credentials.from_environ(environ)  # noqa: E731
+        return cls(name, Service(name, region=region, url=url, credentials=credentials, remaining=remaining))
+
+    def call(self, target: str, document: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer to one action, such as `DynamoDB_20120810.GetItem` or `TrentService.GetPublicKey`. Raises `ServiceUnavailable`."""
+        action = target.rpartition(".")[2]
+
+        def failed(reason: str) -> ServiceUnavailable:
+            return ServiceUnavailable(self._name, action, reason)
+
+        def read(response: HttpResponse, ends: float) -> dict[str, Any]:
+            body = whole(response, ends)
+            code = error_code(body)
+            if response.status == 400 and code in _THROTTLED:
+                raise PassingFault(f"HTTP 400 {code}")
+            if response.status != 200:
+                raise failed(f"HTTP {response.status} {code}")
+            return _document(body, failed)
+
+        headers = {"content-type": self._type, "x-amz-target": target}
+        return self._service.send(Request("POST", "/", headers=headers, body=orjson.dumps(document)), read, failed=failed)
+
+
+class PassingFault(Exception):
+    """An answer that may be another one soon."""
+
+
+def _document(body: bytes, failed: Callable[[str], StoreUnavailable]) -> dict[str, Any]:
+    try:
+        document = orjson.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        raise failed("the answer is no JSON object")
+    return document
+
+
+def until(ends: float, response: HttpResponse) -> Iterator[bytes]:
+    """The body in pieces; a peer that sends a byte now and then must not hold a request for good."""
+    for chunk in response.chunks():
+        if time.monotonic() > ends:
+            raise TimeoutError("the answer did not end in time")
+        yield chunk
+
+
+def whole(response: HttpResponse, ends: float) -> bytes:
+    """The body, if it ends in time."""
+    return b"".join(until(ends, response))
+
+
+def error_code(body: bytes) -> str:
+    """The name that AWS gives an error, in XML or JSON; no other part of a body is safe to repeat."""
+    match = re.search(rb'<Code>([A-Za-z.]{1,64})</Code>|"__type" *: *"(?:[^"#]*#)?([A-Za-z.]{1,64})"', body)
+    return (match[1] or match[2]).decode() if match else ""
+
+
+def domain(region: str) -> str:
+    """Where a region's services are."""
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+
+def quote(text: str, safe: str = "") -> str:
+    """As the signature wants it: all but letters, digits and `-._~` as percent and two digits."""
+    return "".join(chr(byte) if chr(byte) in _UNRESERVED + safe else f"%{byte:02X}" for byte in text.encode())
+
+
+def address(url: str) -> tuple[bool, str, str]:
+    """Whether it is https, the host with its port, and the target behind it."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme == "https", host, slash + path
+
+
+def sign(credentials: Credentials, sent: Request, host: str, *, region: str, service: str) -> dict[str, str]:
+    """The headers of a request with those of AWS Signature Version 4, which covers them all.
+
+    https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
+    """
+    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    content = hashlib.sha256(sent.body).hexdigest()
+    signed = {**sent.headers, "host": host, "x-amz-content-sha256": content, "x-amz-date": stamp}
+    if credentials.token:
+        signed["x-amz-security-token"] = credentials.token
+    names = ";".join(sorted(signed))
+    canonical = "\n".join([sent.method, sent.path, sent.query, *(f"{name}:{signed[name]}" for name in sorted(signed)), "", names, content])
+    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{credentials.secret_key}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    signature = hmac.digest(key, text.encode(), "sha256").hex()
+    signed["authorization"] = f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return signed
