@@ -9,11 +9,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
-from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, VersionNotFound
+from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, UnverifiedModel, VersionNotFound
 from .manifest import ALIAS_NAME, VERSION_NAME, Alias, Manifest, Reader, TensorSpec, alias_key, model_prefix, parse_alias, read_manifest
 from .tensors import Tensor
 
-__all__ = ["LoadedModel", "Loader", "Session"]
+__all__ = ["Background", "LoadedModel", "Loader", "Session", "Verifier"]
 
 _RETRY_SECONDS = 1.0
 _T = TypeVar("_T")
@@ -30,6 +30,16 @@ class Session(Protocol):
 
     def warm_up(self, *, seconds: float) -> None:
         """One run on made input."""
+
+
+class Verifier(Protocol):
+    """What the loader needs of `modelserve.signature.SigningKey`, where manifests are signed."""
+
+    def prefetch(self) -> None:
+        """Begins with what `check` will need, and doesn't wait for it."""
+
+    def check(self, alias: Alias) -> None:
+        """Raises `UnverifiedModel` unless the manifest that `alias` names is signed, `StoreUnavailable` when that can't be known."""
 
 
 class LoadedModel:
@@ -76,9 +86,12 @@ class Loader:
         open_session: Callable[[str], Session],
         on_load: Callable[[LoadedModel], None],
         on_failure: Callable[[ServeError], None],
+        verifier: Verifier | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_failure` hears of failures that no caller sees, because an older version went on answering."""
+        """`on_failure` hears once of each attempt that failed, whether an older version goes on answering or nothing does; of an alias
+        that was never set only the caller hears. Without a `verifier` no signature is asked for.
+        """
         self.name = name
         self.default = alias
         self._store = store
@@ -89,6 +102,7 @@ class Loader:
         self._clock = clock
         self._on_load = on_load
         self._on_failure = on_failure
+        self._verifier = verifier
         self._known: dict[str, _Known] = {}
         self._serving: dict[str, LoadedModel] = {}
         """Alias to the version that answers for it, which may be older than the alias says."""
@@ -128,7 +142,7 @@ class Loader:
                 known.failure = None
             except Exception as error:  # noqa: BLE001 - whatever it was, an older version goes on answering
                 known.failure = error if isinstance(error, ServeError) else RegistryError(f"{type(error).__name__} in loading it: {error}")
-                if serving is not None:
+                if serving is not None or not isinstance(error, AliasNotFound):  # which callers may make up
                     self._on_failure(known.failure)
             known.checked = self._clock()
         if serving is not None:
@@ -141,6 +155,8 @@ class Loader:
         raise ModelNotReady(self.name, str(failure))
 
     def _refresh(self, alias: str, known: _Known) -> LoadedModel:
+        if self._verifier is not None:
+            self._verifier.prefetch()
         try:
             found = self._store.get(alias_key(self.name, alias), unless_etag=known.etag)
         except ObjectNotFound:
@@ -165,11 +181,19 @@ class Loader:
         path = f"{os.environ.get('TMPDIR', '/tmp')}/model-{os.getpid()}-{time.monotonic_ns()}.onnx"  # noqa: S108 - a function's own
         file = alias.model
         try:
-            download = _Background(
+            download = Background(
                 lambda: self._store.download(file.path, version_id=file.version_id, size=file.size, sha256=file.sha256, to=path)
             )
             try:
+                if self._verifier is not None:
+                    self._verifier.check(alias)
                 manifest, _ = read_manifest(self._store, self.name, alias.version, sha256=alias.manifest_sha256)
+                if file != manifest.model_object:  # else an alias could put any bytes under a manifest
+                    found, expected = (
+                        f"{file.path} of SHA-256 {file.sha256}",
+                        f"that of SHA-256 {manifest.model_file.sha256} in its manifest",
+                    )
+                    raise UnverifiedModel(alias_key(self.name, alias.alias), found, expected)
             finally:
                 download.wait()
             download.result()
@@ -198,7 +222,7 @@ class Loader:
             del self._known[alias]
 
 
-class _Background(Generic[_T]):
+class Background(Generic[_T]):
     """A call on a thread of its own, and what became of it."""
 
     def __init__(self, call: Callable[[], _T]) -> None:

@@ -1,5 +1,6 @@
 """The documents of the model store, and where each lies.
 
+models/<name>/versions/<version>/manifest.sig     where manifests are signed: RSASSA-PKCS1-v1_5 with SHA-256 over manifest.json, in base64
 models/<name>/versions/<version>/manifest.json    written last: a version without it does not exist
 models/<name>/versions/<version>/model.onnx       and whatever else the manifest lists
 models/<name>/aliases/<alias>.json                the only mutable objects
@@ -16,12 +17,15 @@ from typing import Any, Protocol, TypeVar
 import orjson
 
 from .errors import AliasNotFound, ObjectNotFound, RegistryError, UnverifiedModel
-from .record import Record
+from .record import Record, replace
 
 __all__ = [
     "ALIAS_NAME",
+    "MANIFEST_FILE",
     "MODEL_FILE",
     "SCHEMA",
+    "SIGNATURE_FILE",
+    "SIGNED_SCHEMA",
     "VERSION_NAME",
     "Alias",
     "File",
@@ -44,7 +48,11 @@ __all__ = [
 
 SCHEMA = 1
 """Of manifests and aliases; a reader refuses a newer one."""
+SIGNED_SCHEMA = 2
+"""Of aliases with a signature, which a release from before signatures refuses by this number."""
 MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "manifest.json"
+SIGNATURE_FILE = "manifest.sig"
 ALIAS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
 VERSION_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
 _T = TypeVar("_T")
@@ -152,6 +160,12 @@ class Manifest(Record):
                 return file
         raise UnverifiedModel(f"manifest of {self.name}/{self.version}", "no model.onnx among its files", "one")
 
+    @property
+    def model_object(self) -> File:
+        """As `model_file`, but `path` is the whole key."""
+        file = self.model_file
+        return replace(file, path=version_prefix(self.name, self.version) + file.path)
+
     def answers_like(self, other: Manifest) -> bool:
         """Whether the same model bytes would be served in the same way."""
         return (self.task, self.inputs, self.outputs, self.labels) == (other.task, other.inputs, other.outputs, other.labels)
@@ -191,15 +205,18 @@ class Alias(Record):
     manifest_sha256: str
     model: File
     """`path` is the whole key."""
+    signature: str | None = None
+    """Of the manifest, in base64; None where manifests are not signed."""
     schema: int = SCHEMA
 
     def to_json(self) -> bytes:
-        return dump(self)
+        """Without a `signature` that is None, which releases from before signatures could not read."""
+        return dump({key: value for key, value in vars(self).items() if (key, value) != ("signature", None)})
 
     @classmethod
     def from_json(cls, body: bytes, *, what: str) -> Alias:
         """Raises `UnverifiedModel` for anything but an alias, `RegistryError` for a newer schema."""
-        return parse(body, what, lambda document: cls(**{**document, "model": File(**document["model"])}))
+        return parse(body, what, lambda document: cls(**{**document, "model": File(**document["model"])}), newest=SIGNED_SCHEMA)
 
 
 def model_prefix(name: str) -> str:
@@ -240,7 +257,7 @@ def parse_alias(body: bytes, name: str, alias: str) -> Alias:
 
 def read_manifest(store: Reader, name: str, version: str, *, sha256: str | None = None) -> tuple[Manifest, str]:
     """The manifest and its SHA-256, which must be `sha256` where that is given. Raises `ObjectNotFound`, `UnverifiedModel`."""
-    key = version_prefix(name, version) + "manifest.json"
+    key = version_prefix(name, version) + MANIFEST_FILE
     found = store.get(key)
     assert found is not None  # only a conditional read answers None
     digest = hashlib.sha256(found.body).hexdigest()
@@ -252,21 +269,21 @@ def read_manifest(store: Reader, name: str, version: str, *, sha256: str | None 
     return manifest, digest
 
 
-def dump(record: Record) -> bytes:
+def dump(document: Record | Mapping[str, Any]) -> bytes:
     """A document as it is kept: JSON that a person can read."""
-    return orjson.dumps(vars(record), default=vars, option=orjson.OPT_INDENT_2)
+    return orjson.dumps(document, default=vars, option=orjson.OPT_INDENT_2)
 
 
-def parse(body: bytes, what: str, build: Callable[[dict[str, Any]], _T]) -> _T:
+def parse(body: bytes, what: str, build: Callable[[dict[str, Any]], _T], *, newest: int = SCHEMA) -> _T:
     """What `build` makes of a JSON object. Raises `UnverifiedModel`, and `RegistryError` for a newer schema."""
     try:
         document = orjson.loads(body)
-        newer = document.get("schema", SCHEMA) > SCHEMA
+        newer = document.get("schema", SCHEMA) > newest
         if not newer:
             return build(document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UnverifiedModel(what, f"a document that can't be read ({error})", "what this library writes") from None
-    raise RegistryError(f"{what} has schema {document['schema']}, and this release reads up to {SCHEMA}; deploy a newer release")
+    raise RegistryError(f"{what} has schema {document['schema']}, and this release reads up to {newest}; deploy a newer release")
 
 
 def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

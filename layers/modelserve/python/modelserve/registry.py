@@ -11,6 +11,10 @@ from typing import TYPE_CHECKING, Protocol
 from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, VersionNotFound
 from .manifest import (
     ALIAS_NAME,
+    MANIFEST_FILE,
+    SCHEMA,
+    SIGNATURE_FILE,
+    SIGNED_SCHEMA,
     VERSION_NAME,
     Alias,
     File,
@@ -29,7 +33,7 @@ from .record import Record, replace
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["Event", "Registry", "Writer"]
+__all__ = ["Event", "Registry", "Signer", "Writer"]
 
 _SECOND = "%Y%m%dT%H%M%SZ"
 _DAY = 86_400.0  # seconds
@@ -45,6 +49,16 @@ class Writer(Reader, Protocol):
 
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes what exists of `keys`."""
+
+
+class Signer(Protocol):
+    """What publishing needs where manifests are signed; a SHA-256 is in hex, a signature in base64."""
+
+    def sign(self, sha256: str) -> str:
+        """The signature."""
+
+    def signed(self, sha256: str, signature: str) -> bool:
+        """Whether it is this signer's."""
 
 
 class Event(Record):
@@ -63,15 +77,18 @@ class Event(Record):
 class Registry:
     """The versions and aliases of models in one object store."""
 
-    def __init__(self, store: Writer, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, store: Writer, *, signer: Signer | None = None, clock: Callable[[], float] = time.time) -> None:
+        """With a `signer` every manifest is signed, and no alias is pointed at one that isn't."""
         self._store = store
+        self._signer = signer
         self._clock = clock
 
     def publish(self, draft: Manifest, files: Mapping[str, Path]) -> Manifest:
         """Stores `files` as a new version; the same model bytes, task, signature and labels give the version that already holds them.
 
         `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
-        visible version, because the manifest is written last. Raises `StoreUnavailable`.
+        visible version, because the manifest is written last. A version that holds them without this signer's signature
+        is given it. Raises `StoreUnavailable`.
         """
         digests = tuple(File(path=path, size=file.stat().st_size, sha256=_sha256(file)) for path, file in files.items())
         content = replace(draft, files=digests).model_file.sha256
@@ -80,6 +97,7 @@ class Registry:
         first = max([now, *(_moment(version) + 1 for version in self.versions(draft.name)[-1:])])
         for moment in range(first, first + _SECONDS_TO_TRY):
             if known := self._published(draft, content):
+                self._sign(draft.name, known.version, self._read_manifest(draft.name, known.version)[1])
                 return known
             version = f"{time.strftime(_SECOND, time.gmtime(moment))}-{content[:8]}"
             prefix = version_prefix(draft.name, version)
@@ -87,7 +105,9 @@ class Registry:
                 stored = tuple(replace(file, version_id=self._store.put(prefix + file.path, files[file.path])) for file in digests)
                 created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
                 manifest = replace(draft, version=version, created=created, files=stored)
-                self._store.put(prefix + "manifest.json", manifest.to_json())
+                body = manifest.to_json()
+                self._sign(draft.name, version, hashlib.sha256(body).hexdigest())
+                self._store.put(prefix + MANIFEST_FILE, body)
             except PreconditionFailed:
                 continue  # another upload of these bytes, interrupted or still under way, has taken this second's name
             return manifest
@@ -100,7 +120,7 @@ class Registry:
     def versions(self, name: str) -> list[str]:
         """Every version of `name`, oldest first."""
         keys = self._store.list(f"{model_prefix(name)}versions/")
-        return sorted(key.split("/")[3] for key in keys if key.endswith("/manifest.json"))
+        return sorted(key.split("/")[3] for key in keys if key.endswith(f"/{MANIFEST_FILE}"))
 
     def manifest(self, name: str, version: str) -> Manifest:
         """Raises `VersionNotFound`."""
@@ -119,17 +139,23 @@ class Registry:
         return read_alias(self._store, name, alias)[0]
 
     def promote(self, name: str, version: str, *, alias: str, by: str, reason: str, event: str = "promote") -> Alias:
-        """Points `alias` at `version`. Raises `VersionNotFound`; `AliasConflict` when somebody else moved it meanwhile."""
+        """Points `alias` at `version`.
+
+        Raises `VersionNotFound`; `RegistryError` when the signature that this store asks for is missing; `AliasConflict` when
+        somebody else moved the alias meanwhile.
+        """
         if not ALIAS_NAME.fullmatch(alias):
             raise RegistryError(f"{alias!r} can't be an alias; expected lower-case letters, digits, - and _, a letter first, 32 at most")
         manifest, digest = self._read_manifest(name, version)
-        file = manifest.model_file
+        signature = self._signature(name, version, digest)
         moved = Alias(
             name=name,
             alias=alias,
             version=version,
             manifest_sha256=digest,
-            model=replace(file, path=version_prefix(name, version) + file.path),
+            model=manifest.model_object,
+            signature=signature,
+            schema=SIGNED_SCHEMA if signature else SCHEMA,
         )
         try:
             before, etag = read_alias(self._store, name, alias)
@@ -177,7 +203,7 @@ class Registry:
             if version in self._aliased(name):  # read each time: a promotion may come between
                 continue
             # The manifest goes first: from then on the version does not exist, whatever is left of it.
-            self._store.delete([version_prefix(name, version) + "manifest.json"])
+            self._store.delete([version_prefix(name, version) + MANIFEST_FILE])
             self._store.delete(self._store.list(version_prefix(name, version)))
             self._record(name, "prune", alias=None, before=version, after=None, by=by, reason=f"keep {keep}")
             deleted.append(version)
@@ -202,6 +228,38 @@ class Registry:
                 if known.model_file.sha256 == content and known.answers_like(draft):
                     return known
         return None
+
+    def _sign(self, name: str, version: str, digest: str) -> None:
+        """Adds the signature that is missing, in the place of one by a key that this store had before."""
+        if self._signer is None:
+            return
+        key = version_prefix(name, version) + SIGNATURE_FILE
+        known = self._stored_signature(name, version)
+        if known is not None:
+            if self._signer.signed(digest, known):
+                return
+            self._store.delete([key])  # nothing there can be written over
+        self._put_once(key, self._signer.sign(digest).encode())
+
+    def _signature(self, name: str, version: str, digest: str) -> str | None:
+        """What an alias of `version` must hold. Raises `RegistryError` when that is missing."""
+        if self._signer is None:
+            return None
+        known = self._stored_signature(name, version)
+        if known is None or not self._signer.signed(digest, known):
+            raise RegistryError(
+                f"version {version} of {name!r} is not signed by this store's key, and no function would load it; "
+                f"`modelctl publish {name}` signs the version that train.py makes, `modelctl copy {name}` one of another deployment"
+            )
+        return known
+
+    def _stored_signature(self, name: str, version: str) -> str | None:
+        try:
+            found = self._store.get(version_prefix(name, version) + SIGNATURE_FILE)
+        except ObjectNotFound:
+            return None
+        assert found is not None  # only a conditional read answers None
+        return found.body.decode("ascii", "replace")
 
     def _aliased(self, name: str) -> set[str]:
         return {alias.version for alias in self.aliases(name).values()}
