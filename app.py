@@ -9,8 +9,8 @@ from aws_cdk import App
 
 from models.config import MODELS, ModelConfig, ModelConfigError
 from stacks.deployment import Deployment
-from stacks.functions import LayerMissing
 from stacks.settings import DEV, PROD
+from stacks.zip_functions import LayerMissing
 
 
 def main(folder: Path = MODELS) -> None:

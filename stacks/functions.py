@@ -1,27 +1,25 @@
-"""The Lambda functions, each with a role, a log group and an environment of its own."""
+"""The Lambda functions, each with a role, a log group and an environment of its own; here those that answer for one model."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size, Stack
+from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
 from models.config import FunctionConfig, ModelConfig
-from modelserve.settings import CatalogSettings, PredictSettings
+from modelserve.settings import PredictSettings
 
 from .roles import FunctionRole
 from .settings import DeploymentSettings
 from .store import Store
 
-__all__ = ["BUILD_CONTEXT", "DEPENDENCIES", "CatalogFunction", "LayerMissing", "PredictFunction"]
+__all__ = ["BUILD_CONTEXT", "ROOT", "FunctionParts", "PredictFunction"]
 
 ROOT = Path(__file__).parents[1]
-DEPENDENCIES = ROOT / "build" / "dependencies"
-"""What `python -m tools.layers` makes."""
 # Only what the image is made of: any other file would change the image's hash, and with it every function, whenever it is edited.
 BUILD_CONTEXT = [
     "*",
@@ -35,14 +33,7 @@ _PLATFORMS = {
 }
 
 
-class LayerMissing(Exception):
-    """A layer's folder was not made before synth."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(f"{folder} has no python/ folder; make it with: python -m tools.layers (`cdk` runs it by itself)")
-
-
-class _Function(Construct):
+class FunctionParts(Construct):
     """What every function has."""
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings) -> None:
@@ -51,7 +42,7 @@ class _Function(Construct):
         self.role = FunctionRole(self, "Role", log_group=self.log_group)
 
 
-class PredictFunction(_Function):
+class PredictFunction(FunctionParts):
     """Answers for one model; all of them run the same image."""
 
     def __init__(self, scope: Construct, construct_id: str, *, model: ModelConfig, store: Store, settings: DeploymentSettings) -> None:
@@ -87,37 +78,6 @@ class PredictFunction(_Function):
         self.target = _target(function, config)
 
 
-class CatalogFunction(_Function):
-    """Answers for the server as a whole: metadata, health, the list of models."""
-
-    def __init__(
-        self, scope: Construct, construct_id: str, *, model_names: tuple[str, ...], store: Store, settings: DeploymentSettings
-    ) -> None:
-        super().__init__(scope, construct_id, settings=settings)
-        environment = CatalogSettings(
-            model_names=model_names,
-            model_bucket=store.bucket_name(self),
-            cors_origin=settings.cors_origin,
-        )
-        self.target: lambda_.IFunction = lambda_.Function(
-            self,
-            "Function",
-            description="catalog: server metadata, health, repository index",
-            code=lambda_.Code.from_asset(str(ROOT / "functions" / "catalog"), exclude=["__pycache__"]),
-            handler="handler.handler",
-            runtime=lambda_.Runtime.PYTHON_3_13,
-            architecture=lambda_.Architecture.X86_64,
-            environment=environment.to_env(),
-            layers=[_layer(self, "modelserve", ROOT / "layers" / "modelserve"), _layer(self, "dependencies", DEPENDENCIES)],
-            log_group=self.log_group,
-            memory_size=512,
-            role=self.role.without_policy_updates(),
-            timeout=Duration.seconds(15),
-            tracing=lambda_.Tracing.ACTIVE,
-        )
-        store.grant_read_aliases(self.role)
-
-
 def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSettings) -> PredictSettings:
     return PredictSettings(
         model_name=model.name,
@@ -127,6 +87,7 @@ def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSetti
         nan_inputs=model.serving.nan,
         max_body_bytes=model.function.memory * 2**20 // 80,
         cors_origin=settings.cors_origin,
+        service=settings.service,
     )
 
 
@@ -144,16 +105,3 @@ def _target(function: lambda_.Function, config: FunctionConfig) -> lambda_.IFunc
     is warm before the API turns to it, and the old one is deleted after.
     """
     return function.current_version if config.provisioned_concurrency or config.snap_start else function
-
-
-def _layer(scope: Construct, name: str, folder: Path) -> lambda_.LayerVersion:
-    if not (folder / "python").is_dir():
-        raise LayerMissing(folder)
-    return lambda_.LayerVersion(
-        scope,
-        f"{name.title()}Layer",
-        description=f"{name} for {Stack.of(scope).stack_name}",
-        code=lambda_.Code.from_asset(str(folder), exclude=["**/__pycache__", "**/*.egg-info"]),
-        compatible_runtimes=[lambda_.Runtime.PYTHON_3_13],
-        compatible_architectures=[lambda_.Architecture.X86_64],
-    )

@@ -65,6 +65,11 @@ class DeploymentSettings:
     alarm_topic_arn: str | None = None
     """The SNS topic that hears of alarms."""
 
+    @property
+    def service(self) -> str:
+        """What logs and metrics of this deployment's functions are filed under."""
+        return f"serverless-onnx-{self.name}"
+
 
 DEV = DeploymentSettings(name="dev", noncurrent_days=30)
 PROD = DeploymentSettings(

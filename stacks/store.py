@@ -1,10 +1,11 @@
-"""The model store: the one stack that holds state, and the only one that may grant access to it."""
+"""Models and clients: the one stack that holds state, and the only one that may grant access to it."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from aws_cdk import CfnOutput, Duration, RemovalPolicy, Stack
+from aws_cdk import aws_dynamodb as dynamodb
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
@@ -20,9 +21,9 @@ _WRITTEN_ONCE = ("models/*/versions/*", "models/*/history/*")
 
 
 class Store(Stack):
-    """A bucket with versions and aliases of models, and its key.
+    """A bucket with versions and aliases of models, its key, and a table of clients.
 
-    Other stacks learn the bucket's name and key from SSM parameters, never through an export, so that no stack locks another.
+    Other stacks learn their names from SSM parameters, never through an export, so that no stack locks another.
     """
 
     def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings, **kwargs: Any) -> None:
@@ -36,11 +37,18 @@ class Store(Stack):
         if key_arn is not None:
             self._publish("key", key_arn)
         self._encrypted = key_arn is not None
+        clients = self._clients().table_name
+        self._publish("clients", clients)
         CfnOutput(self, "ModelBucket", value=name, description="Where modelctl publishes models")
+        CfnOutput(self, "ClientTable", value=clients, description="Where modelctl keeps clients")
 
     def bucket_name(self, reader: Construct) -> str:
         """The bucket's name as `reader`'s stack may use it."""
         return self._look_up(reader, "bucket")
+
+    def client_table_name(self, reader: Construct) -> str:
+        """The client table's name as `reader`'s stack may use it."""
+        return self._look_up(reader, "clients")
 
     def grant_read(self, role: FunctionRole, model_name: str) -> None:
         """Lets `role` read versions and aliases of one model, and nothing else."""
@@ -49,6 +57,10 @@ class Store(Stack):
     def grant_read_aliases(self, role: FunctionRole) -> None:
         """Lets `role` see which models are promoted, but no model."""
         self._grant(role, actions=["s3:GetObject"], prefix="models/*/aliases/*")
+
+    def grant_read_clients(self, role: FunctionRole) -> None:
+        """Lets `role` look up one client at a time; it can list none."""
+        role.allow(["dynamodb:GetItem"], self.format_arn(service="dynamodb", resource="table", resource_name=self.client_table_name(role)))
 
     def _grant(self, role: FunctionRole, *, actions: list[str], prefix: str) -> None:
         bucket_arn = self.format_arn(service="s3", region="", account="", resource=self._look_up(role, "bucket"))
@@ -63,6 +75,20 @@ class Store(Stack):
 
     def _look_up(self, reader: Construct, name: str) -> str:
         return ssm.StringParameter.value_for_string_parameter(reader, f"{self._prefix}/{name}")
+
+    def _clients(self) -> dynamodb.Table:
+        """One item a client, with the hashes of its keys."""
+        return dynamodb.Table(
+            self,
+            "Clients",
+            partition_key=dynamodb.Attribute(name="client", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            # AWS's key in KMS: a store without a key of its own has one too, and readers need no permission for it.
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True),
+            deletion_protection=True,
+            removal_policy=RemovalPolicy.RETAIN,
+        )
 
     def _key(self) -> kms.Key:
         return kms.Key(self, "Key", description="Encrypts the model store", enable_key_rotation=True, removal_policy=RemovalPolicy.RETAIN)

@@ -140,12 +140,17 @@ def test_a_deploy_ends_with_url_bucket_and_next_command(life):
     assert store["ModelBucket"]
     assert serving["ApiUrl"].endswith(".execute-api.us-east-1.amazonaws.com/dev/")
     assert serving["NextCommand"] == "modelctl doctor --deployment dev"
-    assert serving["Curl"].startswith('curl --aws-sigv4 "aws:amz:us-east-1:execute-api"')
+    assert serving["Curl"].startswith('curl -H "Authorization: Bearer $MODEL_KEY" https://')
 
 
 def test_every_function_is_told_the_bucket_that_the_store_made(life):
-    told = {variables["MODEL_BUCKET"] for variables in life.environments}
+    told = {variables["MODEL_BUCKET"] for variables in life.environments if "MODEL_BUCKET" in variables}
     assert told == {life.outputs["ServerlessOnnx-dev-Store"]["ModelBucket"]}
+
+
+def test_the_authorizer_is_told_the_table_that_the_store_made(life):
+    told = [variables["CLIENT_TABLE"] for variables in life.environments if "CLIENT_TABLE" in variables]
+    assert told == [life.outputs["ServerlessOnnx-dev-Store"]["ClientTable"]]
 
 
 def test_every_folder_of_models_has_a_function(life):

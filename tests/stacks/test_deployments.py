@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 import app
-from stacks.functions import LayerMissing
 from stacks.settings import APPLICATION, DEV, PROD
+from stacks.zip_functions import LayerMissing
 from tests.stacks.factories import properties, synthesize, text
 from tools.modelctl.deployment import stack_name
 
@@ -48,7 +48,7 @@ def test_no_account_is_asked_at_synth(dev, stack):
 
 
 def test_nothing_but_what_must_be_found_is_physically_named(dev):
-    """A name can't be replaced; the two parameters are how stacks find the store."""
+    """A name can't be replaced; the parameters are how stacks find the store."""
     names = ("BucketName", "FunctionName", "RoleName", "LogGroupName", "AliasName", "LayerName")
     everything = [*dev.store.to_json()["Resources"].values(), *dev.serving.to_json()["Resources"].values()]
     assert not [each for each in everything if each["Type"] != "AWS::Lambda::Permission" and each.get("Properties", {}).keys() & set(names)]
@@ -57,7 +57,7 @@ def test_nothing_but_what_must_be_found_is_physically_named(dev):
 def test_a_deployment_without_models_can_be_made(tmp_path):
     """The first deploy of a fork that has removed the sample models."""
     templates = synthesize(DEV, (), folder=tmp_path)
-    assert len(properties(templates.serving, "AWS::Lambda::Function")) == 1
+    assert len(properties(templates.serving, "AWS::Lambda::Function")) == 2
     assert "/dev/v2" in text(templates.serving.to_json()["Outputs"]["Curl"]["Value"])
 
 
@@ -80,6 +80,6 @@ def test_settings_that_exclude_each_other_are_refused(tmp_path):
 
 
 def test_a_missing_layer_names_the_command_that_makes_it(monkeypatch, tmp_path):
-    monkeypatch.setattr("stacks.functions.DEPENDENCIES", tmp_path / "nothing")
+    monkeypatch.setattr("stacks.zip_functions.DEPENDENCIES", tmp_path / "nothing")
     with pytest.raises(LayerMissing, match=r"python -m tools\.layers"):
         synthesize(DEV, (), folder=tmp_path / "cdk.out")

@@ -9,7 +9,7 @@ import pytest
 from aws_cdk import FileSystem, IgnoreMode
 from aws_cdk.assertions import Match
 
-from modelserve.settings import CatalogSettings, PredictSettings
+from modelserve.settings import AuthorizerSettings, CatalogSettings, PredictSettings
 from stacks.functions import BUILD_CONTEXT
 from stacks.settings import DEV
 from tests.stacks.factories import ROOT, Templates, a_model, properties, text
@@ -30,7 +30,11 @@ def test_predicts_environment_is_what_its_settings_write(dev):
     variables = environment(predict(dev))
     read = PredictSettings.from_env(variables)
     assert read == PredictSettings(
-        model_name="fruit", model_bucket=variables["MODEL_BUCKET"], deadline_seconds=27, max_body_bytes=read.max_body_bytes
+        model_name="fruit",
+        model_bucket=variables["MODEL_BUCKET"],
+        deadline_seconds=27,
+        max_body_bytes=read.max_body_bytes,
+        service="serverless-onnx-dev",
     )
     assert read.to_env() == variables
 
@@ -46,17 +50,25 @@ def test_the_catalogs_environment_is_what_its_settings_write(synthesized):
     templates = synthesized(DEV, a_model("fruit"), a_model("tumour"))
     variables = environment(predict(templates, "catalog"))
     read = CatalogSettings.from_env(variables)
-    assert read == CatalogSettings(model_names=("fruit", "tumour"), model_bucket=variables["MODEL_BUCKET"])
+    assert read == CatalogSettings(model_names=("fruit", "tumour"), model_bucket=variables["MODEL_BUCKET"], service="serverless-onnx-dev")
     assert read.to_env() == variables
 
 
-def test_the_bucket_is_the_stores(dev):
-    parameter = environment(predict(dev))["MODEL_BUCKET"].strip("<>")
+def test_the_authorizers_environment_is_what_its_settings_write(dev):
+    variables = environment(predict(dev, "authorizer"))
+    read = AuthorizerSettings.from_env(variables)
+    assert read == AuthorizerSettings(client_table=variables["CLIENT_TABLE"], service="serverless-onnx-dev")
+    assert read.to_env() == variables
+
+
+@pytest.mark.parametrize(("function", "variable", "name"), [("fruit", "MODEL_BUCKET", "bucket"), ("authorizer", "CLIENT_TABLE", "clients")])
+def test_bucket_and_table_are_the_stores(dev, function, variable, name):
+    parameter = environment(predict(dev, function))[variable].strip("<>")
     assert dev.serving.to_json()["Parameters"][parameter] == {
         "Type": "AWS::SSM::Parameter::Value<String>",
-        "Default": "/serverless-onnx/dev/store/bucket",
+        "Default": f"/serverless-onnx/dev/store/{name}",
     }
-    dev.store.has_resource_properties("AWS::SSM::Parameter", {"Name": "/serverless-onnx/dev/store/bucket"})
+    dev.store.has_resource_properties("AWS::SSM::Parameter", {"Name": f"/serverless-onnx/dev/store/{name}"})
 
 
 def test_model_toml_decides_the_size(synthesized):
@@ -119,7 +131,7 @@ def test_every_function_is_traced(dev):
 def test_every_function_logs_to_a_group_that_forgets(dev):
     groups = dev.serving.find_resources("AWS::Logs::LogGroup", {"Properties": {"RetentionInDays": 30}})
     used = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in properties(dev.serving, "AWS::Lambda::Function")]
-    assert len(set(used)) == len(used) == 2
+    assert len(set(used)) == len(used) == 3
     assert set(used) <= set(groups)
     assert len(groups) == len(properties(dev.serving, "AWS::Logs::LogGroup"))
 

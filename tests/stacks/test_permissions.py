@@ -59,12 +59,24 @@ def test_a_function_may_decrypt_with_the_stores_key_only(two_models, function):
     assert two_models.serving.to_json()["Parameters"][resource["Ref"]]["Default"] == "/serverless-onnx/dev/store/key"
 
 
+def test_the_authorizer_looks_up_clients_one_by_one(two_models):
+    """It has no scan or query, writes nothing and reads no model."""
+    found = {tuple(each["Action"]): each["Resource"] for each in allowed(two_models, description="authorizer")}
+    assert found.keys() == {
+        ("logs:CreateLogStream", "logs:PutLogEvents"),
+        ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
+        ("dynamodb:GetItem",),
+    }
+    (table,) = found["dynamodb:GetItem",]
+    assert ":table/<" in text(table)
+
+
 def test_a_function_writes_its_own_log_group_only(two_models):
     groups = []
-    for function in ("fruit", "tumour", "catalog"):
+    for function in ("fruit", "tumour", "catalog", "authorizer"):
         (write,) = [each for each in allowed(two_models, description=function) if "logs:PutLogEvents" in each["Action"]]
         groups += [text(resource) for resource in write["Resource"]]
-    assert len(set(groups)) == 3
+    assert len(set(groups)) == 4
     assert all(group.endswith(".Arn>") for group in groups)
 
 
@@ -73,7 +85,7 @@ def test_no_permission_is_for_everything(two_models):
     everything = [
         each["Action"] for role in properties(two_models.serving, "AWS::IAM::Role") for each in statements(role) if "*" in each["Resource"]
     ]
-    assert everything == [["xray:PutTelemetryRecords", "xray:PutTraceSegments"]] * 3
+    assert everything == [["xray:PutTelemetryRecords", "xray:PutTraceSegments"]] * 4
 
 
 def test_no_action_is_a_wildcard(two_models):
@@ -83,14 +95,14 @@ def test_no_action_is_a_wildcard(two_models):
 
 def test_no_function_has_a_managed_policy(two_models):
     functions = properties(two_models.serving, "AWS::IAM::Role", with_={"Policies": Match.any_value()})
-    assert len(functions) == 3
+    assert len(functions) == 4
     assert not [role for role in functions if "ManagedPolicyArns" in role]
     two_models.serving.resource_count_is("AWS::IAM::Policy", 0)
 
 
 def test_the_api_may_invoke_each_function_once_and_nobody_else_may(two_models):
     permissions = properties(two_models.serving, "AWS::Lambda::Permission")
-    assert len({text(each["FunctionName"]) for each in permissions}) == len(permissions) == 3
+    assert len({text(each["FunctionName"]) for each in permissions}) == len(permissions) == 4
     assert {each["Principal"] for each in permissions} == {"apigateway.amazonaws.com"}
     (api,) = two_models.serving.find_resources("AWS::ApiGateway::RestApi")
     assert all(f"<{api}>" in text(each["SourceArn"]) for each in permissions)

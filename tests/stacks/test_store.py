@@ -75,19 +75,37 @@ def test_incomplete_uploads_are_cleared_away(bucket):
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
 
 
-@pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::KMS::Key"])
+@pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::KMS::Key", "AWS::DynamoDB::Table"])
 def test_state_outlives_the_stack(dev, kind):
     dev.store.all_resources(kind, {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"})
 
 
+@pytest.fixture(scope="module")
+def clients(dev) -> dict[str, Any]:
+    (found,) = properties(dev.store, "AWS::DynamoDB::Table")
+    return found
+
+
+def test_clients_are_found_by_name_and_cost_nothing_at_rest(clients):
+    assert clients["KeySchema"] == [{"AttributeName": "client", "KeyType": "HASH"}]
+    assert clients["BillingMode"] == "PAY_PER_REQUEST"
+
+
+def test_clients_are_encrypted_and_can_be_brought_back(clients):
+    assert clients["SSESpecification"] == {"SSEEnabled": True}
+    assert clients["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert clients["DeletionProtectionEnabled"] is True
+
+
 def test_no_stack_locks_the_store(dev):
-    """Others learn its bucket and key by parameters: an export could not be changed while somebody imports it."""
+    """Others learn what it holds by parameters: an export could not be changed while somebody imports it."""
     assert not [name for name, output in dev.store.to_json()["Outputs"].items() if "Export" in output]
     assert "Fn::ImportValue" not in str(dev.serving.to_json())
 
 
-def test_the_bucket_is_an_output(dev):
-    dev.store.has_output("ModelBucket", {"Value": {"Ref": Match.any_value()}})
+@pytest.mark.parametrize("name", ["ModelBucket", "ClientTable"])
+def test_what_modelctl_needs_is_an_output(dev, name):
+    dev.store.has_output(name, {"Value": {"Ref": Match.any_value()}})
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +116,10 @@ def adopted(synthesized):
 
 def test_an_adopted_bucket_is_not_made(adopted):
     adopted.store.resource_count_is("AWS::S3::Bucket", 0)
+
+
+def test_an_adopted_bucket_has_a_table_of_clients_beside_it(adopted):
+    adopted.store.resource_count_is("AWS::DynamoDB::Table", 1)
 
 
 @pytest.mark.parametrize("value", ["models-of-ours", "arn:aws:kms:eu-west-1:1:key/k"])
