@@ -68,7 +68,28 @@ def environments(folder: Path, *, code: str = HANDLER, limit: int = MAX_ENVIRONM
     return Environments(a_function(**changes), root, {"AWS_REGION": "us-east-1"}, folder=folder / "run", limit=limit)
 
 
-def a_method(resource: str | None, function: str = "Tiny", *, method: str = "ANY", **integration: Any) -> dict[str, Any]:
+AUTHORIZER = dedent("""
+    def handler(event, context):
+        word = event["authorizationToken"].removeprefix("Bearer ")
+        if word == "stranger":
+            raise Exception("Unauthorized")
+        if word == "crash":
+            raise ValueError("boom")
+        api = "/".join(event["methodArn"].split("/")[:2])
+        statement = {"Effect": "Allow", "Action": "execute-api:Invoke", "Resource": [f"{api}/*/things/{word}", f"{api}/*/things/{word}/*"]}
+        return {
+            "principalId": word,
+            "policyDocument": {"Version": "2012-10-17", "Statement": [statement]},
+            "context": {"word": word, "long": len(word) > 3},
+            "usageIdentifierKey": f"{word}-identifier-of-20",
+        }
+""")
+"""Lets in whoever says the word of a thing, and to that thing alone."""
+
+
+def a_method(
+    resource: str | None, function: str = "Tiny", *, method: str = "ANY", authorization: dict[str, Any] | None = None, **integration: Any
+) -> dict[str, Any]:
     """A proxy integration; `resource` is a logical id, None the root."""
     uri = {"Fn::Join": ["", ["arn:aws:apigateway:us-east-1:lambda:path/functions/", {"Fn::GetAtt": [function, "Arn"]}, "/invocations"]]}
     return {
@@ -77,9 +98,56 @@ def a_method(resource: str | None, function: str = "Tiny", *, method: str = "ANY
             "HttpMethod": method,
             "ResourceId": {"Ref": resource} if resource else {"Fn::GetAtt": ["Api", "RootResourceId"]},
             "RestApiId": {"Ref": "Api"},
-            "AuthorizationType": "AWS_IAM",
+            **(authorization or {"AuthorizationType": "NONE"}),
             "Integration": {"Type": "AWS_PROXY", "IntegrationHttpMethod": "POST", "Uri": uri, **integration},
         },
+    }
+
+
+BY_KEY = {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Keys"}, "ApiKeyRequired": True}
+
+
+def guarded(**properties: Any) -> dict[str, Any]:
+    """What puts `a_stack` behind an authorizer and two usage plans; `properties` are of the authorizer."""
+    uri = {"Fn::Join": ["", ["arn:aws:apigateway:us-east-1:lambda:path/functions/", {"Fn::GetAtt": ["Guard", "Arn"]}, "/invocations"]]}
+    authorizer = {
+        "Type": "TOKEN",
+        "Name": "keys",
+        "RestApiId": {"Ref": "Api"},
+        "AuthorizerUri": uri,
+        "IdentitySource": "method.request.header.Authorization",
+        "IdentityValidationExpression": "^Bearer [a-z]+$",
+        "AuthorizerResultTtlInSeconds": 60,
+    }
+    function = a_zip_function(Handler="guard.handler")
+    return {
+        "Api": {
+            "Type": "AWS::ApiGateway::RestApi",
+            "Properties": {"Name": "tiny", "BinaryMediaTypes": ["*/*"], "ApiKeySourceType": "AUTHORIZER"},
+        },
+        "Guard": {"Type": "AWS::Lambda::Function", "Properties": function},
+        "Keys": {"Type": "AWS::ApiGateway::Authorizer", "Properties": {**authorizer, **properties}},
+        "AnyThings": a_method("Things", authorization=BY_KEY),
+        "AnyThing": a_method("Thing", authorization=BY_KEY),
+        "Slow": a_usage_plan("slow", Throttle={"RateLimit": 0.001, "BurstLimit": 2}),
+        "Few": a_usage_plan("few", Quota={"Limit": 3, "Period": "DAY"}),
+    }
+
+
+def a_usage_plan(name: str, **limits: Any) -> dict[str, Any]:
+    stages = [{"ApiId": {"Ref": "Api"}, "Stage": {"Ref": "Stage"}}]
+    return {"Type": "AWS::ApiGateway::UsagePlan", "Properties": {"UsagePlanName": name, "ApiStages": stages, **limits}}
+
+
+def a_zip_function(**properties: Any) -> dict[str, Any]:
+    return {
+        "Code": {"S3Bucket": {"Fn::Sub": "assets-${AWS::AccountId}-${AWS::Region}"}, "S3Key": "code.zip"},
+        "Handler": "app.handler",
+        "Runtime": "python3.13",
+        "Role": {"Fn::GetAtt": ["Role", "Arn"]},
+        "Timeout": 10,
+        "MemorySize": 256,
+        **properties,
     }
 
 
@@ -96,15 +164,7 @@ def a_resource(part: str, parent: str | None = None) -> dict[str, Any]:
 
 def a_stack(name: str = "Tiny-dev", **resources: Any) -> Stack:
     """A stack with a role, a zip function, an API and a stage; `resources` are added or put in their place."""
-    function = {
-        "Code": {"S3Bucket": {"Fn::Sub": "assets-${AWS::AccountId}-${AWS::Region}"}, "S3Key": "code.zip"},
-        "Handler": "app.handler",
-        "Runtime": "python3.13",
-        "Role": {"Fn::GetAtt": ["Role", "Arn"]},
-        "Timeout": 10,
-        "MemorySize": 256,
-        "Environment": {"Variables": {"BUCKET": {"Ref": "Bucket"}}},
-    }
+    function = a_zip_function(Environment={"Variables": {"BUCKET": {"Ref": "Bucket"}}})
     policy = {"Statement": [{"Action": "sts:AssumeRole", "Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}}]}
     standard = {
         "Role": {"Type": "AWS::IAM::Role", "Properties": {"AssumeRolePolicyDocument": policy}},
@@ -126,6 +186,7 @@ def write_assembly(cdk_out: Path, *stacks: Stack, code: str = HANDLER) -> Path:
     dev = cdk_out / "assembly-dev"
     (cdk_out / "asset.code").mkdir(parents=True)
     (cdk_out / "asset.code" / "app.py").write_text(code)
+    (cdk_out / "asset.code" / "guard.py").write_text(AUTHORIZER)
     dev.mkdir()
     artifacts: dict[str, Any] = {}
     for number, stack in enumerate(stacks):

@@ -9,19 +9,20 @@ import pytest
 
 from tests.local.factories import a_stack
 from tools.local import events
+from tools.local.authorization import Caller
 from tools.local.messages import Request
 from tools.local.routes import Api
 
 API = Api.read(a_stack())
 
 
-def event_of(method="POST", target="/dev/things/a/b?x=1&x=2&y=", headers=(), body=b""):
+def event_of(method="POST", target="/dev/things/a/b?x=1&x=2&y=", headers=(), body=b"", caller=None):
     request = Request(method=method, target=target, headers=list(headers), body=body, source_ip="127.0.0.7")
     path = request.path.removeprefix("/dev")
     names = {"stage": "dev", "path": path, "request_id": "r1", "trace_id": "Root=1-2-3", "api_id": "abc"}
     match = API.match(method, path)
     assert match is not None
-    return json.loads(events.event(request, match, **names))
+    return json.loads(events.event(request, match, caller=caller, **names))
 
 
 def test_a_body_comes_as_base64_whatever_it_is():
@@ -60,6 +61,12 @@ def test_queries_and_headers_keep_all_values_and_show_the_last():
 def test_no_query_is_null():
     assert event_of(target="/dev/things")["queryStringParameters"] is None
     assert event_of(target="/dev/things")["pathParameters"] is None
+
+
+def test_what_the_authorizer_said_is_the_functions_to_read():
+    caller = Caller(principal="ann", context={"models": "a,b"}, usage_key="secret-to-nobody", latency=7)
+    assert event_of(caller=caller)["requestContext"]["authorizer"] == {"models": "a,b", "principalId": "ann", "integrationLatency": 7}
+    assert "authorizer" not in event_of()["requestContext"]
 
 
 def answer(**fields):

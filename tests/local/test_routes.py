@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.local.factories import a_method, a_resource, a_stack
+from tests.local.factories import BY_KEY, a_method, a_resource, a_stack, guarded
 from tools.local.errors import LocalError
 from tools.local.routes import Api
 
@@ -70,6 +70,12 @@ def test_the_integrations_timeout_is_kept(api):
     assert api.match("GET", "/things").route.timeout == 29
 
 
+def test_who_may_call_a_method_is_the_templates_word():
+    (guarded_method, other), free = Api.read(a_stack(**guarded())).routes, Api.read(a_stack()).routes[0]
+    assert {(each.authorizer, each.api_key) for each in (guarded_method, other)} == {("Keys", True)}
+    assert (free.authorizer, free.api_key) == ("", False)
+
+
 @pytest.mark.parametrize(
     ("changes", "problem"),
     [
@@ -80,6 +86,9 @@ def test_the_integrations_timeout_is_kept(api):
             {"AnyThing": {**a_method("Thing"), "Properties": {**a_method("Thing")["Properties"], "Integration": {"Type": "MOCK"}}}},
             "AWS_PROXY",
         ),
+        ({"AnyThing": a_method("Thing", authorization={"AuthorizationType": "AWS_IAM"})}, "ANY /things/{proxy[+]} .* AWS_IAM"),
+        ({"AnyThing": a_method("Thing", authorization={**BY_KEY, "AuthorizerId": "abc123"})}, "authorizer abc123"),
+        ({"AnyThing": a_method("Thing", authorization=BY_KEY)}, "API keys from HEADER"),
     ],
 )
 def test_a_template_that_is_not_served_is_refused_by_name(changes, problem):

@@ -40,6 +40,8 @@ class Cloud:
     def __init__(self) -> None:
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         self.outputs: dict[str, str] = {}
+        self.ids: dict[tuple[str, str], str] = {}
+        """What CloudFormation called a resource, by stack and logical id."""
         self.endpoint_url = ""
 
     def __enter__(self) -> Self:
@@ -95,6 +97,7 @@ class Cloud:
         resources = cloudformation.describe_stack_resources(StackName=stack.name)["StackResources"]
         # Moto names none for what it skips.
         names = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources if "PhysicalResourceId" in each}
+        self.ids |= {(stack.name, logical_id): physical_id for logical_id, physical_id in names.items()}
         keep_versions(stack, names, self.client("s3"))
         return self._functions(stack, names)
 

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tools.local.assembly import ACCOUNT
+from tools.local.authorization import Caller
 from tools.local.messages import Request, Response
 from tools.local.routes import Match
 
@@ -26,7 +27,9 @@ class MalformedAnswer(Exception):
     """Not what a proxy integration may answer; API Gateway makes a 502 of it."""
 
 
-def event(request: Request, match: Match, *, stage: str, path: str, request_id: str, trace_id: str, api_id: str) -> bytes:
+def event(
+    request: Request, match: Match, *, caller: Caller | None, stage: str, path: str, request_id: str, trace_id: str, api_id: str
+) -> bytes:
     """JSON of payload format 1.0; `path` is the request's without its stage, `request.path` as the client sent it."""
     host = {name.lower(): value for name, value in request.headers}.get("host", "localhost")
     headers = [(name, value) for name, value in request.headers if name.lower() not in _NOT_PASSED_ON]
@@ -59,6 +62,7 @@ def event(request: Request, match: Match, *, stage: str, path: str, request_id: 
             "identity": _identity(request),
             "domainName": host.partition(":")[0],
             "apiId": api_id,
+            **_authorizer(caller),
         },
         "body": base64.b64encode(request.body).decode() if request.body else None,
         # binaryMediaTypes is */*: every body there is comes as base64.
@@ -79,11 +83,17 @@ def response(payload: bytes) -> Response:
 
 
 def _identity(request: Request) -> dict[str, str | None]:
-    """That of an unsigned call, which only the local runner lets through."""
+    """That of a call which no AWS credentials signed."""
     agent = next((value for name, value in request.headers if name.lower() == "user-agent"), None)
     unknown = ("cognitoIdentityPoolId", "accountId", "cognitoIdentityId", "caller", "principalOrgId", "accessKey")
     more = ("cognitoAuthenticationType", "cognitoAuthenticationProvider", "userArn", "user")
     return {**dict.fromkeys(unknown + more), "sourceIp": request.source_ip, "userAgent": agent}
+
+
+def _authorizer(caller: Caller | None) -> dict[str, Any]:
+    if caller is None:
+        return {}
+    return {"authorizer": {**caller.context, "principalId": caller.principal, "integrationLatency": caller.latency}}
 
 
 def _many(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:

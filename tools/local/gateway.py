@@ -9,10 +9,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from tools.local import events
+from tools.local.assembly import ACCOUNT, REGION
+from tools.local.authorization import Authorizer, Caller, Refused
 from tools.local.environments import Answer, RequestTooLarge, TooManyRequests
 from tools.local.gateway_responses import GatewayResponses
 from tools.local.messages import Request, Response
-from tools.local.routes import Api
+from tools.local.routes import Api, Match
+from tools.local.usage import Usage
 
 __all__ = ["MAX_BODY", "Gateway", "Invoke"]
 
@@ -33,14 +36,25 @@ Invoke = Callable[[bytes, str], Answer]
 
 
 class Gateway:
-    """Answers for one stage of one REST API. Calls need no signature here, whatever the template's authorization."""
+    """Answers for one stage of one REST API."""
 
-    def __init__(self, api: Api, responses: GatewayResponses, functions: Mapping[str, Invoke]) -> None:
-        """`functions` by logical id."""
+    def __init__(
+        self,
+        api: Api,
+        responses: GatewayResponses,
+        functions: Mapping[str, Invoke],
+        *,
+        authorizers: Mapping[str, Authorizer] | None = None,
+        usage: Usage | None = None,
+        api_id: str = "local",
+    ) -> None:
+        """`functions` and `authorizers` by logical id; without `usage` no API key is known."""
         self._api = api
         self._responses = responses
         self._functions = functions
-        self._id = secrets.token_hex(5)
+        self._authorizers = authorizers or {}
+        self._usage = usage or Usage(dict)
+        self._id = api_id
         self._waiting = ThreadPoolExecutor(_WAITING, thread_name_prefix="gateway")
 
     def close(self) -> None:
@@ -56,7 +70,12 @@ class Gateway:
         if len(request.body) > MAX_BODY:
             return self.too_large(request_id)
         trace_id = f"Root=1-{int(time.time()):08x}-{secrets.token_hex(12)}"
-        payload = events.event(request, match, stage=self._api.stage, path=path, request_id=request_id, trace_id=trace_id, api_id=self._id)
+        try:
+            caller = self._admit(request, match, path, trace_id)
+        except Refused as refused:
+            return self._responses.build(refused.kind, request_id)
+        names = {"stage": self._api.stage, "path": path, "request_id": request_id, "trace_id": trace_id, "api_id": self._id}
+        payload = events.event(request, match, caller=caller, **names)
         waiting = self._waiting.submit(self._functions[match.route.function], payload, trace_id)
         try:
             return self._response(waiting.result(match.route.timeout), request_id, trace_id)
@@ -71,6 +90,16 @@ class Gateway:
     def bad_request(self) -> Response:
         """For what is no HTTP."""
         return self._responses.build("BAD_REQUEST_BODY", str(uuid.uuid4()))
+
+    def _admit(self, request: Request, match: Match, path: str, trace_id: str) -> Caller | None:
+        """First who is calling and whether they may, then whether they called too often. Raises `Refused`."""
+        caller = None
+        if match.route.authorizer:
+            arn = f"arn:aws:execute-api:{REGION}:{ACCOUNT}:{self._id}/{self._api.stage}/{request.method}{path}"
+            caller = self._authorizers[match.route.authorizer].caller(request, arn, trace_id)
+        if match.route.api_key:
+            self._usage.count(caller.usage_key if caller else None)
+        return caller
 
     def _response(self, answer: Answer, request_id: str, trace_id: str) -> Response:
         if answer.failed:

@@ -6,7 +6,10 @@ import copy
 import logging
 import warnings
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Self
+
+from moto.apigateway.models import apigateway_backends
+from moto.core.common_models import CloudFormationModel
 
 from tools.local.assembly import Stack
 
@@ -41,3 +44,63 @@ def keep_versions(stack: Stack, names: Mapping[str, str], s3: Any) -> None:
     for logical_id, properties in stack.resources("AWS::S3::Bucket"):
         if versioning := properties.get("VersioningConfiguration"):
             s3.put_bucket_versioning(Bucket=names[logical_id], VersioningConfiguration=versioning)
+
+
+class _Stage(CloudFormationModel):
+    """Moto's CloudFormation skips it, and what refers to it would get nothing: its name."""
+
+    def __init__(self, name: str) -> None:
+        self.physical_resource_id = name
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "StageName"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::ApiGateway::Stage"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls,
+        resource_name: str,  # noqa: ARG003 - moto's signature
+        cloudformation_json: dict[str, Any],
+        account_id: str,  # noqa: ARG003
+        region_name: str,  # noqa: ARG003
+        **_: Any,
+    ) -> Self:
+        return cls(cloudformation_json["Properties"]["StageName"])
+
+
+class _UsagePlan(CloudFormationModel):
+    """Moto's CloudFormation skips it, while its API Gateway has usage plans: made there, so that keys can be added to it."""
+
+    def __init__(self, plan_id: str) -> None:
+        self.physical_resource_id = plan_id
+
+    @staticmethod
+    def cloudformation_name_type() -> str:
+        return "UsagePlanName"
+
+    @staticmethod
+    def cloudformation_type() -> str:
+        return "AWS::ApiGateway::UsagePlan"
+
+    @classmethod
+    def create_from_cloudformation_json(
+        cls, resource_name: str, cloudformation_json: dict[str, Any], account_id: str, region_name: str, **_: Any
+    ) -> Self:
+        properties = cloudformation_json["Properties"]
+        payload = {
+            "name": properties.get("UsagePlanName", resource_name),
+            "description": properties.get("Description"),
+            "apiStages": [_lower_camel(each) for each in properties.get("ApiStages", [])],
+            "throttle": _lower_camel(properties.get("Throttle", {})),
+            "quota": _lower_camel(properties.get("Quota", {})),
+        }
+        return cls(apigateway_backends[account_id][region_name].create_usage_plan(payload).id)
+
+
+def _lower_camel(properties: Mapping[str, Any]) -> dict[str, Any]:
+    """As the service's API has the names that CloudFormation begins with a capital."""
+    return {name[0].lower() + name[1:]: value for name, value in properties.items()}

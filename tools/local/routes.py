@@ -29,6 +29,10 @@ class Route:
     """Logical id."""
     timeout: float = _DEFAULT_TIMEOUT
     """Seconds that the gateway waits."""
+    authorizer: str = ""
+    """Logical id; empty where everybody may call."""
+    api_key: bool = False
+    """Whether the call counts against a usage plan."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,8 @@ class Api:
             raise LocalError(f'the REST API of {stack.name} needs binaryMediaTypes ["*/*"]; the local runner hands every body on as base64')
         paths = _paths(stack)
         routes = [_route(stack, paths, properties) for _, properties in stack.resources("AWS::ApiGateway::Method")]
+        if any(route.api_key for route in routes):
+            _check_key_source(stack.name, apis[0][1].get("ApiKeySourceType", "HEADER"))
         return cls(stages[0], routes)
 
     def match(self, method: str, path: str) -> Match | None:
@@ -125,4 +131,24 @@ def _route(stack: Stack, paths: Mapping[str, str], properties: Mapping[str, Any]
         method=properties["HttpMethod"],
         function=function_id(stack, integration["Uri"]),
         timeout=integration.get("TimeoutInMillis", _DEFAULT_TIMEOUT * 1000) / 1000,
+        authorizer=_authorizer(f"{properties['HttpMethod']} {resource}", properties),
+        api_key=properties.get("ApiKeyRequired", False),
     )
+
+
+def _authorizer(method: str, properties: Mapping[str, Any]) -> str:
+    match properties.get("AuthorizationType", "NONE"), properties.get("AuthorizerId"):
+        case "NONE", _:
+            return ""
+        case "CUSTOM", {"Ref": str(logical_id)}:
+            return logical_id
+        case kind, authorizer:
+            raise LocalError(
+                f"{method} has the authorization {kind} with the authorizer {authorizer}; "
+                f"the local runner knows NONE, and CUSTOM with an authorizer of the same stack"
+            )
+
+
+def _check_key_source(stack: str, source: str) -> None:
+    if source != "AUTHORIZER":
+        raise LocalError(f"the REST API of {stack} takes API keys from {source}; the local runner knows AUTHORIZER")

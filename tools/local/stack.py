@@ -5,11 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from tools.local import archive, image, packages, seam
 from tools.local.assembly import REGION, Assembly, Stack
+from tools.local.authorization import Authorizer
 from tools.local.cloud import CREDENTIALS, Cloud
 from tools.local.environments import MAX_ENVIRONMENTS, Environments
 from tools.local.errors import LocalError
@@ -19,6 +21,7 @@ from tools.local.gateway_responses import GatewayResponses
 from tools.local.roots import TaskRoot
 from tools.local.routes import Api
 from tools.local.server import Server
+from tools.local.usage import Usage, plans_by_key
 
 __all__ = ["BUILD", "LocalStack"]
 
@@ -32,13 +35,24 @@ class LocalStack:
     """
 
     def __init__(
-        self, cdk_out: Path, deployment: str = "dev", port: int = 0, *, build: Path = BUILD, limit: int = MAX_ENVIRONMENTS
+        self,
+        cdk_out: Path,
+        deployment: str = "dev",
+        port: int = 0,
+        *,
+        build: Path = BUILD,
+        limit: int = MAX_ENVIRONMENTS,
+        max_authorizer_ttl: float | None = None,
     ) -> None:
-        """`build` keeps what can be used again; `limit` is how many environments a function may have at a time."""
+        """`build` keeps what can be used again; `limit` is how many environments a function may have at a time.
+
+        `max_authorizer_ttl` caps the seconds for which the template lets the gateway remember who a key belongs to.
+        """
         self._assembly = Assembly.load(cdk_out, deployment)
         self._port = port
         self._build = build
         self._limit = limit
+        self._max_authorizer_ttl = max_authorizer_ttl
         self._exit = ExitStack()
         self._roots: dict[tuple[str, ...], TaskRoot] = {}
         self.region = REGION
@@ -111,7 +125,16 @@ class LocalStack:
         """Opens the port. Raises `LocalError`."""
         stack = self._api_stack()
         api = Api.read(stack)
-        gateway = Gateway(api, GatewayResponses.read(stack), self._invokes(stack))
+        invokes = self._invokes(stack)
+        (api_id,) = [self.cloud.ids[stack.name, logical_id] for logical_id, _ in stack.resources("AWS::ApiGateway::RestApi")]
+        gateway = Gateway(
+            api,
+            GatewayResponses.read(stack),
+            invokes,
+            authorizers=Authorizer.read(stack, invokes, max_ttl=self._max_authorizer_ttl),
+            usage=Usage(partial(plans_by_key, self.cloud.client("apigateway"), api_id, api.stage)),
+            api_id=api_id,
+        )
         self._exit.callback(gateway.close)
         server = Server(gateway, self._port)
         self._exit.callback(server.close)
