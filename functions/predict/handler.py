@@ -16,7 +16,7 @@ import orjson
 from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Response, error_response, inferred
 from modelserve.errors import InvalidRequest, ServeError, Unexpected
-from modelserve.loader import LoadedModel, Loader
+from modelserve.loader import LoadedModel, Loader, Verifier
 from modelserve.protocol import encode, parse_document, status_of
 from modelserve.s3 import S3Reader
 from modelserve.settings import PredictSettings
@@ -52,6 +52,7 @@ class App:
             open_session=self._open_session,
             on_load=self._on_load,
             on_failure=self._on_failure,
+            verifier=self._verifier(environ),
         )
         self._plane = DataPlane(self._loader.find)
         version = environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
@@ -134,6 +135,13 @@ class App:
         settings = self._settings
         return OnnxSession(path, name=settings.model_name, threads=self._threads, refuse_nan=settings.nan_inputs == "refuse")
 
+    def _verifier(self, environ: Mapping[str, str]) -> Verifier | None:
+        if not self._settings.signing_key_arn:
+            return None
+        from modelserve.signature import SigningKey  # noqa: PLC0415 - most deployments ask for no signature
+
+        return SigningKey.from_environ(self._settings.signing_key_arn, environ, remaining=lambda: self._ends - time.monotonic())
+
     def _on_load(self, model: LoadedModel) -> None:
         self._observer.log("INFO", "model loaded", location="loader", model=model.name, version=model.version)
         self._observer.count({"LoadTime": 1000 * model.load_seconds}, model=model.name, version=model.version)
@@ -141,7 +149,7 @@ class App:
     def _on_failure(self, error: ServeError) -> None:
         name = self._settings.model_name
         self._observer.log("ERROR", str(error), location="loader", model=name, error=error.kind)
-        self._observer.count({"LoadFailure": 1, error.kind: 1}, model=name, version="none")
+        self._observer.count({"LoadFailure": 1, error.kind: 1}, model=name, version="none", by_service=True)
 
 
 def _told(error: ServeError) -> ServeError:

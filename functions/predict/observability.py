@@ -48,11 +48,17 @@ class Observer:
         entry.update((key, value) for key, value in keys.items() if value is not None)
         _write(entry)
 
-    def count(self, metrics: dict[str, float], *, model: str, version: str) -> None:
-        """One EMF object; `Latency` and `LoadTime` are in milliseconds, everything else is a count."""
+    def count(self, metrics: dict[str, float], *, model: str, version: str, by_service: bool = False) -> None:
+        """One EMF object; `Latency` and `LoadTime` are in milliseconds, everything else is a count.
+
+        `by_service` counts for the service as a whole besides, which one alarm can watch whatever its models are called.
+        """
+        dimensions = [["service", "model", "version"]]
+        if by_service:
+            dimensions.append(["service"])
         directive = {
             "Namespace": self._namespace,
-            "Dimensions": [["service", "model", "version"]],
+            "Dimensions": dimensions,
             "Metrics": [{"Name": name, "Unit": _UNITS.get(name, "Count")} for name in metrics],
         }
         blob: dict[str, Any] = {"_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": [directive]}}

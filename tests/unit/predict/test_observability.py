@@ -121,10 +121,34 @@ def test_a_metric_is_powertools_embedded_metric(capsys):
     (own,) = written(capsys)
 
     for document in (theirs, own):
-        assert abs(document["_aws"].pop("Timestamp") - 1000 * time.time()) < 60_000
-        (directive,) = document["_aws"]["CloudWatchMetrics"]
-        directive["Dimensions"] = [sorted(names) for names in directive["Dimensions"]]
-    assert theirs == own
+        assert abs(document["_aws"]["Timestamp"] - 1000 * time.time()) < 60_000
+    assert comparable(own) == comparable(theirs)
+
+
+def test_a_metric_for_the_service_as_a_whole_is_powertools_with_a_second_set_of_dimensions(capsys):
+    metrics = Metrics(namespace="ServerlessOnnx", service="fruits")
+    metrics.add_dimension("model", "fruit")
+    metrics.add_dimension("version", "none")
+    metrics.add_metric("UnverifiedModel", MetricUnit.Count, 1)
+    metrics.add_dimensions(service="fruits")
+    metrics.flush_metrics()
+    (theirs,) = written(capsys)
+    observer().count({"UnverifiedModel": 1}, model="fruit", version="none", by_service=True)
+    (own,) = written(capsys)
+
+    assert dimensions(own) == dimensions(theirs) == [["model", "service", "version"], ["service"]]
+    assert comparable(own) == comparable(theirs)
+
+
+def dimensions(document: dict[str, Any]) -> list[list[str]]:
+    (directive,) = document["_aws"]["CloudWatchMetrics"]
+    return [sorted(names) for names in directive["Dimensions"]]
+
+
+def comparable(document: dict[str, Any]) -> dict[str, Any]:
+    """All but the time and the order of dimensions, which says nothing."""
+    (directive,) = document["_aws"]["CloudWatchMetrics"]
+    return {**document, "_aws": {**directive, "Dimensions": dimensions(document)}}
 
 
 def test_the_time_of_a_line_is_that_of_the_clock_in_utc(capsys, monkeypatch):

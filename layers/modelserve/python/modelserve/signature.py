@@ -9,6 +9,7 @@ from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ._aws import JsonService
 from .errors import RegistryError, UnverifiedModel
 from .loader import Background
 from .manifest import Alias, alias_key
@@ -82,6 +83,11 @@ class SigningKey:
         self._call = call
         self._public: PublicKey | None = None
         self._fetching: Background[None] | None = None
+
+    @classmethod
+    def from_environ(cls, arn: str, environ: Mapping[str, str], *, remaining: Callable[[], float]) -> SigningKey:
+        """With region, credentials and endpoint as Lambda and the AWS SDKs name them; no call takes longer than what is `remaining`."""
+        return cls(arn, JsonService.from_environ("kms", environ, remaining=remaining).call)
 
     def prefetch(self) -> None:
         """Begins to fetch what `check` will need, beside what the caller does next."""
