@@ -102,6 +102,24 @@ def endless() -> bytes:
     return graph(nodes, [value("x", "INT64", (1,))], [value("y", "INT64", (1,))], [trips, shape])
 
 
+def filled() -> bytes:
+    """`y` is as many zeros as `x` says: a large number is a memory bomb."""
+    node = helper.make_node("ConstantOfShape", ["x"], ["y"])
+    return graph([node], [value("x", "INT64", (1,))], [value("y", "FP32", ("n",))])
+
+
+def folded(elements: int) -> bytes:
+    """`y` is `x` plus a sum of `elements` zeros, all of which ONNX Runtime makes when it loads the graph."""
+    shape = helper.make_tensor("shape", TensorProto.INT64, [1], [elements])
+    nodes = [
+        helper.make_node("ConstantOfShape", ["shape"], ["zeros"]),
+        helper.make_node("Mul", ["zeros", "zeros"], ["squares"]),
+        helper.make_node("ReduceSum", ["squares"], ["total"], keepdims=0),
+        helper.make_node("Add", ["x", "total"], ["y"]),
+    ]
+    return graph(nodes, [value("x", "FP32", ("rows", 3))], [value("y", "FP32", ("rows", 3))], [shape])
+
+
 def session(model: bytes, *, name: str = "sample", threads: int = 1, refuse_nan: bool = False) -> OnnxSession:
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")

@@ -8,6 +8,7 @@ __all__ = [
     "AliasConflict",
     "AliasNotFound",
     "DeadlineExceeded",
+    "InsufficientMemory",
     "InvalidInput",
     "InvalidRequest",
     "MethodNotAllowed",
@@ -115,6 +116,15 @@ class ModelFailed(ServeError):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"model {name!r} could not run on this input: {reason}")
+
+
+class InsufficientMemory(ServeError):
+    """More memory was asked for than the function has; what it serves goes on being served."""
+
+    def __init__(self, name: str, purpose: str = "for this input") -> None:
+        super().__init__(
+            f"model {name!r} needs more memory {purpose} than its function has; send fewer rows, or raise `memory` in its model.toml"
+        )
 
 
 class Unexpected(ServeError):

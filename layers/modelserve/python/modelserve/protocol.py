@@ -31,6 +31,7 @@ STATUS: dict[type[ServeError], int] = {
     errors.VersionNotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.PayloadTooLarge: 413,
+    errors.InsufficientMemory: 500,
     errors.ModelNotReady: 503,
     errors.RegistryError: 503,
     errors.DeadlineExceeded: 504,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import re
 import time
+import weakref
 from contextlib import suppress
 from math import prod
 from typing import Any
@@ -13,11 +14,11 @@ import numpy as np
 import onnxruntime as ort
 
 from ._watchdog import Watchdog
-from .errors import DeadlineExceeded, InvalidInput, ModelFailed, UnverifiedModel
+from .errors import DeadlineExceeded, InsufficientMemory, InvalidInput, ModelFailed, ServeError, UnverifiedModel
 from .manifest import TensorSpec
 from .tensors import DATATYPES, Tensor, encode_bytes, iter_bytes
 
-__all__ = ["OnnxSession"]
+__all__ = ["OnnxSession", "release_memory"]
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -53,39 +54,45 @@ _DTYPES = {
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 _SOURCE = re.compile(r"/\S+:\d+ [^)]*\) ")
 """File, line and signature within ONNX Runtime, which it puts before some messages."""
+_NO_MEMORY = re.compile(r"bad_alloc|Failed to allocate memory")
 _WATCHDOG = Watchdog()
+# One arena for all sessions, which grows by what is asked for: it doubles otherwise, and takes all there is after one bomb.
+ort.create_and_register_allocator(
+    ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT),
+    ort.OrtArenaCfg({"arena_extend_strategy": 1}),
+)
 
 
 class OnnxSession:
     """A loaded graph; `inputs` and `outputs` are its signature.
 
-    The file may be deleted once the session exists. Raises `UnverifiedModel` for a graph that can't be loaded or served.
+    The file may be deleted once the session exists. Raises `UnverifiedModel` for a graph that can't be loaded or served,
+    `InsufficientMemory` for one that asks for more than the process may have.
     """
 
     def __init__(self, path: str, *, name: str, threads: int, refuse_nan: bool = False) -> None:
         options = ort.SessionOptions()
+        options.add_session_config_entry("session.use_env_allocators", "1")
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Only fatal: its error lines would carry elements of the input into the log, and the exception says the same.
         options.log_severity_level = 4
         # A spinning thread burns the CPU share that the next request needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        try:
-            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
-            reason = _first_line(error).replace(path, "the file")
-            raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
+        self._session = _load(path, options, name)
         self.name = name
         self.inputs = tuple(_spec(name, argument) for argument in self._session.get_inputs())
         self.outputs = tuple(_spec(name, argument) for argument in self._session.get_outputs())
         self._output_datatypes = {output.name: output.datatype for output in self.outputs}
         self._refuse_nan = refuse_nan
         self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs))
+        _SESSIONS.add(self)
 
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
         """The named outputs for `inputs` that fit the signature, within `seconds`.
 
-        Raises `DeadlineExceeded`, `ModelFailed`, and `InvalidInput` for elements that the signature can't rule out.
+        Raises `DeadlineExceeded`, `InsufficientMemory`, `ModelFailed`, and `InvalidInput` for elements that the signature
+        can't rule out.
         """
         feed = {tensor.name: self._to_array(tensor) for tensor in inputs}
         options = ort.RunOptions()
@@ -97,7 +104,7 @@ class OnnxSession:
         except Exception as error:  # noqa: BLE001 - as above
             if options.terminate:
                 raise DeadlineExceeded(self.name, seconds) from None
-            raise ModelFailed(self.name, _first_line(error)) from None
+            raise self._failure(error) from None
         finally:
             _WATCHDOG.release(options)
         return [_to_tensor(name, self._output_datatypes[name], array) for name, array in zip(outputs, arrays, strict=True)]
@@ -105,14 +112,31 @@ class OnnxSession:
     def warm_up(self, *, seconds: float) -> None:
         """One run on zeros and empty strings, dynamic dimensions taken as 1; a graph that refuses just these is warm too.
 
-        Raises `DeadlineExceeded`.
+        Raises `DeadlineExceeded`, `InsufficientMemory`.
         """
-        inputs = []
+        with suppress(ModelFailed):  # such as text that an encoder has never seen
+            self.run(self._made(), [output.name for output in self.outputs], seconds=seconds)
+
+    def release_memory(self) -> None:
+        """Has the arena give back what it keeps for later runs: a run that is over before its first node."""
+        options = ort.RunOptions()
+        options.terminate = True
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+        with suppress(Exception):  # that it was ended
+            self._session.run(None, {tensor.name: self._to_array(tensor) for tensor in self._made()}, options)
+
+    def _made(self) -> list[Tensor]:
+        tensors = []
         for spec in self.inputs:
             shape = tuple(1 if size < 0 else size for size in spec.shape)
-            inputs.append(Tensor(spec.name, spec.datatype, shape, bytes(prod(shape) * (DATATYPES[spec.datatype].size or 4))))
-        with suppress(ModelFailed):  # such as text that an encoder has never seen
-            self.run(inputs, [output.name for output in self.outputs], seconds=seconds)
+            tensors.append(Tensor(spec.name, spec.datatype, shape, bytes(prod(shape) * (DATATYPES[spec.datatype].size or 4))))
+        return tensors
+
+    def _failure(self, error: Exception) -> ServeError:
+        if not _is_no_memory(error):
+            return ModelFailed(self.name, _first_line(error))
+        self.release_memory()
+        return InsufficientMemory(self.name)
 
     def _to_array(self, tensor: Tensor) -> Any:
         if tensor.datatype == "BYTES":
@@ -139,6 +163,25 @@ class OnnxSession:
             return _to_tensor(name, self._output_datatypes[name], value.numpy())
         shape = tuple(value.shape())
         return Tensor(name, "BF16", shape, ctypes.string_at(value.data_ptr(), 2 * prod(shape)))
+
+
+_SESSIONS: weakref.WeakSet[OnnxSession] = weakref.WeakSet()
+
+
+def release_memory() -> None:
+    """Gives back what runs have left in the arena, for when Python itself runs out of memory."""
+    for session in list(_SESSIONS)[:1]:  # they share it
+        session.release_memory()
+
+
+def _load(path: str, options: Any, name: str) -> Any:
+    try:
+        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
+        if _is_no_memory(error):
+            raise InsufficientMemory(name, "to load") from None
+        reason = _first_line(error).replace(path, "the file")
+        raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
 
 
 def _spec(model: str, argument: Any) -> TensorSpec:
@@ -169,6 +212,10 @@ def _to_tensor(name: str, datatype: str, array: Any) -> Tensor:
     if datatype == "BYTES":
         return Tensor(name, datatype, array.shape, encode_bytes([str(element).encode() for element in array.flat]))
     return Tensor(name, datatype, array.shape, array.reshape(-1))
+
+
+def _is_no_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
 
 
 def _first_line(error: Exception) -> str:
