@@ -15,13 +15,14 @@ import orjson
 
 from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Response, error_response, inferred
-from modelserve.errors import InvalidRequest, ServeError, Unexpected
+from modelserve.errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected
 from modelserve.loader import LoadedModel, Loader, Verifier
 from modelserve.protocol import encode, parse_document, status_of
 from modelserve.s3 import S3Reader
 from modelserve.settings import PredictSettings
 
 from .events import from_event, preflight, to_proxy, within_limit
+from .memory import hold
 from .observability import Observer
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ class App:
             response = within_limit(self._infer(event, seconds) if direct else self._answer(event, seconds))
         except ServeError as error:
             response = error_response(error)
+        except MemoryError:
+            response = self._out_of_memory()
         except Exception as error:  # noqa: BLE001 - the next request must still be answered
             response = self._unexpected(error, context)
         self._observe(response, context, begun)
@@ -103,6 +106,13 @@ class App:
         if "Inference-Header-Content-Length" in headers:
             raise InvalidRequest("a direct invocation is answered in JSON; ask for outputs without binary_data, or call over HTTP")
         return inferred(answer, request, headers, body)
+
+    def _out_of_memory(self) -> Response:
+        """Python's own: what earlier runs left in ONNX Runtime's arena may be what the next request needs."""
+        from modelserve.session import release_memory  # noqa: PLC0415 - by now `start` has imported it
+
+        release_memory()
+        return error_response(InsufficientMemory(self._settings.model_name))
 
     def _unexpected(self, error: Exception, context: Any) -> Response:
         """A bug: the log says where, without a payload; the caller learns which log line to ask for."""
@@ -161,6 +171,7 @@ def _told(error: ServeError) -> ServeError:
     return told
 
 
+hold(os.environ)
 _app = App(PredictSettings.from_env(os.environ), os.environ)
 _app.start()
 handler = _app.handle

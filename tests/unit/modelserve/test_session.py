@@ -1,6 +1,5 @@
 """ONNX Runtime behind buffers."""
 
-import re
 import resource
 import sys
 import threading
@@ -28,7 +27,7 @@ from .strategies import tensors
 def a_gigabyte_left() -> Iterator[None]:
     """What a function has, on a machine that has more."""
     before = resource.getrlimit(resource.RLIMIT_DATA)
-    used = int(re.search(r"VmData:\s+(\d+) kB", Path("/proc/self/status").read_text())[1]) * 1024
+    used = 1024 * int(Path("/proc/self/status").read_text().partition("VmData:")[2].split()[0])
     resource.setrlimit(resource.RLIMIT_DATA, (used + 2**30, before[1]))
     yield
     resource.setrlimit(resource.RLIMIT_DATA, before)

@@ -7,6 +7,7 @@ import sys
 import traceback
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -341,6 +342,18 @@ def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_
     assert "canary" not in output
     assert "RuntimeError" in output
     assert "test_handler.py" in output
+    assert doubled(asked(app, rest("POST", INFER, REQUEST)))
+
+
+def test_memory_that_runs_out_is_answered_given_back_and_the_next_request_answered(app, monkeypatch):
+    released = []
+    monkeypatch.setattr("modelserve.session.release_memory", lambda: released.append(True))
+    with monkeypatch.context() as broken:
+        broken.setattr(app._plane, "infer", Mock(side_effect=MemoryError))
+        answer = asked(app, rest("POST", INFER, REQUEST))
+
+    assert "needs more memory for this input than its function has; send fewer rows, or raise `memory`" in answer.error(500)
+    assert released
     assert doubled(asked(app, rest("POST", INFER, REQUEST)))
 
 

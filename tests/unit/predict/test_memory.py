@@ -1,0 +1,31 @@
+"""The function held below its memory, in a process of its own: the bound can't be taken off again."""
+
+import subprocess
+import sys
+
+import pytest
+
+_ASK = """
+import resource
+from functions.predict.memory import hold
+
+hold({environ})
+print(resource.getrlimit(resource.RLIMIT_DATA)[0])
+try:
+    bytearray(2**29)
+except MemoryError:
+    print("refused")
+"""
+
+
+def held(environ: dict[str, str]) -> list[str]:
+    return subprocess.run([sys.executable, "-c", _ASK.format(environ=environ)], capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to its memory")
+def test_what_does_not_fit_a_functions_memory_is_refused():
+    assert held({"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512"}) == [str(int(512 * 2**20 * 0.9)), "refused"]
+
+
+def test_nothing_is_bounded_where_no_function_is():
+    assert held({}) == ["-1"]
