@@ -62,7 +62,9 @@ class PredictFunction(FunctionParts):
                 cmd=["functions.predict.handler.handler"],
             ),
             architecture=architecture,
-            environment=_predict_settings(model, store.bucket_name(self), settings).to_env(),
+            environment=_predict_settings(
+                model, settings, bucket=store.bucket_name(self), signing_key_arn=store.signing_key_arn(self)
+            ).to_env(),
             ephemeral_storage_size=Size.mebibytes(config.ephemeral_storage),
             log_group=self.log_group,
             memory_size=config.memory,
@@ -78,7 +80,7 @@ class PredictFunction(FunctionParts):
         self.target = _target(function, config)
 
 
-def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSettings) -> PredictSettings:
+def _predict_settings(model: ModelConfig, settings: DeploymentSettings, *, bucket: str, signing_key_arn: str) -> PredictSettings:
     return PredictSettings(
         model_name=model.name,
         model_bucket=bucket,
@@ -87,6 +89,7 @@ def _predict_settings(model: ModelConfig, bucket: str, settings: DeploymentSetti
         nan_inputs=model.serving.nan,
         max_body_bytes=model.function.memory * 2**20 // 80,
         cors_origin=settings.cors_origin,
+        signing_key_arn=signing_key_arn,
         service=settings.service,
     )
 
