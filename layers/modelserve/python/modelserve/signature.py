@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from ._aws import JsonService
 from .errors import RegistryError, UnverifiedModel
@@ -16,7 +16,7 @@ from .manifest import Alias, alias_key
 
 __all__ = ["ALGORITHM", "PublicKey", "SigningKey", "SigningKeyUnusable", "public_key"]
 
-ALGORITHM = "RSASSA_PKCS1_V1_5_SHA_256"
+ALGORITHM: Final = "RSASSA_PKCS1_V1_5_SHA_256"
 """As KMS calls it."""
 _EXPONENT = 65537
 # A SubjectPublicKeyInfo (RFC 5280, 4.1.2.7) of an RSA key is one run of bytes but for its modulus and the lengths that follow from it.
