@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from .clients import ALL_MODELS
+from .errors import ServeError
 
 __all__ = ["MAX_POLICY_BYTES", "PolicyTooLarge", "policy"]
 
@@ -22,7 +23,7 @@ _SECOND = ("*/v2*/v2/health/*", "*/v2*/v2/models*", "*/v2*/v2/repository/*")
 """A `*` stands for slashes too: without these a path such as /v2/models/another/v2/models/own/infer would be the client's own."""
 
 
-class PolicyTooLarge(Exception):
+class PolicyTooLarge(ServeError):
     """More models than one policy can name."""
 
     def __init__(self, models: int, size: int) -> None:
