@@ -10,7 +10,9 @@ from constructs import Construct
 
 from models.config import ModelConfig
 
+from .alarms import TamperingAlarm
 from .api import InferenceApi
+from .firewall import Firewall
 from .functions import PredictFunction
 from .settings import DeploymentSettings
 from .store import Store
@@ -49,6 +51,9 @@ class Serving(Stack):
             predict = PredictFunction(self, model.name, model=model, store=store, settings=settings)
             self._api.route(per_model.add_resource(model.name), predict.target)
         self._api.permit_before_deploying()
+        TamperingAlarm(self, "Tampering", settings=settings)
+        if settings.firewall:
+            Firewall(self, "Firewall", stage=self._api.deployment_stage, settings=settings)
         self._outputs(models[0].name if models else None)
 
     def _outputs(self, model: str | None) -> None:

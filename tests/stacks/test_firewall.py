@@ -1,0 +1,88 @@
+"""What stands in front of the API in production, and who hears of tampering."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from modelserve.settings import PredictSettings
+from stacks.settings import DEV, PROD
+from tests.stacks.factories import Templates, properties, text
+
+pytestmark = pytest.mark.xdist_group("stacks")
+
+COMMON = "AWSManagedRulesCommonRuleSet"
+# https://docs.aws.amazon.com/waf/latest/developerguide/aws-managed-rule-groups-baseline.html
+BODY_RULES = {"SizeRestrictions_BODY", "CrossSiteScripting_BODY", "GenericLFI_BODY", "GenericRFI_BODY", "EC2MetaDataSSRF_BODY"}
+
+
+@pytest.fixture(scope="module")
+def prod(synthesized):
+    return synthesized(replace(PROD, requests_per_ip=1234))
+
+
+def rules(templates: Templates) -> dict[str, dict[str, Any]]:
+    (acl,) = properties(templates.serving, "AWS::WAFv2::WebACL")
+    return {each["Name"]: each for each in acl["Rules"]}
+
+
+def test_the_firewall_is_of_the_apis_stage(prod):
+    (association,) = properties(prod.serving, "AWS::WAFv2::WebACLAssociation")
+    (acl,) = prod.serving.find_resources("AWS::WAFv2::WebACL")
+    (stage,) = prod.serving.find_resources("AWS::ApiGateway::Stage")
+    assert association["WebACLArn"] == {"Fn::GetAtt": [acl, "Arn"]}
+    assert text(association["ResourceArn"]).endswith(f"/stages/<{stage}>")
+
+
+def test_an_address_may_send_so_many_requests_in_five_minutes(prod):
+    rule = rules(prod)["RequestsByAddress"]
+    assert rule["Statement"]["RateBasedStatement"] == {"AggregateKeyType": "IP", "Limit": 1234, "EvaluationWindowSec": 300}
+    assert rule["Action"] == {"Block": {}}
+
+
+@pytest.mark.parametrize("group", [COMMON, "AWSManagedRulesAmazonIpReputationList"])
+def test_awss_rules_refuse(prod, group):
+    rule = rules(prod)[group]
+    assert rule["Statement"]["ManagedRuleGroupStatement"]["Name"] == group
+    assert rule["OverrideAction"] == {"None": {}}
+
+
+def test_no_rule_refuses_a_tensor_or_a_client_without_a_name(prod):
+    """Rules on bodies take tensors for attacks; Python's http.client sends no User-Agent."""
+    overrides = rules(prod)[COMMON]["Statement"]["ManagedRuleGroupStatement"]["RuleActionOverrides"]
+    assert {each["Name"] for each in overrides} == BODY_RULES | {"NoUserAgent_HEADER"}
+    assert {str(each["ActionToUse"]) for each in overrides} == {"{'Count': {}}"}
+
+
+def test_the_firewall_keeps_no_request(prod):
+    """A sample holds the Authorization header."""
+    (acl,) = properties(prod.serving, "AWS::WAFv2::WebACL")
+    shown = [acl["VisibilityConfig"], *(each["VisibilityConfig"] for each in acl["Rules"])]
+    assert [each["SampledRequestsEnabled"] for each in shown] == [False] * 4
+    prod.serving.resource_count_is("AWS::WAFv2::LoggingConfiguration", 0)
+
+
+def test_without_the_setting_there_is_no_firewall(dev):
+    dev.serving.resource_count_is("AWS::WAFv2::WebACL", 0)
+
+
+def alarm(templates: Templates) -> dict[str, Any]:
+    (found,) = properties(templates.serving, "AWS::CloudWatch::Alarm")
+    return found
+
+
+def test_one_refused_model_rings(dev):
+    found = alarm(dev)
+    (service,) = {each["Environment"]["Variables"]["SERVICE"] for each in properties(dev.serving, "AWS::Lambda::Function")}
+    assert (found["Namespace"], found["MetricName"]) == (PredictSettings.metrics_namespace, "UnverifiedModel")
+    assert found["Dimensions"] == [{"Name": "service", "Value": service}]
+    assert (found["Statistic"], found["Threshold"], found["ComparisonOperator"]) == ("Sum", 1, "GreaterThanOrEqualToThreshold")
+    assert found["TreatMissingData"] == "notBreaching"
+
+
+def test_alarms_reach_the_topic_of_the_settings(dev, synthesized):
+    topic = "arn:aws:sns:eu-west-1:123456789012:alarms"
+    assert alarm(synthesized(replace(DEV, alarm_topic_arn=topic)))["AlarmActions"] == [topic]
+    assert "AlarmActions" not in alarm(dev)
