@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
 from urllib.parse import unquote
@@ -14,11 +14,12 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
 from aws_lambda_powertools.metrics import MetricUnit
 
+from modelserve.clients import ALL_MODELS
 from modelserve.endpoints import BEFORE_V2, EXTENSIONS, SERVER_NAME, error_response
 from modelserve.errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RegistryError, RouteNotFound, ServeError, Unexpected
 from modelserve.manifest import Reader, read_alias
 from modelserve.s3 import S3Reader
-from modelserve.settings import CatalogSettings, PredictSettings
+from modelserve.settings import CatalogSettings
 
 __all__ = ["Catalog", "handler", "make_handler"]
 
@@ -39,7 +40,7 @@ class ServerNotReady(RegistryError):
 
 
 class Catalog:
-    """The answers, without any event."""
+    """The answers, without any event; a caller hears of its own `models` only."""
 
     def __init__(self, settings: CatalogSettings, store: Reader, *, version: str) -> None:
         self._settings = settings
@@ -52,19 +53,19 @@ class Catalog:
     def live(self) -> dict[str, bool]:
         return {"live": True}
 
-    def ready(self) -> dict[str, bool]:
-        """Raises `ServerNotReady` unless every deployed model has the alias that answers."""
-        if unavailable := [state for state in self.index() if state["state"] != "READY"]:
+    def ready(self, models: Sequence[str]) -> dict[str, bool]:
+        """Raises `ServerNotReady` unless every one of them has the alias that answers."""
+        if unavailable := [state for state in self.index(models) if state["state"] != "READY"]:
             raise ServerNotReady(unavailable)
         return {"ready": True}
 
-    def names(self) -> dict[str, list[str]]:
-        return {"models": list(self._settings.model_names)}
+    def names(self, models: Sequence[str]) -> dict[str, list[str]]:
+        return {"models": list(models)}
 
-    def index(self, *, only_ready: bool = False) -> list[_State]:
-        """The state of every deployed model, as Triton's repository index gives it."""
+    def index(self, models: Sequence[str], *, only_ready: bool = False) -> list[_State]:
+        """The state of each, as Triton's repository index gives it."""
         with ThreadPoolExecutor(_READERS) as readers:
-            states = list(readers.map(self._state, self._settings.model_names))
+            states = list(readers.map(self._state, models))
         return [state for state in states if not only_ready or state["state"] == "READY"]
 
     def _state(self, name: str) -> _State:
@@ -77,9 +78,8 @@ class Catalog:
 
 def make_handler(settings: CatalogSettings, store: Reader, *, version: str = "") -> _Handler:
     """The Lambda handler of this catalog."""
-    # One name and one namespace for all functions, so that a dashboard finds them together.
-    logger = Logger(service=PredictSettings.service)
-    metrics = Metrics(namespace=PredictSettings.metrics_namespace, service=PredictSettings.service)
+    logger = Logger(service=settings.service)
+    metrics = Metrics(namespace=settings.metrics_namespace, service=settings.service)
     app = _resolver(Catalog(settings, store, version=version), settings, logger, metrics)
 
     @logger.inject_lambda_context
@@ -89,7 +89,9 @@ def make_handler(settings: CatalogSettings, store: Reader, *, version: str = "")
         answer = app.resolve(event, context)
         latency = 1000 * (time.perf_counter() - begun)
         metrics.add_metric("Latency", MetricUnit.Milliseconds, latency)
-        logger.info("request", status=answer["statusCode"], latency_ms=round(latency, 3))
+        caller = _caller(event)
+        client = {"client": caller["client"]} if "client" in caller else {}
+        logger.info("request", extra={"status": answer["statusCode"], "latency_ms": round(latency, 3), **client})
         return answer
 
     return cast("_Handler", handle)  # the decorators forget the type
@@ -98,14 +100,17 @@ def make_handler(settings: CatalogSettings, store: Reader, *, version: str = "")
 def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metrics: Metrics) -> APIGatewayRestResolver:
     app = APIGatewayRestResolver(cors=_cors(settings), serializer=_dump, strip_prefixes=[BEFORE_V2])
 
+    def models() -> list[str]:
+        return _visible(settings.model_names, _caller(app.current_event.raw_event))
+
     def index() -> list[_State]:
-        return catalog.index(only_ready=_only_ready(lambda: app.current_event.decoded_body))
+        return catalog.index(models(), only_ready=_only_ready(lambda: app.current_event.decoded_body))
 
     routes: dict[str, tuple[list[str], Callable[[], Any]]] = {
         "/v2": (["GET", "HEAD"], catalog.metadata),
         "/v2/health/live": (["GET", "HEAD"], catalog.live),
-        "/v2/health/ready": (["GET", "HEAD"], catalog.ready),
-        "/v2/models": (["GET", "HEAD"], catalog.names),
+        "/v2/health/ready": (["GET", "HEAD"], lambda: catalog.ready(models())),
+        "/v2/models": (["GET", "HEAD"], lambda: catalog.names(models())),
         "/v2/repository/index": (["GET", "HEAD", "POST"], index),
     }
     for path, (methods, answer) in routes.items():
@@ -122,7 +127,7 @@ def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metri
     def unmatched(_: Exception) -> Response[str]:
         event = app.current_event
         path = BEFORE_V2.sub("", event.path)
-        return refuse(_unmatched(event.http_method, path, {path: methods for path, (methods, _) in routes.items()}, settings.model_names))
+        return refuse(_unmatched(event.http_method, path, {path: methods for path, (methods, _) in routes.items()}, models()))
 
     app.exception_handler(ServeError)(refuse)
     app.exception_handler(Exception)(fail)
@@ -130,7 +135,18 @@ def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metri
     return app
 
 
-def _unmatched(method: str, path: str, routes: Mapping[str, list[str]], served: tuple[str, ...]) -> ServeError:
+def _caller(event: Mapping[str, Any]) -> Mapping[str, str]:
+    """What the authorizer said of who calls; nothing of a function's own invocation."""
+    return (event.get("requestContext") or {}).get("authorizer") or {}
+
+
+def _visible(deployed: Sequence[str], caller: Mapping[str, str]) -> list[str]:
+    """The deployed models that `caller` may call; whoever may invoke the function itself sees them all."""
+    own = caller.get("models", "").split(",") if caller else [ALL_MODELS]
+    return [name for name in deployed if name in own or ALL_MODELS in own]
+
+
+def _unmatched(method: str, path: str, routes: Mapping[str, list[str]], served: Sequence[str]) -> ServeError:
     """Why nothing answers `method` at `path`."""
     if allowed := routes.get(path.rstrip("/")):
         return MethodNotAllowed(method, path, ", ".join(allowed))

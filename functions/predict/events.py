@@ -9,16 +9,22 @@ from typing import Any
 from modelserve.endpoints import BEFORE_V2, Request, Response, error_response
 from modelserve.errors import InvalidRequest, PayloadTooLarge
 
-__all__ = ["from_event", "preflight", "to_proxy", "within_limit"]
+__all__ = ["client_of", "from_event", "preflight", "to_proxy", "within_limit"]
 
 _MAX_ANSWER = 6 * 2**20 - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
 
 
-_ALLOWED_HEADERS = (
-    "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length, X-Amz-Content-Sha256, X-Amz-Date, X-Amz-Security-Token"
-)
-"""What a browser that signs its requests sends."""
+_ALLOWED_HEADERS = "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length"
+
+
+def client_of(event: Any) -> str | None:
+    """Whom the authorizer let in; None where a service invokes the function itself."""
+    try:
+        client = event["requestContext"]["authorizer"]["client"]
+    except (KeyError, TypeError):
+        return None
+    return client if isinstance(client, str) else None
 
 
 def from_event(event: Any) -> Request:

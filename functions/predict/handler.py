@@ -21,7 +21,7 @@ from modelserve.protocol import encode, parse_document, status_of
 from modelserve.s3 import S3Reader
 from modelserve.settings import PredictSettings
 
-from .events import from_event, preflight, to_proxy, within_limit
+from .events import client_of, from_event, preflight, to_proxy, within_limit
 from .memory import hold
 from .observability import Observer
 
@@ -86,7 +86,7 @@ class App:
             response = self._out_of_memory()
         except Exception as error:  # noqa: BLE001 - the next request must still be answered
             response = self._unexpected(error, context)
-        self._observe(response, context, begun)
+        self._observe(response, client_of(event), context, begun)
         if not direct:
             return to_proxy(response, cors_origin=self._settings.cors_origin)
         if response.error is not None:
@@ -120,10 +120,11 @@ class App:
         self._observer.log("ERROR", "unexpected error", location=frames[-1], context=context, error=type(error).__name__, frames=frames)
         return error_response(Unexpected(context.aws_request_id))
 
-    def _observe(self, response: Response, context: Any, begun: float) -> None:
+    def _observe(self, response: Response, client: str | None, context: Any, begun: float) -> None:
         latency = 1000 * (time.perf_counter() - begun)
         error = response.error
-        keys = {"model": self._settings.model_name, "version": response.version, "status": response.status, "latency_ms": round(latency, 3)}
+        keys: dict[str, Any] = {"client": client, "model": self._settings.model_name, "version": response.version}
+        keys |= {"status": response.status, "latency_ms": round(latency, 3)}
         metrics = {"Latency": latency}
         if response.rows:
             metrics["BatchRows"] = response.rows

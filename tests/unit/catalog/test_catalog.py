@@ -84,6 +84,7 @@ def call(make_handler):
         store: FakeStore | None = None,
         cors_origin: str = "",
         headers: dict[str, str] | None = None,
+        caller: dict[str, str] | None = None,
     ) -> Answer:
         settings = CatalogSettings(model_names=models, model_bucket="models", cors_origin=cors_origin)
         handler = make_handler(settings, store or FakeStore("fruit", "tumour"), version="7")
@@ -92,7 +93,7 @@ def call(make_handler):
             "path": path,
             "headers": headers or {},
             "multiValueHeaders": {},
-            "requestContext": {"stage": "dev", "requestId": "a-request"},
+            "requestContext": {"stage": "dev", "requestId": "a-request"} | ({"authorizer": caller} if caller else {}),
             "body": base64.b64encode(body.encode()).decode() if body else None,
             "isBase64Encoded": bool(body),
         }
@@ -200,6 +201,54 @@ def test_an_unknown_model_is_not_found_and_the_known_are_named(call, path):
     answer = call("POST", path)
     assert answer.status == 404
     assert answer.body == {"error": "no model 'nope' is served here; served: fruit, tumour"}
+
+
+def whoever_may(*models: str) -> dict[str, str]:
+    """What the authorizer tells of a client."""
+    return {"principalId": "shop", "client": "shop", "models": ",".join(models)}
+
+
+@pytest.mark.parametrize(
+    ("own", "seen"),
+    [
+        (("fruit",), ["fruit"]),
+        (("tumour", "fruit"), ["fruit", "tumour"]),
+        (("*",), ["fruit", "tumour"]),
+        (("frui", "fruit_2", "*x"), []),
+        ((), []),
+    ],
+)
+def test_a_client_hears_of_its_own_models_only(call, own, seen):
+    caller = whoever_may(*own)
+
+    assert call("GET", "/v2/models", caller=caller).body == {"models": seen}
+    for method in ("GET", "POST"):
+        assert [each["name"] for each in call(method, "/v2/repository/index", caller=caller).body] == seen
+
+
+def test_a_caller_of_whom_the_authorizer_says_no_models_sees_none(call):
+    assert call("GET", "/v2/models", caller={"principalId": "somebody"}).body == {"models": []}
+
+
+def test_a_client_is_told_of_a_missing_promotion_of_its_own_models_only(call):
+    store = FakeStore("fruit")
+
+    assert call("GET", "/v2/health/ready", store=store, caller=whoever_may("fruit")).status == 200
+    answer = call("GET", "/v2/health/ready", store=store, caller=whoever_may("tumour"))
+    assert (answer.status, "tumour" in answer.body["error"], "fruit" in answer.body["error"]) == (503, True, False)
+
+
+def test_an_unknown_model_names_no_model_of_others(call):
+    answer = call("POST", "/v2/models/nope/infer", caller=whoever_may("fruit"))
+
+    assert answer.body == {"error": "no model 'nope' is served here; served: fruit"}
+
+
+def test_a_client_is_in_the_log_line(call, log):
+    call("GET", "/v2", caller=whoever_may("fruit"))
+    call("GET", "/v2")
+
+    assert [json.loads(line).get("client") for line in log.getvalue().splitlines()] == ["shop", None]
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/v2/nothing", "/v2/health", "/v2/health/ready/now"])

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.predict.events import from_event, to_proxy, within_limit
+from functions.predict.events import client_of, from_event, to_proxy, within_limit
 from modelserve.endpoints import Response
 
 from .apps import http, rest
@@ -79,3 +79,19 @@ def test_what_is_empty_may_be_absent(kind, empty):
     request = from_event(kind("GET", "/v2") | empty)
 
     assert (request.headers, request.body) == ({}, b"")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        *(None, [], "text", {}, {"inputs": []}, {"requestContext": None}, {"requestContext": {"authorizer": None}}),
+        *({"requestContext": {"authorizer": {"client": client}}} for client in (None, 5, ["shop"])),
+    ],
+    ids=repr,
+)
+def test_whom_no_authorizer_let_in_has_no_name(event):
+    assert client_of(event) is None
+
+
+def test_whom_the_authorizer_let_in_is_known():
+    assert client_of({"requestContext": {"authorizer": {"principalId": "shop", "client": "shop", "models": "*"}}}) == "shop"

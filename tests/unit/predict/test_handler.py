@@ -357,6 +357,19 @@ def test_memory_that_runs_out_is_answered_given_back_and_the_next_request_answer
     assert doubled(asked(app, rest("POST", INFER, REQUEST)))
 
 
+def test_a_client_is_in_the_line_and_in_no_metric(store, publisher, monkeypatch, capsys):
+    publisher.release(scaled(2))
+    app = started(store, monkeypatch)
+    event = rest("POST", INFER, dumped(document(tensor([1] * 6, shape=(2, 3)))))
+    event["requestContext"]["authorizer"] = {"principalId": "shop", "client": "shop", "models": "sample"}
+    capsys.readouterr()
+    asked(app, event)
+    line, metric = entries(capsys)
+
+    assert line["client"] == "shop"
+    assert "client" not in metric
+
+
 @pytest.mark.parametrize("model", [identity("BYTES", ("n",)), lookup(), identity("FP32", ("n",))], ids=["text", "lookup", "numbers"])
 def test_no_payload_reaches_a_log(store, publisher, monkeypatch, capfd, model):
     publisher.release(model)
