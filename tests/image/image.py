@@ -1,0 +1,79 @@
+"""The image under test: the real Dockerfile on the folder that the CDK staged, and what is in the result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.image.base import Base
+from tests.image.docker import PROJECT, ImageError, run
+from tools import sbom
+from tools.local.assembly import ImageAsset
+
+__all__ = ["Image", "build", "check_contents"]
+
+_TAG = "serverless-onnx/predict:test"
+_SHIPPED = {"functions/predict": PROJECT / "functions" / "predict", "modelserve": PROJECT / "layers/modelserve/python/modelserve"}
+_LIST = """
+import json, importlib.metadata as m, pathlib
+found = {d.name.lower().replace("_", "-"): d.version for d in m.distributions(path=["/var/task"])}
+own = [str(p) for r in ("functions", "modelserve") for p in pathlib.Path(r).rglob("*") if p.is_file() and p.suffix != ".pyc"]
+uncompiled = [str(p) for p in pathlib.Path(".").rglob("*.py") if not any(p.parent.glob("__pycache__/" + p.stem + ".*.pyc"))]
+print(json.dumps({"packages": found, "files": own, "uncompiled": uncompiled}))
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """A built image; sizes in bytes."""
+
+    name: str
+    command: tuple[str, ...]
+    size: int
+    added: int
+    """What the Dockerfile put on the base image."""
+
+
+def build(asset: ImageAsset, base: Base) -> Image:
+    """Raises `ImageError` with what the build printed."""
+    arguments = [word for name, value in asset.build_args.items() for word in ("--build-arg", f"{name}={value}")]
+    arguments += ["--build-arg", f"BASE_IMAGE={base.name}", "--network", base.network, "--tag", _TAG]
+    run("docker", "build", "--quiet", *arguments, "--file", asset.context / asset.dockerfile, asset.context)
+    size = _size(_TAG)
+    command = json.loads(run("docker", "image", "inspect", "--format", "{{json .Config.Cmd}}", _TAG))
+    return Image(name=_TAG, command=tuple(command), size=size, added=size - _size(base.name))
+
+
+def _size(name: str) -> int:
+    return int(run("docker", "image", "inspect", "--format", "{{.Size}}", name))
+
+
+def check_contents(image: Image) -> int:
+    """The number of packages, which are those of the bill of materials; every file of ours is there, no other, and all have bytecode.
+
+    Raises `ImageError` with the differences.
+    """
+    found = json.loads(run("docker", "run", "--rm", "--network", "none", "--entrypoint", "python", image.name, "-c", _LIST))
+    packages = {each["name"]: each["version"] for each in sbom.bill("predict-image")["components"]}
+    _same("packages of the bill of materials", set(packages.items()), set(found["packages"].items()))
+    _same("files of functions/predict and modelserve", _sources(), set(found["files"]))
+    _same("modules without bytecode", set(), set(found["uncompiled"]))
+    return len(packages)
+
+
+def _sources() -> set[str]:
+    """What git would ship of the two folders, as the image names it."""
+    return {
+        str(Path(room) / file.relative_to(folder))
+        for room, folder in _SHIPPED.items()
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+
+
+def _same(what: str, expected: Collection[object], found: Collection[object]) -> None:
+    missing, unexpected = sorted(map(str, {*expected} - {*found})), sorted(map(str, {*found} - {*expected}))
+    if missing or unexpected:
+        raise ImageError(f"the image's {what} differ: missing {missing}, unexpected {unexpected}")
