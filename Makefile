@@ -14,11 +14,14 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 unexport PYTHONDONTWRITEBYTECODE
 
 READY := .venv/.ready
+LOCKED := --frozen --no-emit-project --no-annotate --no-header --quiet
+# Strict: a package that could not be looked up is a failure, not a pass.
+AUDIT := --strict --disable-pip --require-hashes --progress-spinner off
 
-.PHONY: help run demo test check bench hostile faults lint types format lock synth destroy clean
+.PHONY: help run demo test test-image check bench hostile faults audit sbom lint types format lock synth destroy clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(READY) ## Start the whole app on this machine and predict with it (PORT=8080); Ctrl-C ends it
 	@exec python -m tools.local run
@@ -28,6 +31,9 @@ demo: $(READY) ## The same, ending after the first prediction
 
 test: $(READY) ## Run the tests
 	python -m pytest
+
+test-image: $(READY) ## Build the functions' image and predict with it within Lambda's limits; needs Docker (BASE_IMAGE=… for AWS's own base)
+	@python -m tests.image
 
 check: lint types test ## What CI runs: lint, types, tests
 
@@ -55,6 +61,16 @@ hostile: $(READY) ## Send thousands of hostile requests to the whole app on this
 
 faults: $(READY) ## Let the model store fail in every way there is, and print what the function makes of it
 	@python -m tests.faults
+
+audit: $(READY) ## Look for known vulnerabilities: in what ships, then in everything that is locked
+	@mkdir -p build/audit
+	uv export $(LOCKED) --only-group predict --only-group layer --output-file build/audit/ships.txt
+	uv export $(LOCKED) --all-groups --output-file build/audit/everything.txt
+	pip-audit $(AUDIT) --requirement build/audit/ships.txt
+	pip-audit $(AUDIT) --requirement build/audit/everything.txt
+
+sbom: $(READY) ## Write what the image and the layer hold to build/sbom, as CycloneDX
+	@python -m tools.sbom
 
 synth: $(READY) ## Write the CloudFormation templates to cdk.out; needs no AWS account
 	cdk synth --quiet '**'
