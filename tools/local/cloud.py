@@ -21,6 +21,7 @@ from tools.local.assembly import REGION, Assembly, FileAsset, Stack
 from tools.local.errors import LocalError
 from tools.local.functions import Function
 from tools.local.moto_gaps import keep_versions, quieten, without_gaps
+from tools.local.moto_kms import sign_as_kms
 
 __all__ = ["CREDENTIALS", "Cloud"]
 
@@ -46,6 +47,7 @@ class Cloud:
 
     def __enter__(self) -> Self:
         quieten()
+        sign_as_kms()
         with Cloud._lock:
             Cloud._running += 1
         self._server.start()

@@ -53,9 +53,9 @@ class Models:
         for name, build in self._builds.items():
             yield name, build.result()
 
-    def publish(self, endpoint_url: str, bucket: str) -> list[Published]:
-        """Publishes each model and promotes it to `production`. Raises `LocalError`, for a failed gate too."""
-        publishing = [self._pool.submit(_publish, name, endpoint_url, bucket) for name in self._names]
+    def publish(self, endpoint_url: str, bucket: str, *, signing_key: str | None = None) -> list[Published]:
+        """Publishes each model and promotes it to `production`, signed where there is a key. Raises `LocalError`, for a failed gate too."""
+        publishing = [self._pool.submit(_publish, name, endpoint_url, bucket, signing_key) for name in self._names]
         return [each.result() for each in publishing]
 
 
@@ -93,11 +93,11 @@ def _build(name: str) -> bool:
         raise LocalError(str(error)) from None
 
 
-def _publish(name: str, endpoint_url: str, bucket: str) -> Published:
+def _publish(name: str, endpoint_url: str, bucket: str, signing_key: str | None) -> Published:
     from tools.modelctl import lifecycle  # noqa: PLC0415
     from tools.modelctl.deployment import on_this_machine  # noqa: PLC0415
 
-    registry = on_this_machine(endpoint_url, bucket, REGION).registry()
+    registry = on_this_machine(endpoint_url, bucket, REGION, signing_key=signing_key).registry()
     built = lifecycle.build(_config(name))
     if built.failures:
         raise LocalError(f"model {name} may not be published: {'; '.join(built.failures)}\nsee models/{name}/model.toml")

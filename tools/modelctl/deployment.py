@@ -18,6 +18,7 @@ from modelserve.registry import Registry
 from tools.modelctl.errors import DeploymentNotFound
 from tools.modelctl.paths import LOCAL_DEPLOYMENT
 from tools.modelctl.s3 import S3Store
+from tools.modelctl.signing import KmsSigner
 
 __all__ = ["CONFIG", "Deployment", "find", "on_this_machine", "open_session", "stack_name", "stack_outputs"]
 
@@ -35,6 +36,8 @@ class Deployment:
     url: str | None
     """Of the API, with a slash at the end; None while its Serving stack is not deployed."""
     session: boto3.Session
+    signing_key: str | None = None
+    """ARN of the KMS key that signs manifests, where its Store stack has one."""
     endpoint_url: str | None = None
     """Of the stand-in for AWS on this machine."""
 
@@ -48,7 +51,8 @@ class Deployment:
 
     def registry(self, progress: Callable[[int], None] | None = None) -> Registry:
         """The model store; `progress` is told the bytes of each piece sent or received."""
-        return Registry(S3Store(self.client("s3"), self.bucket, progress=progress))
+        signer = KmsSigner(self.client("kms"), self.signing_key) if self.signing_key else None
+        return Registry(S3Store(self.client("s3"), self.bucket, progress=progress), signer=signer)
 
     def caller(self) -> str:
         """Who moves an alias: the caller's ARN, or on this machine the user."""
@@ -60,10 +64,12 @@ def find(name: str, *, profile: str | None = None, file: Path | None = None) -> 
     return _find_local(file or LOCAL_DEPLOYMENT) if name == "local" else _find_remote(name, open_session(profile))
 
 
-def on_this_machine(endpoint_url: str, bucket: str, region: str, *, url: str | None = None) -> Deployment:
+def on_this_machine(endpoint_url: str, bucket: str, region: str, *, url: str | None = None, signing_key: str | None = None) -> Deployment:
     """On a stand-in for AWS, which takes any credentials."""
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
-    return Deployment(name="local", region=region, bucket=bucket, url=url, session=session, endpoint_url=endpoint_url)
+    return Deployment(
+        name="local", region=region, bucket=bucket, url=url, session=session, signing_key=signing_key, endpoint_url=endpoint_url
+    )
 
 
 def open_session(profile: str | None) -> boto3.Session:
@@ -92,9 +98,10 @@ def _find_local(file: Path) -> Deployment:
         found = orjson.loads(file.read_bytes())
         os.kill(found["pid"], 0)
         region, bucket, url, endpoint_url = (found[key] for key in ("region", "bucket", "url", "endpoint_url"))
-    except (OSError, ValueError, KeyError, TypeError):  # no file, no process of that id, or another file
+        signing_key = found.get("outputs", {}).get("SigningKey")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no file, no process of that id, or another file
         raise DeploymentNotFound("local", "nothing runs on this machine", "make run (in another terminal)") from None
-    return on_this_machine(endpoint_url, bucket, region, url=url.rstrip("/") + "/")
+    return on_this_machine(endpoint_url, bucket, region, url=url.rstrip("/") + "/", signing_key=signing_key)
 
 
 def _find_remote(name: str, session: boto3.Session) -> Deployment:
@@ -113,4 +120,5 @@ def _find_remote(name: str, session: boto3.Session) -> Deployment:
         bucket=store["ModelBucket"],
         url=url.rstrip("/") + "/" if url else None,
         session=session,
+        signing_key=store.get("SigningKey"),
     )

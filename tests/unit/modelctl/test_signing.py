@@ -107,6 +107,19 @@ def test_a_version_from_before_signing_is_not_promoted_until_publishing_has_sign
     verify(kms, arn, signed.alias("fruit", "production"))
 
 
+def test_an_alias_from_before_signing_or_of_a_former_key_is_unsigned_until_it_is_promoted_again(
+    registry: Registry, signed: Registry, store: S3Store, kms: KMSClient, tmp_path: Path
+) -> None:
+    version = published(registry, tmp_path)
+    promote(registry, version)
+    for asks in (signed, Registry(store, signer=KmsSigner(kms, new_key(kms)))):
+        assert asks.unsigned(asks.alias("fruit", "production"))
+        published(asks, tmp_path)
+        promote(asks, version)
+        assert not asks.unsigned(asks.alias("fruit", "production"))
+    assert not registry.unsigned(registry.alias("fruit", "production"))
+
+
 def test_a_rollback_to_a_version_from_before_signing_is_refused(registry: Registry, signed: Registry, tmp_path: Path) -> None:
     first = published(registry, tmp_path, b"1")
     promote(registry, first)

@@ -71,7 +71,7 @@ def promote(
     registry = target.registry()
     chosen = resolve(registry, name, version)
     before = registry.aliases(name).get(alias)
-    if before and before.version == chosen:
+    if before and before.version == chosen and not registry.unsigned(before):
         moved, text = before, f"is {chosen} already"
     else:
         _warn_of_force(registry, name, chosen)

@@ -138,6 +138,10 @@ class Registry:
         """Raises `AliasNotFound`."""
         return read_alias(self._store, name, alias)[0]
 
+    def unsigned(self, alias: Alias) -> bool:
+        """Whether `alias` lacks the signature that this store asks for, so that promoting its version once more has a use."""
+        return self._signer is not None and not (alias.signature and self._signer.signed(alias.manifest_sha256, alias.signature))
+
     def promote(self, name: str, version: str, *, alias: str, by: str, reason: str, event: str = "promote") -> Alias:
         """Points `alias` at `version`.
 
