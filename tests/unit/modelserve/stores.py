@@ -6,7 +6,7 @@ from pathlib import Path
 
 from modelserve.errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
 from modelserve.manifest import MODEL_FILE, Manifest, Object, TensorSpec
-from modelserve.registry import Registry
+from modelserve.registry import Registry, Signer
 
 BY = {"by": "ann", "reason": "because"}
 
@@ -64,11 +64,11 @@ class MemoryStore:
 class Publisher:
     """Publishes and promotes in a store, each version in a second of its own."""
 
-    def __init__(self, store: MemoryStore, folder: Path, *, name: str = "sample") -> None:
+    def __init__(self, store: MemoryStore, folder: Path, *, name: str = "sample", signer: Signer | None = None) -> None:
         self._now = 1_795_000_000.0
         self._folder = folder
         self.name = name
-        self.registry = Registry(store, clock=self._tick)
+        self.registry = Registry(store, signer=signer, clock=self._tick)
 
     def publish(self, content: bytes, *, labels: tuple[str, ...] = ()) -> str:
         file = self._folder / "published.onnx"

@@ -1,5 +1,6 @@
 """What answers for an alias, as the alias, the store and the models in it change."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from modelserve.errors import ModelFailed, ModelNotReady, ServeError, UnverifiedModel, VersionNotFound
 from modelserve.loader import LoadedModel, Loader, Session
 from modelserve.manifest import TensorSpec
+from modelserve.signature import SigningKey
 from modelserve.tensors import Tensor
 
 from .graphs import scaled, session
+from .signers import ARN, LocalSigner
 from .stores import MemoryStore, Publisher
 from .strategies import anything, dumped
 
@@ -44,11 +47,19 @@ class Told:
 class World:
     """A store, who publishes in it, a loader that reads it and a clock; folders of its own."""
 
-    def __init__(self, folder: Path, *, opened: Callable[[str], Session] = Told, check_seconds: float = 30, max_others: int = 2) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        opened: Callable[[str], Session] = Told,
+        check_seconds: float = 30,
+        max_others: int = 2,
+        signer: LocalSigner | None = None,
+    ) -> None:
         self.folder = folder / "tmp"
         self.folder.mkdir(exist_ok=True)
         self.store = MemoryStore()
-        self.publisher = Publisher(self.store, folder)
+        self.publisher = Publisher(self.store, folder, signer=signer)
         self.now = 1000.0
         self.loads: list[LoadedModel] = []
         self.failures: list[ServeError] = []
@@ -62,6 +73,7 @@ class World:
             open_session=opened,
             on_load=self.loads.append,
             on_failure=self.failures.append,
+            verifier=SigningKey(ARN, signer.call) if signer else None,
             clock=lambda: self.now,
         )
 
@@ -183,9 +195,22 @@ def missing_manifest(world: World, version: str) -> None:
     world.store.delete([f"models/sample/versions/{version}/manifest.json"])
 
 
+def other_bytes(world: World, version: str) -> None:
+    """Those of a file beside the model, in the alias alone."""
+    key = f"models/sample/versions/{version}/report.json"
+    world.store.put(key, b"evil")
+    changed_alias(path=key, size=4, sha256=hashlib.sha256(b"evil").hexdigest(), version_id="0")(world, version)
+
+
+def replaced_bytes(world: World, version: str) -> None:
+    """With the alias that fits them."""
+    world.store.alter(f"models/sample/versions/{version}/model.onnx", b"evil")
+    changed_alias(size=4, sha256=hashlib.sha256(b"evil").hexdigest())(world, version)
+
+
 def changed_alias(**changes: Any) -> Callable[[World, str], None]:
     def change(world: World, version: str) -> None:
-        alias = json.loads(world.store.objects[PRODUCTION][0])
+        alias = json.loads(world.store.objects[PRODUCTION][-1])
         for key, value in changes.items():
             (alias["model"] if key in alias["model"] else alias)[key] = value
         world.store.objects[PRODUCTION].append(dumped(alias))
@@ -205,6 +230,8 @@ FAILURES: dict[str, Callable[[World, str], None]] = {
     "bytes that are missing": missing_bytes,
     "bytes that were altered": altered_bytes,
     "bytes that were cut": truncated_bytes,
+    "an alias to bytes that its manifest does not list": other_bytes,
+    "bytes that were replaced, and an alias that fits them": replaced_bytes,
     "a manifest that was altered": altered_manifest,
     "a manifest that is missing": missing_manifest,
     "the alias of another model": changed_alias(name="other"),
@@ -242,6 +269,7 @@ def test_nothing_answers_on_a_cold_start_that_meets(world: World, fail):
     world.loader.start()
 
     assert "model 'sample' is not ready: " in world.refused()
+    assert len(world.failures) == (fail is not FAILURES["an alias that is gone"])
     assert not world.folder.exists() or list(world.folder.iterdir()) == []
 
 
@@ -306,6 +334,7 @@ def test_any_json_within_the_alias_is_no_unexpected_error(tmp_path, value):
     for key in ("name", "version", "manifest_sha256", "model", "schema", "path", "size", "sha256", "version_id"):
         changed_alias(**{key: value})(world, first)
         assert world.after(30).serves() == first
+        del world.store.objects[PRODUCTION][1:]
 
 
 # Nothing there
@@ -347,10 +376,24 @@ def test_the_first_promotion_is_served_within_a_second(world: World):
     assert world.failures == []
 
 
-def test_a_failure_that_a_caller_hears_of_is_not_reported_besides(world: World):
+def test_of_an_alias_that_was_never_set_only_the_caller_hears(world: World):
+    """A deployment is empty at first, and callers make names up."""
     world.refused()
+    with pytest.raises(VersionNotFound):
+        world.loader.find("made-up")
 
     assert world.failures == []
+
+
+def test_each_failed_attempt_is_reported_once_however_many_callers_hear_of_it(world: World):
+    altered_bytes(world, world.publisher.release(b"one"))
+    world.loader.start()
+    for _ in range(10):
+        world.refused()
+    assert [error.kind for error in world.failures] == ["UnverifiedModel"]
+
+    world.after(1).refused()
+    assert len(world.failures) == 2
 
 
 # Other aliases and versions
@@ -449,6 +492,169 @@ def test_no_file_is_left_behind(world: World):
     world.after(30).serves()
 
     assert list(world.folder.iterdir()) == []
+
+
+# Where manifests are signed
+
+
+@pytest.fixture
+def signed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    made = World(tmp_path, signer=LocalSigner())
+    monkeypatch.setenv("TMPDIR", str(made.folder))
+    return made
+
+
+def manifest_key(version: str, name: str = "sample") -> str:
+    return f"models/{name}/versions/{version}/manifest.json"
+
+
+def digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+def rewritten_manifest(world: World, version: str) -> None:
+    """With the alias that fits it."""
+    altered = world.store.objects[manifest_key(version)][-1].replace(b'"labels": []', b'"labels": ["x"]')
+    world.store.alter(manifest_key(version), altered)
+    changed_alias(manifest_sha256=digest(altered))(world, version)
+
+
+def rewritten_all(world: World, version: str) -> None:
+    """Bytes, manifest and alias, as somebody does who may write the bucket but not sign."""
+    replaced_bytes(world, version)
+    manifest = json.loads(world.store.objects[manifest_key(version)][-1])
+    manifest["files"][0] |= {"size": 4, "sha256": digest(b"evil")}
+    world.store.alter(manifest_key(version), dumped(manifest))
+    alias = json.loads(world.store.objects[PRODUCTION][-1])
+    world.store.objects[PRODUCTION].append(dumped({**alias, "manifest_sha256": digest(dumped(manifest))}))
+
+
+def signed_of(world: World, content: bytes, name: str = "sample") -> tuple[str, bytes]:
+    """Another version's signature and manifest, as the key signed it."""
+    publisher = Publisher(world.store, world.folder.parent, name=name, signer=LocalSigner())
+    prefix = f"models/{name}/versions/{publisher.publish(content)}"
+    return world.store.objects[f"{prefix}/manifest.sig"][0].decode(), world.store.objects[f"{prefix}/manifest.json"][0]
+
+
+def another_versions_signature(world: World, version: str) -> None:
+    changed_alias(signature=signed_of(world, b"other")[0])(world, version)
+
+
+def another_versions_manifest_in_the_alias(world: World, version: str) -> None:
+    signature, manifest = signed_of(world, b"other")
+    changed_alias(signature=signature, manifest_sha256=digest(manifest))(world, version)
+
+
+def manifest_of_another(name: str) -> Callable[[World, str], None]:
+    """Truly signed, and in the place of the version's own."""
+
+    def fail(world: World, version: str) -> None:
+        signature, manifest = signed_of(world, b"other", name)
+        world.store.alter(manifest_key(version), manifest)
+        changed_alias(signature=signature, manifest_sha256=digest(manifest))(world, version)
+
+    return fail
+
+
+def another_keys_signature(world: World, version: str) -> None:
+    changed_alias(signature=LocalSigner(1).sign(digest(world.store.objects[manifest_key(version)][0])))(world, version)
+
+
+def altered_signature(world: World, version: str) -> None:
+    signature = json.loads(world.store.objects[PRODUCTION][-1])["signature"]
+    changed_alias(signature=("B" if signature[0] == "A" else "A") + signature[1:])(world, version)
+
+
+TAMPERED: dict[str, Callable[[World, str], None]] = {
+    "bytes that were altered": altered_bytes,
+    "bytes that were replaced, and an alias that fits them": replaced_bytes,
+    "an alias to bytes that its manifest does not list": other_bytes,
+    "a manifest that was altered": altered_manifest,
+    "a manifest that was rewritten, and an alias that fits it": rewritten_manifest,
+    "bytes, manifest and alias rewritten": rewritten_all,
+    "a signature that was altered": altered_signature,
+    "a signature that was taken away": changed_alias(signature=None, schema=1),
+    "a signature that is no text": changed_alias(signature=5),
+    "a signature by another key": another_keys_signature,
+    "the signature of another version": another_versions_signature,
+    "the signature and digest of another version": another_versions_manifest_in_the_alias,
+    "the signed manifest of another version": manifest_of_another("sample"),
+    "the signed manifest of another model": manifest_of_another("other"),
+}
+
+
+def test_what_is_signed_answers(signed: World):
+    version = signed.publisher.release(b"one")
+
+    assert signed.serves() == version
+    second = signed.publisher.release(b"two")
+    assert signed.after(30).serves() == second
+    assert signed.failures == []
+
+
+@pytest.mark.parametrize("tamper", TAMPERED.values(), ids=TAMPERED)
+def test_the_old_version_goes_on_when_the_new_one_is_not_what_was_signed_for(signed: World, tamper):
+    first = signed.publisher.release(b"one")
+    assert signed.serves() == first
+    tamper(signed, signed.publisher.release(b"two"))
+
+    assert signed.after(30).serves() == first
+    assert [error.kind for error in signed.failures] == ["UnverifiedModel"]
+    assert list(signed.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("tamper", TAMPERED.values(), ids=TAMPERED)
+def test_no_cold_start_serves_what_is_not_what_was_signed_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tamper):
+    world = World(tmp_path, opened=lambda _: pytest.fail("these bytes were opened"), signer=LocalSigner())
+    monkeypatch.setenv("TMPDIR", str(world.folder))
+    tamper(world, world.publisher.release(b"one"))
+
+    world.loader.start()
+
+    assert "is not what was published" in world.refused()
+    assert [error.kind for error in world.failures] == ["UnverifiedModel"]
+    assert list(world.folder.iterdir()) == []
+
+
+def test_an_alias_without_a_signature_names_what_writes_one(signed: World):
+    changed_alias(signature=None)(signed, signed.publisher.release(b"one"))
+
+    assert f"found no signature, expected one by {ARN}, as `modelctl promote` writes it; publish the model again" in signed.refused()
+
+
+def test_a_manifest_is_not_even_read_before_its_signature_is_verified(signed: World):
+    version = signed.publisher.release(b"one")
+    another_keys_signature(signed, version)
+    signed.store.calls.clear()
+
+    signed.refused()
+
+    assert ("get", manifest_key(version)) not in signed.store.calls
+
+
+def test_a_deployment_that_asks_for_no_signature_reads_a_signed_alias(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    world = World(tmp_path)
+    monkeypatch.setenv("TMPDIR", str(world.folder))
+    version = Publisher(world.store, tmp_path, signer=LocalSigner()).release(b"one")
+
+    assert world.serves() == version
+
+
+def test_without_an_answer_of_kms_nothing_loads_until_it_answers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kms = LocalSigner()
+    world = World(tmp_path, signer=kms)
+    monkeypatch.setenv("TMPDIR", str(world.folder))
+    version = world.publisher.release(b"one")
+    kms.down = "no route to host"
+    world.loader.start()
+    assert "no route to host" in world.refused()
+    assert [error.kind for error in world.failures] == ["StoreUnavailable"]
+
+    kms.down = None
+    assert world.after(1).serves() == version
+    second = world.publisher.release(b"two")
+    assert world.after(30).serves() == second
+    assert len(kms.calls) == 2  # the key is kept
 
 
 # With ONNX Runtime
