@@ -17,12 +17,12 @@ from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Response, error_response, inferred
 from modelserve.errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected
 from modelserve.loader import LoadedModel, Loader, Verifier
+from modelserve.memory import hold
 from modelserve.protocol import encode, parse_document, status_of
 from modelserve.s3 import S3Reader
 from modelserve.settings import PredictSettings
 
 from .events import client_of, from_event, preflight, to_proxy, within_limit
-from .memory import hold
 from .observability import Observer
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _told(error: ServeError) -> ServeError:
     return told
 
 
-hold(os.environ)
+hold(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")))
 _app = App(PredictSettings.from_env(os.environ), os.environ)
 _app.start()
 handler = _app.handle

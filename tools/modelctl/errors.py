@@ -11,11 +11,14 @@ __all__ = [
     "CallFailed",
     "DeploymentNotFound",
     "GateFailed",
+    "ModelRefused",
     "ModelctlError",
     "TrainFailed",
     "UsageFailed",
     "VersionAmbiguous",
 ]
+
+_SHOWN = 10
 
 
 class ModelctlError(Exception):
@@ -66,6 +69,19 @@ class GateFailed(ModelctlError):
             f'`modelctl publish {name} --force "REASON"` publishes it all the same and keeps the reason in the manifest'
         )
         self.failures = tuple(failures)
+
+
+class ModelRefused(ModelctlError):
+    """A model that must not be served: of a kind that no tier runs, or one that harms what runs it."""
+
+    def __init__(self, name: str, findings: Sequence[object], command: str) -> None:
+        shown = [str(finding) for finding in findings[:_SHOWN]]
+        more = [f"and {len(findings) - _SHOWN} more"] if len(findings) > _SHOWN else []
+        super().__init__(
+            f"{name} may not be served: {'; '.join([*shown, *more])}. Correct it and publish it again; "
+            f'`{command} --force "REASON"` goes on all the same and keeps the reason'
+        )
+        self.findings = tuple(findings)
 
 
 class VersionAmbiguous(ModelctlError):

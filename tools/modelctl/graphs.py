@@ -1,0 +1,123 @@
+"""Walks an ONNX graph as a whole: with its subgraphs, and with the functions that a model brings along."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from math import prod
+
+from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
+
+__all__ = ["TooDeep", "constants", "domain", "extent", "graphs", "scopes", "sparse_tensors", "tensors", "walk"]
+
+_SHAPE = 64  # more elements than a shape ever has
+_Functions = dict[tuple[str, str], FunctionProto]
+_Counts = dict[tuple[str, str], tuple[int, int]]
+
+
+class TooDeep(Exception):
+    """Subgraphs or functions within one another beyond a bound, or without end."""
+
+
+def scopes(model: ModelProto) -> Iterator[tuple[dict[str, int], Iterable[NodeProto]]]:
+    """The graph and each function: the operator sets it is written in by domain, and its nodes."""
+    yield {domain(opset.domain): opset.version for opset in model.opset_import}, model.graph.node
+    for function in model.functions:
+        yield {domain(opset.domain): opset.version for opset in function.opset_import}, function.node
+
+
+def walk(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Every node, those of subgraphs too; how deep these can be is bounded by the parser."""
+    for node in nodes:
+        yield node
+        for graph in _subgraphs(node):
+            yield from walk(graph.node)
+
+
+def graphs(model: ModelProto) -> Iterator[GraphProto]:
+    """The graph and every subgraph."""
+    yield model.graph
+    for _, nodes in scopes(model):
+        for node in walk(nodes):
+            yield from _subgraphs(node)
+
+
+def tensors(model: ModelProto) -> Iterator[TensorProto]:
+    """Every tensor that the file holds or names, as an initializer or as an attribute."""
+    for graph in graphs(model):
+        yield from graph.initializer
+    for _, nodes in scopes(model):
+        for node in walk(nodes):
+            for attribute in node.attribute:
+                yield from (attribute.t, *attribute.tensors)
+
+
+def sparse_tensors(model: ModelProto) -> Iterator[SparseTensorProto]:
+    """Every sparse tensor, as an initializer or as an attribute."""
+    for graph in graphs(model):
+        yield from graph.sparse_initializer
+    for _, nodes in scopes(model):
+        for node in walk(nodes):
+            for attribute in node.attribute:
+                yield from attribute.sparse_tensors
+                if attribute.HasField("sparse_tensor"):
+                    yield attribute.sparse_tensor
+
+
+def constants(model: ModelProto) -> dict[str, int]:
+    """Product of the elements of each small integer constant, by name: how many a shape makes, or how often a loop runs."""
+    found = {tensor.name: tensor for graph in graphs(model) for tensor in graph.initializer}
+    for _, nodes in scopes(model):
+        for node in walk(nodes):
+            if node.op_type == "Constant" and node.output:
+                name = node.output[0]
+                found |= {name: attribute.t for attribute in node.attribute if attribute.name == "value"}  # noqa: B035 - one at most
+    return {
+        name: prod(_integers(tensor))
+        for name, tensor in found.items()
+        if tensor.data_type == TensorProto.INT64 and prod(tensor.dims) <= _SHAPE
+    }
+
+
+def extent(model: ModelProto, most: int) -> tuple[int, int]:
+    """Nodes, and levels of subgraphs and functions. Raises `TooDeep` beyond `most` levels.
+
+    Every call of a function counts with all its nodes, since ONNX Runtime writes each out: thirty functions can be a billion nodes.
+    """
+    functions = {(function.domain, function.name): function for function in model.functions}
+    return _measure(model.graph.node, functions, {}, most)
+
+
+def domain(name: str) -> str:
+    """The default domain has two names."""
+    return "" if name == "ai.onnx" else name
+
+
+def _measure(nodes: Iterable[NodeProto], functions: _Functions, known: _Counts, most: int) -> tuple[int, int]:
+    if most < 0:
+        raise TooDeep
+    count, depth = 0, 0
+    for node in nodes:
+        count += 1
+        below = [_measure(graph.node, functions, known, most - 1) for graph in _subgraphs(node)]
+        if function := functions.get(key := (node.domain, node.op_type)):
+            if key not in known:
+                known[key] = _measure(function.node, functions, known, most - 1)
+            below.append(known[key])
+        for inner, levels in below:
+            count, depth = count + inner, max(depth, levels + 1)
+    if depth > most:
+        raise TooDeep
+    return count, depth
+
+
+def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    for attribute in node.attribute:
+        if attribute.type == AttributeProto.GRAPH or attribute.HasField("g"):
+            yield attribute.g
+        yield from attribute.graphs
+
+
+def _integers(tensor: TensorProto) -> list[int]:
+    if not tensor.HasField("raw_data"):
+        return list(tensor.int64_data)
+    return [int.from_bytes(tensor.raw_data[start : start + 8], "little", signed=True) for start in range(0, len(tensor.raw_data), 8)]

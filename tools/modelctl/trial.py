@@ -1,0 +1,127 @@
+"""Runs a model as its function would, in a process that may take no more memory and time than the function has.
+
+A graph can ask for 40 GB, or never end; what is to be served shows here that it doesn't.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+__all__ = ["Refused", "Trial", "attempt"]
+
+_VCPU_MEMORY = 1769  # MB that come with one virtual CPU
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a model took to be loaded, warmed up and asked once."""
+
+    load_seconds: float
+    run_seconds: float
+    peak_megabytes: int
+    """Of the whole process, Python and ONNX Runtime included."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """Why a model may not be served, as `str`."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"the model {self.what} [trial]"
+
+
+def attempt(model: Path, example: Path | None, *, memory: int, seconds: int) -> Trial | Refused:
+    """Loads `model`, warms it up and asks it `example`, all within a function's `memory` (MB) and `seconds`.
+
+    The process has no credentials. Its memory is bounded on Linux only; elsewhere its time is.
+    """
+    arguments = [str(model.resolve()), str(example.resolve()) if example else "", str(memory), str(seconds)]
+    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LANG": "C.UTF-8", "PATH": os.defpath}
+    with tempfile.TemporaryDirectory() as scratch:
+        command = [sys.executable, "-m", "tools.modelctl.trial", *arguments]
+        try:
+            done = subprocess.run(
+                command, check=False, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
+            )
+        except subprocess.TimeoutExpired:
+            return _too_slow(seconds)
+    return _verdict(done.returncode, done.stdout, seconds)
+
+
+def _verdict(code: int, report: bytes, seconds: int) -> Trial | Refused:
+    if code == -signal.SIGXCPU:
+        return _too_slow(seconds)
+    if code:
+        ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        return Refused(f"ended the process that ran it, by {ended}; convert it again, with another version of the converter")
+    try:
+        document = json.loads(report)
+        return Refused(str(document["refused"])) if "refused" in document else Trial(**document)
+    except (ValueError, TypeError, KeyError):
+        return Refused("ended the process that ran it before it had answered; convert it again")
+
+
+def _too_slow(seconds: int) -> Refused:
+    return Refused(f"did not load and answer within {seconds} s; raise `timeout` in model.toml, or make it smaller")
+
+
+def _run(model: str, example: str, seconds: float, threads: int) -> Trial:
+    """In the process of its own. Raises `ServeError`."""
+    from modelserve.protocol import parse_document  # noqa: PLC0415 - the process that waits needs none of it
+    from modelserve.session import OnnxSession  # noqa: PLC0415
+
+    began = time.perf_counter()
+    session = OnnxSession(model, name=Path(model).parent.name, threads=threads)
+    loaded = time.perf_counter()
+    session.warm_up(seconds=seconds)
+    asked = time.perf_counter()
+    if example:
+        request = parse_document(json.loads(Path(example).read_bytes()))
+        session.run(request.inputs, [output.name for output in session.outputs], seconds=seconds)
+    ended = time.perf_counter()
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+    return Trial(load_seconds=round(loaded - began, 4), run_seconds=round(ended - asked, 6), peak_megabytes=peak)
+
+
+def _report(model: str, example: str, memory: int, seconds: int) -> dict[str, object]:
+    from modelserve.errors import DeadlineExceeded, InsufficientMemory, ServeError  # noqa: PLC0415 - as above
+
+    try:
+        return asdict(_run(model, example, seconds, max(1, memory // _VCPU_MEMORY)))
+    except (InsufficientMemory, MemoryError):
+        return {"refused": f"needs more than the {memory:,} MB of its function; raise `memory` in model.toml, or make it smaller"}
+    except DeadlineExceeded:
+        return {"refused": str(_too_slow(seconds).what)}
+    except ServeError as error:
+        return {"refused": f"can't answer: {error}"}
+
+
+def main() -> None:
+    """The process of its own: holds itself to the limits first, and writes its report last."""
+    from modelserve.memory import hold  # noqa: PLC0415 - as above
+
+    model, example, memory, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    hold(memory)
+    threads = os.cpu_count() or 1
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds * threads, seconds * threads + 1))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # What native code writes goes elsewhere: only the report is the report.
+    with os.fdopen(os.dup(1), "w") as answer:
+        os.dup2(2, 1)
+        answer.write(json.dumps(_report(model, example, memory, seconds)))
+
+
+if __name__ == "__main__":
+    main()
