@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from modelserve._aws import JsonService
 from modelserve.clients import Client, Refused, check, presented, read_client
-from modelserve.errors import ServeError
+from modelserve.errors import ServeError, Unexpected
 from modelserve.policy import policy
 from modelserve.settings import AuthorizerSettings
 
@@ -57,7 +58,7 @@ def make_handler(settings: AuthorizerSettings, dynamodb: JsonService, *, clock: 
 
     @logger.inject_lambda_context(log_event=False)  # whatever the environment says: an event holds a key
     @metrics.log_metrics(capture_cold_start_metric=True)
-    def handle(event: dict[str, Any], _: Any) -> dict[str, Any]:
+    def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         try:
             client = authorize(event)
             answer = _answer(client, event["methodArn"])
@@ -65,6 +66,15 @@ def make_handler(settings: AuthorizerSettings, dynamodb: JsonService, *, clock: 
             metrics.add_metric(error.kind, MetricUnit.Count, 1)
             logger.error("not checked", error=error.kind, reason=str(error))
             raise
+        except Unauthorized:
+            raise
+        except Exception as error:  # noqa: BLE001 - the runtime would log its text, which may quote the key
+            frames = [
+                f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)
+            ]
+            metrics.add_metric(Unexpected.__name__, MetricUnit.Count, 1)
+            logger.error("unexpected error", error=type(error).__name__, frames=frames)
+            raise Unexpected(context.aws_request_id) from None
         metrics.add_metric("Authorized", MetricUnit.Count, 1)
         logger.info("authorized", client=client.client)
         return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -82,7 +83,7 @@ def make_handler(settings: CatalogSettings, store: Reader, *, version: str = "")
     metrics = Metrics(namespace=settings.metrics_namespace, service=settings.service)
     app = _resolver(Catalog(settings, store, version=version), settings, logger, metrics)
 
-    @logger.inject_lambda_context
+    @logger.inject_lambda_context(log_event=False)  # whatever the environment says: an event holds a key
     @metrics.log_metrics(capture_cold_start_metric=True)
     def handle(event: dict[str, Any], context: Any) -> dict[str, Any]:
         begun = time.perf_counter()
@@ -121,7 +122,9 @@ def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metri
         return _error(error)
 
     def fail(error: Exception) -> Response[str]:
-        logger.exception("unexpected error", exc_info=error)
+        # Not the exception's own text: it may quote what the caller sent.
+        frames = [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
+        logger.error("unexpected error", error=type(error).__name__, frames=frames)
         return refuse(Unexpected(app.lambda_context.aws_request_id))
 
     def unmatched(_: Exception) -> Response[str]:

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import string
+import traceback
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 
 from modelserve._aws import JsonService, ServiceUnavailable
 from modelserve.clients import Client, Key, hash_key, to_item
+from modelserve.errors import ServeError
 from modelserve.policy import PolicyTooLarge
 from modelserve.record import replace
 from modelserve.settings import AuthorizerSettings
@@ -225,6 +227,20 @@ def test_a_table_that_does_not_answer_is_logged_with_its_reason(ask, log, capsys
 def counted(capsys: pytest.CaptureFixture[str], metric: str) -> list[float] | None:
     found = [each[metric] for each in map(json.loads, capsys.readouterr().out.splitlines()) if metric in each]
     return found[0] if found else None
+
+
+def test_a_bug_lets_nobody_in_and_is_logged_without_its_text(ask, module, log):
+    """The runtime logs the text of what is raised, and a bug's may quote the key."""
+
+    class Broken(Table):
+        def call(self, target: str, document: Any) -> dict[str, Any]:
+            raise LookupError(KEY)
+
+    with pytest.raises(ServeError, match="a-request") as raised:
+        ask(table=Broken())
+    (line,) = lines(log)
+    assert (line["error"], "test_authorizer.py" in line["frames"][-1]) == ("LookupError", True)
+    assert SECRET not in log.getvalue() + "".join(traceback.format_exception(raised.value))
 
 
 def test_those_let_in_are_counted(ask, capsys):

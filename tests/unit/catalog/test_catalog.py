@@ -276,11 +276,26 @@ def test_loading_by_request_points_to_promotion(call, action):
     assert "modelctl promote" in answer.body["error"]
 
 
-def test_a_bug_is_answered_in_the_protocols_shape_and_logged(call, log):
-    answer = call("GET", "/v2/health/ready", store=object())
+def test_a_bug_is_answered_in_the_protocols_shape_and_logged_without_its_text(call, log):
+    class Broken:
+        def get(self, *_: object, **__: object) -> None:
+            raise LookupError("canary-5172")  # as one that quotes what the caller sent
+
+    answer = call("GET", "/v2/health/ready", store=Broken())
     assert answer.status == 500
     assert "a-request" in answer.body["error"]
-    assert json.loads(log.getvalue().splitlines()[0])["exception_name"] == "AttributeError"
+    line = json.loads(log.getvalue().splitlines()[0])
+    assert line["error"] == "LookupError"
+    assert "test_catalog.py" in line["frames"][-1]
+    assert "canary" not in log.getvalue()
+
+
+def test_no_setting_makes_it_log_its_events(make_handler, log, monkeypatch):
+    monkeypatch.setenv("POWERTOOLS_LOGGER_LOG_EVENT", "true")
+    handler = make_handler(CatalogSettings(model_names=(), model_bucket="models"), FakeStore())
+    handler({"httpMethod": "GET", "path": "/v2", "headers": {"Authorization": "canary-5172"}, "requestContext": {}}, Context())
+    assert "request" in log.getvalue()
+    assert "canary" not in log.getvalue()
 
 
 def test_without_an_origin_no_cors_header_is_sent(call):
