@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from modelserve.dataplane import DataPlane, check
-from modelserve.errors import InvalidInput, ModelNotReady
+from modelserve.errors import InvalidInput, ModelNotReady, PayloadTooLarge
 from modelserve.manifest import TensorSpec
 from modelserve.protocol import InferRequest, RequestedOutput
 from modelserve.tensors import Tensor
@@ -142,3 +142,30 @@ def test_what_can_not_be_found_is_not_ready():
 
     with pytest.raises(ModelNotReady, match="v9 is not there"):
         DataPlane(find).ready("v9")
+
+
+class Wordy(Remembering):
+    """Answers with as many zeros as it is told."""
+
+    def __init__(self, elements: int) -> None:
+        super().__init__()
+        self._elements = elements
+
+    def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
+        return [Tensor(name, "INT64", (1, self._elements), bytes(8 * self._elements)) for name in outputs]
+
+
+@pytest.mark.parametrize(
+    ("requested", "most"),
+    [
+        (RequestedOutput("y", binary=False, classification=0), 3 * 2**20),  # `0,` in JSON
+        (RequestedOutput("y", binary=True, classification=0), 6 * 2**20 // 8),
+        (RequestedOutput("y", binary=False, classification=1), 6 * 2**20 // 8),  # every class is looked at, however few are named
+    ],
+)
+def test_an_answer_that_no_event_could_carry_is_refused_before_it_is_written(requested, most):
+    request = InferRequest([of((1, 2))], outputs=[requested])
+    plane(Wordy(most)).infer(None, request, seconds=3)
+
+    with pytest.raises(PayloadTooLarge, match="the answer is larger than 6,291,456 bytes"):
+        plane(Wordy(most + 1)).infer(None, request, seconds=3)

@@ -8,7 +8,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .classification import classify
-from .errors import InvalidInput
+from .errors import InvalidInput, PayloadTooLarge
 from .manifest import TensorSpec
 from .protocol import InferRequest, InferResponse
 from .tensors import DATATYPES, Tensor
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from .tensors import Data
 
 __all__ = ["DataPlane", "Model", "check"]
+
+_MAX_ANSWER = 6 * 2**20  # what Lambda carries back
 
 
 class Model(Protocol):
@@ -49,6 +51,7 @@ class DataPlane:
         check(request.inputs, model.inputs)
         names = _names(model, request)
         outputs = model.run(request.inputs, names, seconds=ends - time.monotonic())
+        _refuse_too_large(outputs, request)
         if request.outputs is not None:
             outputs = [
                 classify(tensor, requested.classification, model.labels) if requested.classification else tensor
@@ -98,6 +101,17 @@ def _fits(tensor: Tensor, spec: TensorSpec) -> None:
     nbytes = memoryview(tensor.data).nbytes
     if size and nbytes != prod(shape) * size:
         raise InvalidInput(f"input {tensor.name!r} has {nbytes} bytes; {tensor.datatype} of shape {list(shape)} takes {prod(shape) * size}")
+
+
+def _refuse_too_large(outputs: Sequence[Tensor], request: InferRequest) -> None:
+    """Before it is written: as JSON an answer takes a multiple of its memory. An element takes two bytes of text at least."""
+    classified = {requested.name for requested in request.outputs or () if requested.classification}
+    size = 0
+    for tensor in outputs:
+        whole = tensor.name in classified or request.wants_binary(tensor.name)
+        size += memoryview(tensor.data).nbytes if whole else 2 * prod(tensor.shape)
+    if size > _MAX_ANSWER:
+        raise PayloadTooLarge("the answer", _MAX_ANSWER, "send fewer rows, ask for fewer outputs, or ask for them with binary_data")
 
 
 def _from_raw(signature: Sequence[TensorSpec], data: Data) -> Tensor:

@@ -7,6 +7,7 @@ extension: the body is a JSON object, `Inference-Header-Content-Length` bytes lo
 from __future__ import annotations
 
 import json
+import re
 from math import isfinite
 from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,11 @@ STATUS: dict[type[ServeError], int] = {
 }
 """What each error, and each of its subclasses, is in HTTP."""
 
-_MAX_INPUTS = 4096
+_MAX_TENSORS = 4096
+_MAX_NAME = 1024  # a message may quote a name
 _MAX_DIMENSIONS = 64
 _MAX_SIZE = 2**63 - 1
+_NOT_FINITE = re.compile(rb"NaN|-?Infinity")
 
 
 def status_of(error: ServeError) -> int:
@@ -126,8 +129,8 @@ def parse_document(document: Any, binary: Data = b"", *, booleans: bool = True) 
     items = document.get("inputs")
     if type(items) is not list or not items:
         raise InvalidRequest("'inputs' is missing or empty; expected a list of tensors, each with name, datatype, shape and data")
-    if len(items) > _MAX_INPUTS:
-        raise InvalidRequest(f"'inputs' has {len(items)} tensors; at most {_MAX_INPUTS} are read")
+    if len(items) > _MAX_TENSORS:
+        raise InvalidRequest(f"'inputs' has {len(items)} tensors; at most {_MAX_TENSORS} are read")
     parameters = _parameters(document, "the request")
     request = InferRequest([], id=_id(document), binary=_flag(parameters, "binary_data_output", default=False))
     view, offset, names = memoryview(binary), 0, set()
@@ -192,6 +195,7 @@ def _load(body: Data) -> Any:
         if b"NaN" not in text and b"Infinity" not in text:
             raise InvalidRequest(f"the body is not JSON: {error}; send a JSON object, or set Inference-Header-Content-Length") from None
     try:
+        orjson.loads(_NOT_FINITE.sub(b"0", text))  # the same JSON is refused with NaN as without
         return json.loads(text)  # tritonclient writes NaN, which only the standard library reads
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(f"the body is not JSON: {error}; NaN, Infinity and -Infinity are read as numbers") from None
@@ -211,6 +215,8 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
     shape: Any = item.get("shape")
     if type(name) is not str or not name:
         raise InvalidRequest(f"an input's name is {_kind(name) if name != '' else 'empty'}; expected a string")
+    if len(name) > _MAX_NAME:
+        raise InvalidRequest(f"an input's name has {len(name)} characters; expected at most {_MAX_NAME}")
     if type(datatype) is not str or datatype not in DATATYPES:
         raise InvalidRequest(f"input {name!r} has datatype {brief(datatype):.60}; expected one of {', '.join(DATATYPES)}")
     if (
@@ -238,9 +244,11 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
 def _outputs(items: Any, *, default: bool) -> list[RequestedOutput] | None:
     if type(items) is not list:
         raise InvalidRequest(f"'outputs' is {_kind(items)}; expected a list of objects with a name")
-    requested: list[RequestedOutput] = []
+    if len(items) > _MAX_TENSORS:
+        raise InvalidRequest(f"'outputs' names {len(items)} tensors; at most {_MAX_TENSORS} are read")
+    requested: dict[str, RequestedOutput] = {}
     for item in items:
-        if type(item) is not dict or type(item.get("name")) is not str:
+        if type(item) is not dict or type(item.get("name")) is not str or len(item["name"]) > _MAX_NAME:
             raise InvalidRequest(f"a requested output is {brief(item):.60}; expected an object with a name")
         name = item["name"]
         parameters = _parameters(item, f"output {name!r}")
@@ -249,10 +257,10 @@ def _outputs(items: Any, *, default: bool) -> list[RequestedOutput] | None:
             raise InvalidRequest(
                 f"output {name!r} has classification {brief(classes):.60}; expected the number of classes to name, 1 or more"
             )
-        if any(other.name == name for other in requested):
+        if name in requested:
             raise InvalidRequest(f"output {name!r} is asked for twice; name each output once")
-        requested.append(RequestedOutput(name, binary=_flag(parameters, "binary_data", default=default), classification=classes))
-    return requested or None
+        requested[name] = RequestedOutput(name, binary=_flag(parameters, "binary_data", default=default), classification=classes)
+    return list(requested.values()) or None
 
 
 def _parameters(item: dict[str, Any], where: str) -> dict[str, Any]:
