@@ -214,9 +214,14 @@ def test_without_credentials_it_is_said_so():
         Credentials.from_environ({})
 
 
-def test_credentials_come_from_the_container_endpoint_with_its_token():
+@pytest.mark.parametrize("variables", [{}, {"AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}], ids=["no variable", "an empty one"])
+def test_credentials_come_from_the_container_endpoint_with_its_token(variables):
     with scripted(response(200, b'{"AccessKeyId": "a", "SecretAccessKey": "s", "Token": "t"}')) as server:
-        environ = {"AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/creds?id=1", "AWS_CONTAINER_AUTHORIZATION_TOKEN": "secret"}
+        environ = {
+            **variables,
+            "AWS_CONTAINER_CREDENTIALS_FULL_URI": f"{server.url}/creds?id=1",
+            "AWS_CONTAINER_AUTHORIZATION_TOKEN": "secret",
+        }
         found = Credentials.from_environ(environ)
         sent = head(server)
         target = server.requests[0].split(" ")[1]

@@ -1,12 +1,11 @@
 """The lean client against moto's S3, botocore's signatures and a server that fails on purpose."""
 
-import errno
 import hashlib
 import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from math import inf
 from pathlib import Path
 from typing import Any
@@ -207,6 +206,7 @@ def test_a_body_that_always_breaks_off_leaves_no_file(tmp_path):
         b"",
         b"nonsense\r\n\r\n",
         b"HTTP/1.1 abc\r\n\r\n",
+        b"HTTP/1.1 \xb200\r\nContent-Length: 0\r\n\r\n",  # a superscript two: a digit, but none that int() reads
         b"HTTP/1.1 200 OK\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: many\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n1234567890",
@@ -281,43 +281,75 @@ def test_an_invocation_that_is_nearly_over_waits_for_nobody(monkeypatch):
         reader(f"http://127.0.0.1:{silent.getsockname()[1]}", remaining=lambda: 0.1).get("key")
 
 
-def test_a_download_that_trickles_is_given_up_when_the_invocation_is_over(tmp_path):
+@contextmanager
+def trickling(head: bytes) -> Iterator[str]:
+    """A server that sends `head`, and then a byte every 10 ms, to all who come."""
+
     def trickle(server: socket.socket) -> None:
         with suppress(OSError):
-            connection, _ = server.accept()
-            with connection:
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
-                while True:
-                    connection.sendall(b"x")
-                    time.sleep(0.01)
+            while True:
+                connection, _ = server.accept()
+                with connection, suppress(OSError):
+                    connection.sendall(head)
+                    while True:
+                        connection.sendall(b"x")
+                        time.sleep(0.01)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=trickle, args=(server,), daemon=True).start()
-        store = reader(f"http://127.0.0.1:{server.getsockname()[1]}", remaining=lambda: 0.2)
-        with pytest.raises(StoreUnavailable, match="did not end in time"):
-            store.download("key", version_id=None, size=100_000, sha256="0" * 64, to=str(tmp_path / "file"))
+        yield f"http://127.0.0.1:{server.getsockname()[1]}"
+
+
+HEADS = {
+    "status line": b"",
+    "header": b"HTTP/1.1 200 OK\r\na: ",
+    "body": b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n",
+    "error": b"HTTP/1.1 503 Slow Down\r\nContent-Length: 100000\r\n\r\n",
+    "refusal": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 100000\r\n\r\n",
+    "chunk size": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
+def test_a_download_that_trickles_is_given_up_when_the_invocation_is_over(tmp_path, head):
+    with trickling(head) as url, pytest.raises(StoreUnavailable, match="timed out"):
+        fetch(reader(url, remaining=lambda: 0.2), tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_said_with_what_to_raise(tmp_path, monkeypatch):
-    class Full:
-        def __init__(self, file):
-            self._file = file
+def test_a_download_has_a_second_for_each_mib_beyond_what_a_document_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(s3_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(s3_module, "_SLOWEST", 10_000)
+    with trickling(HEADS["body"]) as url, pytest.raises(StoreUnavailable, match="timed out"):
+        fetch(reader(url), tmp_path, size=1000)
 
-        def __enter__(self):
-            return self
 
-        def __exit__(self, *_):
-            self._file.close()
+def test_a_document_that_does_not_end_is_given_up():
+    expected = pytest.raises(StoreUnavailable, match=r"larger than 16,777,216 bytes \(3 attempts\)")
+    with scripted(response(200, b"x" * (17 * 2**20))) as server, expected:
+        reader(server.url).get("key")
 
-        def write(self, _chunk):
-            raise OSError(errno.ENOSPC, "No space left on device")
 
-        def __getattr__(self, name):
-            return getattr(self._file, name)
+def test_unchanged_is_no_answer_to_who_did_not_ask(tmp_path):
+    with scripted(response(304)) as server:
+        with pytest.raises(StoreUnavailable, match="HTTP 304"):
+            reader(server.url).get("key")
+        with pytest.raises(StoreUnavailable, match="HTTP 304"):
+            fetch(reader(server.url), tmp_path)
+        assert reader(server.url).get("key", unless_etag='"x"') is None
 
-    monkeypatch.setattr(s3_module, "open", lambda *how: Full(open(*how)), raising=False)  # noqa: SIM115 - closed by `Full`
-    with scripted(response(200, BODY)) as server:
+
+def test_a_listing_that_is_none_is_unavailable():
+    with scripted(response(200, b"<html><br></html>")) as server, pytest.raises(StoreUnavailable, match="p/: its listing is no XML"):
+        reader(server.url).list("p/")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux has a device that is always full")
+@pytest.mark.parametrize("body", [BODY, b"small"], ids=["large", "small"])
+def test_a_full_disk_is_said_with_what_to_raise(tmp_path, monkeypatch, body):
+    """Also of a model that a buffer would hold until it is closed."""
+    monkeypatch.setattr(s3_module, "open", lambda _name, *how: open("/dev/full", *how), raising=False)  # noqa: SIM115 - closed by its reader
+    with scripted(response(200, body)) as server:
         with pytest.raises(StoreUnavailable, match=r"No space left on device while writing; raise ephemeral_storage in model.toml"):
             fetch(reader(server.url), tmp_path)
         assert len(server.requests) == 1

@@ -30,8 +30,6 @@ __all__ = [
     "error_code",
     "quote",
     "sign",
-    "until",
-    "whole",
 ]
 
 _ATTEMPTS = 3
@@ -66,7 +64,7 @@ class Credentials:
     def from_environ(cls, environ: Mapping[str, str]) -> Credentials:
         """From the variables Lambda sets, or the container endpoint that takes their place under SnapStart."""
         uri = environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI")
-        if "AWS_ACCESS_KEY_ID" in environ:
+        if environ.get("AWS_ACCESS_KEY_ID"):  # an empty one is none, as in botocore
             return cls(environ["AWS_ACCESS_KEY_ID"], environ["AWS_SECRET_ACCESS_KEY"], environ.get("AWS_SESSION_TOKEN"))
         if uri:
             return cls._from_container(uri, environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", ""))
@@ -77,7 +75,7 @@ class Credentials:
         secure, host, target = address(uri)
         headers = {"Host": host, "Authorization": authorization}
         try:
-            with request("GET", host, target, headers, secure=secure, timeout=_TIMEOUT) as response:
+            with request("GET", host, target, headers, secure=secure, timeout=_TIMEOUT, ends=time.monotonic() + _TIMEOUT) as response:
                 answer = orjson.loads(response.read())
             return cls(answer["AccessKeyId"], answer["SecretAccessKey"], answer.get("Token"))
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -129,24 +127,23 @@ class Service:
     def send(
         self,
         sent: Request,
-        read: Callable[[HttpResponse, float], _T],
+        read: Callable[[HttpResponse], _T],
         *,
         patience: float = PATIENCE,
         failed: Callable[[str], StoreUnavailable],
     ) -> _T:
         """What `read` makes of the answer before its end; a passing fault is tried again, also one in the middle of the body.
 
-        `read` is given the monotonic time by which it must be done too, and may raise `PassingFault`.
-        Raises what `failed` makes of the reason.
+        `read` may raise `PassingFault`. Raises what `failed` makes of the reason.
         """
         ends = time.monotonic() + min(patience, self._remaining())
         pause = _FIRST_PAUSE
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                with self._response(sent, timeout=max(0.001, min(_TIMEOUT, ends - time.monotonic()))) as response:
+                with self._response(sent, ends) as response:
                     if response.status in _PASSING:
-                        raise PassingFault(f"HTTP {response.status} {error_code(whole(response, ends))}")
-                    return read(response, ends)
+                        raise PassingFault(f"HTTP {response.status} {error_code(response.read())}")
+                    return read(response)
             except (PassingFault, OSError) as error:
                 if attempt == _ATTEMPTS or time.monotonic() + pause >= ends:
                     raise failed(f"{error or type(error).__name__} ({attempt} attempts)") from None
@@ -155,10 +152,11 @@ class Service:
         raise AssertionError  # the last attempt returns or raises
 
     @contextmanager
-    def _response(self, sent: Request, *, timeout: float) -> Iterator[HttpResponse]:
+    def _response(self, sent: Request, ends: float) -> Iterator[HttpResponse]:
         headers = sign(self._credentials(), sent, self._host, region=self._region, service=self._name)
         target = f"{sent.path}?{sent.query}" if sent.query else sent.path
-        with request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=timeout) as response:
+        timeout = max(0.001, min(_TIMEOUT, ends - time.monotonic()))
+        with request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=timeout, ends=ends) as response:
             yield response
 
 
@@ -189,8 +187,8 @@ class JsonService:
         def failed(reason: str) -> ServiceUnavailable:
             return ServiceUnavailable(self._name, action, reason)
 
-        def read(response: HttpResponse, ends: float) -> dict[str, Any]:
-            body = whole(response, ends)
+        def read(response: HttpResponse) -> dict[str, Any]:
+            body = response.read()
             code = error_code(body)
             if response.status == 400 and code in _THROTTLED:
                 raise PassingFault(f"HTTP 400 {code}")
@@ -214,19 +212,6 @@ def _document(body: bytes, failed: Callable[[str], StoreUnavailable]) -> dict[st
     if not isinstance(document, dict):
         raise failed("the answer is no JSON object")
     return document
-
-
-def until(ends: float, response: HttpResponse) -> Iterator[bytes]:
-    """The body in pieces; a peer that sends a byte now and then must not hold a request for good."""
-    for chunk in response.chunks():
-        if time.monotonic() > ends:
-            raise TimeoutError("the answer did not end in time")
-        yield chunk
-
-
-def whole(response: HttpResponse, ends: float) -> bytes:
-    """The body, if it ends in time."""
-    return b"".join(until(ends, response))
 
 
 def error_code(body: bytes) -> str:

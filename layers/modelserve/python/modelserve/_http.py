@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from io import BufferedReader, RawIOBase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from io import BufferedReader
     from ssl import SSLContext
+
+    from _typeshed import WriteableBuffer
 
 __all__ = ["BrokenResponse", "HttpResponse", "request"]
 
 _MAX_LINE = 16 * 2**10
 _MAX_HEADERS = 100
 _CHUNK = 2**20
+_MAX_DOCUMENT = 16 * 2**20
 
 
 class BrokenResponse(OSError):
@@ -26,10 +30,10 @@ class BrokenResponse(OSError):
 class HttpResponse:
     """Status and headers, names in lower case; the body is read from the socket as it is asked for."""
 
-    def __init__(self, stream: BufferedReader) -> None:
+    def __init__(self, stream: BufferedReader[_Incoming]) -> None:
         self._stream = stream
         protocol, _, rest = self._line().partition(" ")
-        if not protocol.startswith("HTTP/1.") or not rest[:3].isdigit():
+        if not protocol.startswith("HTTP/1.") or not rest[:3].isdecimal():
             raise BrokenResponse(f"{protocol[:20]!r} is not the start of an HTTP response")
         self.status = int(rest[:3])
         self.headers: dict[str, str] = {}
@@ -49,8 +53,13 @@ class HttpResponse:
             yield from self._exactly(self._number(self.headers.get("content-length", ""), 10))
 
     def read(self) -> bytes:
-        """The whole body."""
-        return b"".join(self.chunks())
+        """The whole body, which is a document: of 16 MiB at most. Raises `BrokenResponse`."""
+        body = bytearray()
+        for chunk in self.chunks():
+            body += chunk
+            if len(body) > _MAX_DOCUMENT:
+                raise BrokenResponse(f"the answer is larger than {_MAX_DOCUMENT:,} bytes")
+        return bytes(body)
 
     def _exactly(self, size: int) -> Iterator[bytes]:
         while size:
@@ -80,6 +89,25 @@ class HttpResponse:
         return size
 
 
+class _Incoming(RawIOBase):
+    """What a peer sends, until time is up: one that sends a byte now and then must not hold a request for good."""
+
+    def __init__(self, connection: socket.socket, *, timeout: float, ends: float) -> None:
+        self._connection = connection
+        self._timeout = timeout
+        self._ends = ends
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("timed out")  # as the socket says it
+        self._connection.settimeout(min(self._timeout, left))
+        return self._connection.recv_into(buffer)
+
+
 @cache
 def _tls() -> SSLContext:
     """Made once: it reads every certificate authority, which takes longer than a handshake."""
@@ -90,11 +118,11 @@ def _tls() -> SSLContext:
 
 @contextmanager
 def request(
-    method: str, host: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, secure: bool, timeout: float
+    method: str, host: str, target: str, headers: Mapping[str, str], body: bytes = b"", *, secure: bool, timeout: float, ends: float
 ) -> Iterator[HttpResponse]:
-    """The response to one request on a connection of its own; `host` may end in a port, `timeout` is for each read, in seconds.
+    """The response to one request on a connection of its own; `host` may end in a port.
 
-    Raises `OSError`.
+    `timeout` is for each read, in seconds; at the monotonic time `ends` none waits any longer. Raises `OSError`.
     """
     name, _, port = host.partition(":")
     # As bytes, because looking up a string imports the IDNA codec.
@@ -105,7 +133,7 @@ def request(
         lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items())]
         lines += [f"Content-Length: {len(body)}"] if body else []
         connection.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode("ascii") + body)
-        with connection.makefile("rb") as stream:
+        with BufferedReader(_Incoming(connection, timeout=timeout, ends=ends)) as stream:
             yield HttpResponse(stream)
     finally:
         connection.close()

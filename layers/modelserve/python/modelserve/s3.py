@@ -8,16 +8,18 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
+from io import FileIO
 from math import inf
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
-from ._aws import PATIENCE, Credentials, Request, Service, domain, error_code, quote, until, whole
+from ._aws import PATIENCE, Credentials, Request, Service, domain, error_code, quote
 from ._http import HttpResponse
 from .errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
 from .manifest import Object
 
 __all__ = ["Credentials", "S3Reader"]
 
+_SLOWEST = 2**20  # bytes a second, without which a download is given up; a function of 256 MB gets many times that
 _T = TypeVar("_T")
 
 
@@ -57,8 +59,8 @@ class S3Reader:
         """None when the object still has `unless_etag`. Raises `ObjectNotFound`, `StoreUnavailable`."""
         headers = {"if-none-match": unless_etag} if unless_etag else {}
 
-        def read(response: HttpResponse, ends: float) -> Object | None:
-            body = whole(response, ends)
+        def read(response: HttpResponse) -> Object | None:
+            body = response.read()
             if response.status == 304:
                 return None
             return Object(body, response.headers.get("etag", ""), response.headers.get("x-amz-version-id"))
@@ -69,16 +71,16 @@ class S3Reader:
         """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
         unverified = f"{to}.partial"
 
-        def save(response: HttpResponse, ends: float) -> tuple[str, int]:
+        def save(response: HttpResponse) -> tuple[str, int]:
             digest = hashlib.sha256()
-            with open(unverified, "wb") as file:
-                for chunk in until(ends, response):
+            with open(unverified, "wb", 0) as file:  # what a buffer can't write it tries again when it is closed, past our error
+                for chunk in response.chunks():
                     digest.update(chunk)
                     _write(file, chunk)
                 return digest.hexdigest(), file.tell()
 
         try:
-            found = self._send(self._object(key, version_id, {}), key, save, patience=inf)
+            found = self._send(self._object(key, version_id, {}), key, save, patience=PATIENCE + size / _SLOWEST)
             if found != (sha256, size):
                 raise UnverifiedModel(key, "SHA-256 {} of {} bytes".format(*found), f"{sha256} of {size} bytes")
             os.rename(unverified, to)
@@ -93,18 +95,22 @@ class S3Reader:
         keys: list[str] = []
         query = {"list-type": "2", "prefix": prefix}
         while True:
-            # S3 answers over TLS to a signed request: not the untrusted XML that S314 warns of.
-            root = ElementTree.fromstring(self._send(Request("GET", self._base, query=query), "", whole))  # noqa: S314
+            try:
+                # S3 answers over TLS to a signed request: not the untrusted XML that S314 warns of.
+                root = ElementTree.fromstring(self._send(Request("GET", self._base, query=query), prefix, HttpResponse.read))  # noqa: S314
+            except ElementTree.ParseError as error:
+                raise StoreUnavailable(prefix, f"its listing is no XML ({error})") from None
             keys += [element.text or "" for element in root.iterfind("{*}Contents/{*}Key")]
             token = root.findtext("{*}NextContinuationToken")
             if not token:
                 return sorted(keys)
             query["continuation-token"] = token
 
-    def _send(self, sent: Request, key: str, read: Callable[[HttpResponse, float], _T], *, patience: float = PATIENCE) -> _T:
-        def checked(response: HttpResponse, ends: float) -> _T:
-            self._refuse(key, response, ends)
-            return read(response, ends)
+    def _send(self, sent: Request, key: str, read: Callable[[HttpResponse], _T], *, patience: float = PATIENCE) -> _T:
+        def checked(response: HttpResponse) -> _T:
+            if response.status != 200 and not (response.status == 304 and "if-none-match" in sent.headers):
+                raise _refusal(key, response)
+            return read(response)
 
         return self._service.send(sent, checked, patience=patience, failed=partial(StoreUnavailable, key))
 
@@ -112,18 +118,18 @@ class S3Reader:
         query = {"versionId": version_id} if version_id else {}
         return Request("GET", self._base + quote(key, "/"), query=query, headers=headers)
 
-    @staticmethod
-    def _refuse(key: str, response: HttpResponse, ends: float) -> None:
-        if response.status in {200, 304}:
-            return
-        code = error_code(whole(response, ends))
-        if response.status == 404 and code != "NoSuchBucket":
-            raise ObjectNotFound(key)
-        raise StoreUnavailable(key, f"HTTP {response.status} {code}")
+
+def _refusal(key: str, response: HttpResponse) -> ObjectNotFound | StoreUnavailable:
+    code = error_code(response.read())
+    if response.status == 404 and code != "NoSuchBucket":
+        return ObjectNotFound(key)
+    return StoreUnavailable(key, f"HTTP {response.status} {code}")
 
 
-def _write(file: BinaryIO, chunk: bytes) -> None:
+def _write(file: FileIO, chunk: bytes) -> None:
+    left = memoryview(chunk)
     try:
-        file.write(chunk)
+        while left:
+            left = left[file.write(left) :]
     except OSError as error:
         raise StoreUnavailable(file.name, f"{error.strerror} while writing; raise ephemeral_storage in model.toml") from None
