@@ -12,11 +12,13 @@ from constructs import Construct
 
 from modelserve.settings import BEARER_PATTERN
 
+from .acknowledgements import acknowledge
 from .gateway_responses import add_gateway_responses
 from .settings import DeploymentSettings, Plan
 
 __all__ = ["InferenceApi"]
 
+_PUSH_TO_LOGS = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
 _REVOKED_AFTER = Duration.seconds(60)
 """How long API Gateway goes by what the authorizer said of a key, and so how long a revoked one may go on."""
 _Field = apigateway.AccessLogField
@@ -63,6 +65,7 @@ class InferenceApi(apigateway.RestApi):
         )
         self.node.try_remove_child("Endpoint")  # the same as ApiUrl under a generated name
         add_gateway_responses(self, settings)
+        self._acknowledge(firewall=settings.firewall)
         self.plans = {plan.name: self._plan(plan) for plan in settings.plans}
         self._authorizer = authorizer
         self._preflight = bool(settings.cors_origin)
@@ -81,6 +84,25 @@ class InferenceApi(apigateway.RestApi):
         assert deployment is not None  # RestApi makes one unless told otherwise
         around = [*self.node.children, *self._authorizer.node.children]
         deployment.node.add_dependency(*(each for each in around if isinstance(each, lambda_.CfnPermission)))
+
+    def _acknowledge(self, *, firewall: bool) -> None:
+        acknowledge(self, "AwsSolutions-COG4", "The Lambda authorizer checks a client's key on every method; Cognito is for people.")
+        acknowledge(
+            self,
+            "AwsSolutions-APIG2",
+            "The function validates each request against the model's signature, binary ones too; hostile tests show it.",
+        )
+        acknowledge(self, "AwsSolutions-APIG6", "The access log has every request; an execution log would hold headers and bodies.")
+        acknowledge(
+            self, "Serverless-APIGWXrayEnabled", "The functions are traced; API Gateway's segment would hold the URL a caller wrote."
+        )
+        acknowledge(
+            self,
+            f"AwsSolutions-IAM4[Policy::arn:<AWS::Partition>:iam::aws:policy/{_PUSH_TO_LOGS}]",
+            "AWS's own policy for the account's one API Gateway role: it writes logs and nothing else.",
+        )
+        if not firewall:
+            acknowledge(self, "AwsSolutions-APIG3", "`firewall` is off: keys, usage plans and the stage's throttle remain; on in prod.")
 
     def _plan(self, plan: Plan) -> apigateway.UsagePlan:
         per_day = plan.requests_per_day

@@ -13,6 +13,7 @@ from constructs import Construct
 from models.config import FunctionConfig, ModelConfig
 from modelserve.settings import PredictSettings
 
+from .acknowledgements import acknowledge
 from .roles import FunctionRole
 from .settings import DeploymentSettings
 from .store import Store
@@ -40,6 +41,7 @@ class FunctionParts(Construct):
         super().__init__(scope, construct_id)
         self.log_group = logs.LogGroup(self, "Logs", retention=settings.log_retention, removal_policy=RemovalPolicy.DESTROY)
         self.role = FunctionRole(self, "Role", log_group=self.log_group)
+        acknowledge(self, "Serverless-LambdaDLQ", "API Gateway calls it and waits: nothing is invoked asynchronously, so nothing is lost.")
 
 
 class PredictFunction(FunctionParts):

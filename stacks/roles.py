@@ -9,6 +9,8 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
+from .acknowledgements import acknowledge, acknowledge_wildcard
+
 __all__ = ["FunctionRole"]
 
 
@@ -21,7 +23,15 @@ class FunctionRole(iam.Role):
             scope, construct_id, assumed_by=iam.ServicePrincipal("lambda.amazonaws.com"), inline_policies={"Function": self._policy}
         )
         self.allow(["logs:CreateLogStream", "logs:PutLogEvents"], log_group.log_group_arn)
-        self.allow(["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*")  # X-Ray has no resources to name
+        acknowledge(
+            self,
+            "Serverless-LambdaStarPermissions",
+            "Every permission names a prefix, a table, a key or the function's own log group; only X-Ray's names none.",
+        )
+        self.allow(["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*", wildcard="X-Ray has no resources to name.")
 
-    def allow(self, actions: list[str], resource: str, *, conditions: Mapping[str, Any] | None = None) -> None:
+    def allow(self, actions: list[str], resource: str, *, conditions: Mapping[str, Any] | None = None, wildcard: str | None = None) -> None:
+        """`wildcard` says why a resource with `*` in it is narrow enough."""
         self._policy.add_statements(iam.PolicyStatement(actions=actions, resources=[resource], conditions=conditions))
+        if wildcard is not None:
+            acknowledge_wildcard(self, resource, wildcard)

@@ -54,21 +54,23 @@ class Store(Stack):
 
     def grant_read(self, role: FunctionRole, model_name: str) -> None:
         """Lets `role` read versions and aliases of one model and see who signed them, and nothing else."""
-        self._grant(role, actions=["s3:GetObject", "s3:GetObjectVersion"], prefix=f"models/{model_name}/*")
+        narrow = "The prefix of the one model that this function serves; its files' names are not known beforehand."
+        self._grant(role, actions=["s3:GetObject", "s3:GetObjectVersion"], prefix=f"models/{model_name}/*", wildcard=narrow)
         if self._settings.signed_manifests:
             role.allow(["kms:GetPublicKey"], self.signing_key_arn(role))
 
     def grant_read_aliases(self, role: FunctionRole) -> None:
         """Lets `role` see which models are promoted, but no model."""
-        self._grant(role, actions=["s3:GetObject"], prefix="models/*/aliases/*")
+        narrow = "Aliases only: small documents that name a version and its hashes; no model's bytes."
+        self._grant(role, actions=["s3:GetObject"], prefix="models/*/aliases/*", wildcard=narrow)
 
     def grant_read_clients(self, role: FunctionRole) -> None:
         """Lets `role` look up one client at a time; it can list none."""
         role.allow(["dynamodb:GetItem"], self.format_arn(service="dynamodb", resource="table", resource_name=self.client_table_name(role)))
 
-    def _grant(self, role: FunctionRole, *, actions: list[str], prefix: str) -> None:
+    def _grant(self, role: FunctionRole, *, actions: list[str], prefix: str, wildcard: str) -> None:
         bucket_arn = self.format_arn(service="s3", region="", account="", resource=self._look_up(role, "bucket"))
-        role.allow(actions, f"{bucket_arn}/{prefix}")
+        role.allow(actions, f"{bucket_arn}/{prefix}", wildcard=wildcard)
         # Without it S3 answers 403 for a key that doesn't exist, and a model that isn't there looks like a missing permission.
         role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": prefix}})
         if self._encrypted:

@@ -10,6 +10,7 @@ from constructs import Construct
 
 from modelserve.settings import AuthorizerSettings, CatalogSettings
 
+from .acknowledgements import acknowledge
 from .functions import ROOT, FunctionParts
 from .settings import DeploymentSettings
 from .store import Store
@@ -86,6 +87,8 @@ class AuthorizerFunction(FunctionParts):
 def _zip_function(
     parts: FunctionParts, name: str, description: str, layers: Layers, environment: dict[str, str], *, seconds: int
 ) -> lambda_.Function:
+    for pack in ("AwsSolutions-L1", "Serverless-LambdaLatestVersion"):
+        acknowledge(parts, pack, "Python 3.13 gets security fixes until 2029; layers, image and tests are made for one version.")
     return lambda_.Function(
         parts,
         "Function",

@@ -30,11 +30,14 @@ def a_model(name: str = "fruit", **function: Any) -> ModelConfig:
     return ModelConfig.model_validate({"name": name, "task": "classification", "function": function})
 
 
-def synthesize(settings: DeploymentSettings, models: tuple[ModelConfig, ...], *, folder: Path) -> Templates:
-    """As the CDK CLI would, with cdk.json's feature flags, but without copying the assets."""
+def cdk_app(folder: Path) -> App:
+    """As the CDK CLI would make it, with cdk.json's feature flags, but without copying the assets."""
     flags = json.loads((ROOT / "cdk.json").read_text("utf-8"))["context"]
-    app = App(outdir=str(folder), context={**flags, "aws:cdk:disable-asset-staging": True})
-    deployment = Deployment(app, settings=settings, models=models)
+    return App(outdir=str(folder), context={**flags, "aws:cdk:disable-asset-staging": True})
+
+
+def synthesize(settings: DeploymentSettings, models: tuple[ModelConfig, ...], *, folder: Path) -> Templates:
+    deployment = Deployment(cdk_app(folder), settings=settings, models=models)
     return Templates(deployment, Template.from_stack(deployment.store), Template.from_stack(deployment.serving))
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from models.config import ModelConfig
-from stacks.settings import DeploymentSettings
+from stacks.settings import PROD, DeploymentSettings
 from tests.stacks.factories import properties, text
 
 pytestmark = pytest.mark.xdist_group("stacks")
@@ -27,7 +28,7 @@ def a_demanding_model(number: int) -> ModelConfig:
 
 @pytest.fixture(scope="module")
 def full(synthesized):
-    settings = DeploymentSettings(name="prod", production=True, cors_origin="https://a-long-name-of-a-frontend.example.org")
+    settings = replace(PROD, cors_origin="https://a-long-name-of-a-frontend.example.org", alarm_topic_arn="arn:aws:sns:eu-west-1:1:alarms")
     return synthesized(settings, *(a_demanding_model(number) for number in range(MODELS)))
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from stacks.settings import DeploymentSettings
+from stacks.settings import PROD
 from tests.stacks.factories import a_model
 
 pytestmark = pytest.mark.xdist_group("stacks")
@@ -20,7 +21,7 @@ REDUNDANT_DEPENDENCY = "W3005"
 
 @pytest.mark.parametrize("stack", ["store", "serving"])
 def test_cfn_lint_has_nothing_to_say(synthesized, tmp_path, stack):
-    settings = DeploymentSettings(name="prod", production=True, cors_origin="https://example.org")
+    settings = replace(PROD, cors_origin="https://example.org", alarm_topic_arn="arn:aws:sns:eu-west-1:123456789012:alarms")
     models = (a_model("plain"), a_model("warm", provisioned_concurrency=1), a_model("snapped", snap_start=True, architecture="arm64"))
     template = tmp_path / "template.json"
     template.write_text(json.dumps(getattr(synthesized(settings, *models), stack).to_json()))

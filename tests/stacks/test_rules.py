@@ -1,0 +1,139 @@
+"""Our own rules over every template that the repository can make; each is shown a bad one first."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from models.config import MODELS, ModelConfig
+from stacks.settings import DEV, PROD
+from tests.stacks import rules
+from tests.stacks.factories import Templates, a_model
+from tests.stacks.rules import Resources, Rule
+
+pytestmark = pytest.mark.xdist_group("stacks")
+
+EVERYTHING = replace(PROD, cors_origin="https://example.org", alarm_topic_arn="arn:aws:sns:eu-west-1:123456789012:alarms")
+ADOPTED = replace(PROD, existing_bucket="models-of-ours", existing_key_arn="arn:aws:kms:eu-west-1:123456789012:key/k")
+DEPLOYMENTS = {"dev": DEV, "prod": PROD, "every option": EVERYTHING, "adopted bucket": ADOPTED}
+WARM = (a_model("plain"), a_model("warm", provisioned_concurrency=1), a_model("snapped", snap_start=True, architecture="arm64"))
+
+
+@pytest.fixture(scope="module", params=DEPLOYMENTS)
+def deployed(synthesized, request) -> Templates:
+    models = WARM if request.param == "every option" else tuple(ModelConfig.load_all(MODELS))
+    found: Templates = synthesized(DEPLOYMENTS[request.param], *models)
+    return found
+
+
+def resources(templates: Templates, stack: str) -> Resources:
+    found: Resources = getattr(templates, stack).to_json()["Resources"]
+    return found
+
+
+def a(kind: str, *, retained: bool = False, **properties: Any) -> dict[str, Any]:
+    policy = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"} if retained else {}
+    return {"Type": kind, "Properties": properties, **policy}
+
+
+def a_role(**statement: Any) -> dict[str, Any]:
+    allowed = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/models/fruit/*", **statement}
+    return a("AWS::IAM::Role", Policies=[{"PolicyDocument": {"Statement": [allowed]}}])
+
+
+def a_policy(**statement: Any) -> dict[str, Any]:
+    document = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", **statement}]}
+    return a("AWS::S3::BucketPolicy", Bucket={"Ref": "X"}, PolicyDocument=document)
+
+
+def a_function(**variables: Any) -> dict[str, Any]:
+    return a("AWS::Lambda::Function", Environment={"Variables": variables})
+
+
+CLOUDTRAIL = {"Service": "cloudtrail.amazonaws.com"}
+CLOSED = {"BlockPublicAcls": True, "BlockPublicPolicy": True, "IgnorePublicAcls": True, "RestrictPublicBuckets": True}
+HALF_CLOSED = {**CLOSED, "BlockPublicPolicy": False}
+OWNED = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
+REFUSED_HTTP = {"Effect": "Deny", "Action": "s3:*", "Principal": {"AWS": "*"}, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+BAD: list[tuple[Rule, dict[str, Any]]] = [
+    (rules.every_type_is_known, a("Custom::S3AutoDeleteObjects")),
+    (rules.no_action_is_a_wildcard, a_role(Action=["s3:GetObject", "s3:Get*"])),
+    (rules.no_action_is_a_wildcard, {**a_role(), "Properties": {"ManagedPolicyArns": ["arn:aws:iam::aws:policy/AmazonS3FullAccess"]}}),
+    (rules.no_action_is_a_wildcard, a_policy(Action="kms:*", Principal={"AWS": "arn:aws:iam::1:role/r"})),
+    (rules.no_principal_is_everybody, a_policy(Principal={"AWS": "*"})),
+    (rules.no_principal_is_everybody, a_policy(Principal="*")),
+    (rules.no_principal_is_everybody, a_policy(NotPrincipal={"AWS": "arn:aws:iam::1:role/r"})),
+    (rules.no_principal_is_everybody, a("AWS::Lambda::Permission", Principal="*", SourceArn="arn")),
+    (rules.grants_name_what_they_are_for, a_role(Resource="*")),
+    (rules.grants_name_what_they_are_for, a_role(Resource="arn:aws:s3:::b/*")),
+    (rules.grants_name_what_they_are_for, a_role(Resource="arn:aws:s3:::b/models/*")),
+    (rules.grants_name_what_they_are_for, a_role(Action="s3:ListBucket", Resource="arn:aws:s3:::b")),
+    (rules.grants_name_what_they_are_for, a_role(Action="dynamodb:GetItem", Resource="arn:aws:dynamodb:r:1:table/*")),
+    (rules.grants_name_what_they_are_for, a_role(Action=["xray:PutTraceSegments", "kms:Decrypt"], Resource="*")),
+    (rules.everything_is_encrypted, a("AWS::S3::Bucket")),
+    (rules.everything_is_encrypted, a("AWS::DynamoDB::Table")),
+    (rules.everything_is_encrypted, a("AWS::SQS::Queue")),
+    (rules.everything_is_encrypted, a("AWS::SNS::Topic")),
+    (rules.everything_is_encrypted, a("AWS::CloudTrail::Trail")),
+    (rules.everything_is_encrypted, a("AWS::KMS::Key")),
+    (rules.everything_is_encrypted, a("AWS::ApiGateway::Stage", CacheClusterEnabled=True)),
+    (rules.plain_http_is_refused, a("AWS::S3::Bucket")),
+    (rules.plain_http_is_refused, a("AWS::SQS::Queue")),
+    (rules.plain_http_is_refused, a("AWS::SNS::Topic")),
+    (rules.logs_are_forgotten, a("AWS::Logs::LogGroup")),
+    (rules.logs_are_forgotten, a_function()),
+    (rules.nothing_is_dropped_without_a_word, a("AWS::SQS::Queue")),
+    (rules.nothing_is_dropped_without_a_word, a("AWS::Lambda::EventInvokeConfig", MaximumRetryAttempts=0)),
+    (rules.nothing_is_dropped_without_a_word, a("AWS::SNS::Subscription")),
+    (rules.nothing_is_dropped_without_a_word, a("AWS::Events::Rule", Targets=[{"Arn": "arn"}])),
+    (rules.nothing_is_dropped_without_a_word, a("AWS::Scheduler::Schedule", Target={"Arn": "arn"})),
+    (rules.services_act_for_somebody_we_know, a_policy(Principal=CLOUDTRAIL)),
+    (rules.services_act_for_somebody_we_know, a_policy(Principal=CLOUDTRAIL, Condition={"StringEquals": {"s3:x-amz-acl": "a"}})),
+    (rules.services_act_for_somebody_we_know, a("AWS::Lambda::Permission", Principal="apigateway.amazonaws.com")),
+    (rules.no_bucket_is_public, a("AWS::S3::Bucket", OwnershipControls=OWNED)),
+    (rules.no_bucket_is_public, a("AWS::S3::Bucket", PublicAccessBlockConfiguration=HALF_CLOSED, OwnershipControls=OWNED)),
+    (rules.no_bucket_is_public, a("AWS::S3::Bucket", PublicAccessBlockConfiguration=CLOSED)),
+    (rules.no_secret_is_in_an_environment, a_function(DB_PASSWORD="x")),
+    (rules.no_secret_is_in_an_environment, a_function(MODEL_KEY={"Ref": "Parameter"})),
+    (rules.no_secret_is_in_an_environment, a_function(SETTING="AKIAIOSFODNN7EXAMPLE")),
+    (rules.no_secret_is_in_an_environment, a_function(SETTING="{{resolve:secretsmanager:s}}")),
+    (rules.data_outlives_its_stack, a("AWS::S3::Bucket")),
+    (rules.data_outlives_its_stack, a("AWS::KMS::Key")),
+    (rules.data_outlives_its_stack, a("AWS::DynamoDB::Table", retained=True, DeletionProtectionEnabled=True)),
+    (rules.models_are_audited, a("AWS::S3::Bucket")),
+    (rules.models_are_audited, a("AWS::CloudTrail::Trail", IsLogging=True)),
+]  # fmt: skip
+GOOD: list[tuple[Rule, Resources]] = [
+    (rules.no_principal_is_everybody, {"X": a_policy(**REFUSED_HTTP)}),
+    (rules.grants_name_what_they_are_for, {"X": a_role()}),
+    (rules.plain_http_is_refused, {"X": a("AWS::S3::Bucket"), "Policy": a_policy(**REFUSED_HTTP)}),
+    (
+        rules.nothing_is_dropped_without_a_word,
+        {"Q": a("AWS::SQS::Queue", RedrivePolicy={"deadLetterTargetArn": {"Fn::GetAtt": ["D", "Arn"]}}), "D": a("AWS::SQS::Queue")},
+    ),
+    (rules.no_secret_is_in_an_environment, {"X": a_function(SIGNING_KEY_ARN={"Ref": "Parameter"})}),
+]
+ALWAYS = [rule for rule in dict.fromkeys(rule for rule, _ in BAD) if rule is not rules.models_are_audited]
+
+
+@pytest.mark.parametrize(("rule", "bad"), BAD, ids=lambda each: each.__name__ if callable(each) else each["Type"])
+def test_a_rule_fires(rule, bad):
+    assert len(list(rule({"X": bad}))) == 1
+
+
+@pytest.mark.parametrize(("rule", "good"), GOOD, ids=lambda each: each.__name__ if callable(each) else "")
+def test_a_rule_lets_pass_what_it_is_not_about(rule, good):
+    assert list(rule(good)) == []
+
+
+@pytest.mark.parametrize("stack", ["store", "serving"])
+@pytest.mark.parametrize("rule", ALWAYS, ids=lambda rule: rule.__name__)
+def test_every_template_keeps_the_rules(deployed, rule, stack):
+    assert list(rule(resources(deployed, stack))) == []
+
+
+@pytest.mark.parametrize("name", ["prod", "every option", "adopted bucket"])
+def test_models_in_production_are_audited(synthesized, name):
+    assert list(rules.models_are_audited(resources(synthesized(DEPLOYMENTS[name]), "store"))) == []
