@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from models.config import ModelConfigError
 from modelserve.errors import ServeError
-from tools.modelctl.commands import calling, looking, releasing, training
+from tools.modelctl.commands import calling, clients, looking, releasing, training
 from tools.modelctl.console import fail
 from tools.modelctl.errors import ModelctlError
 from tools.modelctl.options import DeploymentName
@@ -50,7 +50,14 @@ def _root(
         typer.Option("--deployment", "-d", envvar="MODELCTL_DEPLOYMENT", help="Where the command acts, unless it says so itself."),
     ] = DeploymentName.LOCAL,
 ) -> None:
-    ctx.default_map = {name: {"deployment": deployment} for name in ctx.command.commands}  # type: ignore[attr-defined]
+    ctx.default_map = _defaults(ctx.command, deployment)
+
+
+def _defaults(command: Any, deployment: DeploymentName) -> dict[str, Any]:
+    """For every command below, also those of a group."""
+    if not hasattr(command, "commands"):
+        return {"deployment": deployment}
+    return {name: _defaults(each, deployment) for name, each in command.commands.items()}
 
 
 _WORK = "On this machine"
@@ -69,6 +76,7 @@ app.command(rich_help_panel=_RELEASE)(looking.show)
 app.command(rich_help_panel=_RELEASE)(looking.history)
 app.command(rich_help_panel=_TRY)(calling.predict)
 app.command(rich_help_panel=_TRY)(calling.doctor)
+app.add_typer(clients.app, name="client", rich_help_panel=_TRY)
 
 
 def main() -> None:

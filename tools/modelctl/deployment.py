@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from modelserve.registry import Registry
-from tools.modelctl.errors import DeploymentNotFound
+from tools.modelctl.clients import Clients
+from tools.modelctl.errors import DeploymentNotFound, UsageFailed
 from tools.modelctl.paths import LOCAL_DEPLOYMENT
 from tools.modelctl.s3 import S3Store
 from tools.modelctl.signing import KmsSigner
@@ -38,6 +39,12 @@ class Deployment:
     session: boto3.Session
     signing_key: str | None = None
     """ARN of the KMS key that signs manifests, where its Store stack has one."""
+    client_table: str | None = None
+    """The table of clients; None where its Store stack is older than that."""
+    plans: Mapping[str, str] = field(default_factory=dict)
+    """Ids of the usage plans by name; none while its Serving stack is not deployed."""
+    key: str | None = None
+    """Of the client that `make run` made."""
     endpoint_url: str | None = None
     """Of the stand-in for AWS on this machine."""
 
@@ -54,8 +61,15 @@ class Deployment:
         signer = KmsSigner(self.client("kms"), self.signing_key) if self.signing_key else None
         return Registry(S3Store(self.client("s3"), self.bucket, progress=progress), signer=signer)
 
+    def clients(self) -> Clients:
+        """Those who may call the API. Raises `UsageFailed` before there is anything to let them into."""
+        if self.client_table is None or not self.plans:
+            command = "make run" if self.local else f"cdk deploy '{self.name}/*'"
+            raise UsageFailed(f"{self.name} has no API that clients could be let into yet; run: {command}")
+        return Clients(table=self.client_table, dynamodb=self.client("dynamodb"), apigateway=self.client("apigateway"), plans=self.plans)
+
     def caller(self) -> str:
-        """Who moves an alias: the caller's ARN, or on this machine the user."""
+        """Who moves an alias or lets a client in: the caller's ARN, or on this machine the user."""
         return getpass.getuser() if self.local else str(self.client("sts").get_caller_identity()["Arn"])
 
 
@@ -64,11 +78,11 @@ def find(name: str, *, profile: str | None = None, file: Path | None = None) -> 
     return _find_local(file or LOCAL_DEPLOYMENT) if name == "local" else _find_remote(name, open_session(profile))
 
 
-def on_this_machine(endpoint_url: str, bucket: str, region: str, *, url: str | None = None, signing_key: str | None = None) -> Deployment:
+def on_this_machine(endpoint_url: str, bucket: str, region: str, *, signing_key: str | None = None) -> Deployment:
     """On a stand-in for AWS, which takes any credentials."""
     session = boto3.Session(aws_access_key_id="local", aws_secret_access_key="local", region_name=region)  # noqa: S106
     return Deployment(
-        name="local", region=region, bucket=bucket, url=url, session=session, signing_key=signing_key, endpoint_url=endpoint_url
+        name="local", region=region, bucket=bucket, url=None, session=session, signing_key=signing_key, endpoint_url=endpoint_url
     )
 
 
@@ -98,10 +112,10 @@ def _find_local(file: Path) -> Deployment:
         found = orjson.loads(file.read_bytes())
         os.kill(found["pid"], 0)
         region, bucket, url, endpoint_url = (found[key] for key in ("region", "bucket", "url", "endpoint_url"))
-        signing_key = found.get("outputs", {}).get("SigningKey")
+        known = {"key": found.get("key"), **_known(found.get("outputs", {}))}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no file, no process of that id, or another file
         raise DeploymentNotFound("local", "nothing runs on this machine", "make run (in another terminal)") from None
-    return on_this_machine(endpoint_url, bucket, region, url=url.rstrip("/") + "/", signing_key=signing_key)
+    return replace(on_this_machine(endpoint_url, bucket, region), url=url.rstrip("/") + "/", **known)
 
 
 def _find_remote(name: str, session: boto3.Session) -> Deployment:
@@ -113,12 +127,22 @@ def _find_remote(name: str, session: boto3.Session) -> Deployment:
         raise DeploymentNotFound(
             name, f"stack {stack_name(name, 'Store')} is not deployed in {session.region_name}", f"cdk deploy '{name}/*'"
         )
-    url = (stack_outputs(cloudformation, stack_name(name, "Serving")) or {}).get("ApiUrl")
+    serving = stack_outputs(cloudformation, stack_name(name, "Serving")) or {}
+    url = serving.get("ApiUrl")
     return Deployment(
         name=name,
         region=session.region_name,
         bucket=store["ModelBucket"],
         url=url.rstrip("/") + "/" if url else None,
         session=session,
-        signing_key=store.get("SigningKey"),
+        **_known(store | serving),
     )
+
+
+def _known(outputs: Mapping[str, str]) -> dict[str, Any]:
+    """What the stacks' outputs say beside the bucket and the address."""
+    return {
+        "signing_key": outputs.get("SigningKey"),
+        "client_table": outputs.get("ClientTable"),
+        "plans": orjson.loads(outputs.get("Plans", "{}")),
+    }
