@@ -33,6 +33,7 @@ def local() -> Iterator[LocalStack]:
         layers()
         synthesize()
         assert [name for name, _ in models.built()], "models/ has no model"
-        with LocalStack(CDK_OUT) as stack:
+        # What the gateway remembers of a key is forgotten soon, so that no test has to wait a minute for it.
+        with LocalStack(CDK_OUT, max_authorizer_ttl=0.5) as stack:
             models.publish(stack.endpoint_url, stack.bucket)
             yield stack

@@ -36,7 +36,9 @@ UNREACHABLE = "unreachable"
 FLOWING = "flowing"
 """Its alias is looked at every 0.3 s; the others' with each request."""
 BREAKABLE = ("altered", "truncated", "deleted", "relabelled", "foreign", "garbled")
-MODELS = ("latecomer", "overwritten", "step", "sturdy", FLOWING, UNREACHABLE, *BREAKABLE)
+ATTACKED = ("numbers", "words", "indices", "pair", "spread", "kinds", "halves")
+"""The models of tests/hostile."""
+MODELS = ("latecomer", "overwritten", "private", "step", "sturdy", FLOWING, UNREACHABLE, *BREAKABLE, *ATTACKED)
 _ROOT = Path(__file__).parents[2]
 _PATIENCE = 30.0
 
@@ -86,7 +88,7 @@ class Served(Publisher):
         self.s3.put_object(Bucket=self.bucket, Key=alias_key(self.name, "production"), Body=document)
 
     def predict(self, **headers: str) -> Response:
-        return send(self._stack.url, "POST", f"/v2/models/{self.name}/infer", request(), headers)
+        return call(self._stack, "POST", f"/v2/models/{self.name}/infer", request(), headers)
 
     @cached_property
     def function(self) -> str:
@@ -143,6 +145,11 @@ def send(url: str, method: str, path: str, body: bytes = b"", headers: Mapping[s
             answer.begin()
             names = {name.title(): value for name, value in answer.getheaders()}
             return Response(answer.status, names, answer.read())
+
+
+def call(stack: LocalStack, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None) -> Response:
+    """The same with a client's key."""
+    return send(stack.url, method, path, body, {"Authorization": f"Bearer {stack.key}", **(headers or {})})
 
 
 def eventually(ask: Callable[[], Response], expected: Callable[[Response], bool]) -> Response:

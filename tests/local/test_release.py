@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from modelserve.endpoints import Response
-from tests.local.releases import FLOWING, eventually, result, send
+from tests.local.releases import FLOWING, call, eventually, result
 from tests.unit.modelctl.factories import TRAIN, model_folder
 from tools.modelctl import console, paths
 from tools.modelctl.cli import app
@@ -93,24 +93,24 @@ def test_promotion_and_rollback_reach_running_processes_without_one_failed_reque
 
 def test_a_deployment_with_an_empty_store_says_what_to_run_and_answers_once_that_was_done(served, release):
     model = served("latecomer")
-    metadata, ready = (send(release.url, "GET", f"/v2/models/latecomer{path}") for path in ("", "/ready"))
+    metadata, ready = (call(release, "GET", f"/v2/models/latecomer{path}") for path in ("", "/ready"))
     for refused in (model.predict(), metadata, ready):
         assert refused.status == 503, refused.body
         assert refused.headers["Retry-After"] == "1"
         assert "modelctl promote latecomer VERSION --alias production" in json.loads(refused.body)["error"]
-    server = send(release.url, "GET", "/v2/health/ready")
+    server = call(release, "GET", "/v2/health/ready")
     assert (server.status, "modelctl promote latecomer" in json.loads(server.body)["error"]) == (503, True)
     assert state(release, "latecomer")["state"] == "UNAVAILABLE"
 
     version = model.release_scaled(2.0)
     assert result(eventually(model.predict, lambda answer: answer.status == 200)) == (version, 2.0)
-    assert send(release.url, "GET", "/v2/models/latecomer/ready").status == 200
+    assert call(release, "GET", "/v2/models/latecomer/ready").status == 200
     assert state(release, "latecomer") == {"name": "latecomer", "version": version, "state": "READY"}
     assert model.processes == 1
 
 
 def state(release, name):
-    index = json.loads(send(release.url, "POST", "/v2/repository/index").body)
+    index = json.loads(call(release, "POST", "/v2/repository/index").body)
     return next(entry for entry in index if entry["name"] == name)
 
 

@@ -16,6 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tools.modelctl.paths import LOCAL_DEPLOYMENT
+
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.xdist_group("local"), pytest.mark.skipif(sys.platform != "linux", reason="the emulator is a Linux program")]
 _STEP = re.compile(r"^✓ ([a-z ]+?)  +[0-9.]+ s", re.MULTILINE)
@@ -54,8 +56,14 @@ def running() -> Iterator[tuple[subprocess.Popen[str], list[str]]]:
 def test_the_last_line_is_a_call_that_works_and_ctrl_c_ends_everything(running: tuple[subprocess.Popen[str], list[str]]) -> None:
     process, lines = running
     assert lines[-1].startswith("curl "), "\n".join(lines)
-    answer = json.loads(subprocess.check_output(["curl", "--silent", "--show-error", "--fail", *shlex.split(lines[-1])[1:]], text=True))
-    assert answer["outputs"]
+    curl = ["curl", "--silent", "--show-error", *shlex.split(lines[-1])[1:]]
+    assert json.loads(subprocess.check_output(curl, text=True))["outputs"]
+    (key,) = [part for part in curl if part.startswith("Authorization: Bearer sox.local.")]
+    curl.remove(key)
+    curl.remove("-H")
+    assert "Authorization: Bearer" in json.loads(subprocess.check_output(curl, text=True))["error"]
+    assert LOCAL_DEPLOYMENT.stat().st_mode & 0o777 == 0o600
+    assert json.loads(LOCAL_DEPLOYMENT.read_text())["key"] == key.removeprefix("Authorization: Bearer ")
 
     family = psutil.Process(process.pid).children(recursive=True)
     assert any("aws-lambda-rie" in part for child in family for part in child.cmdline())

@@ -26,9 +26,10 @@ def choose(models: Sequence[Published]) -> Published:
     return min(labelled or models, key=lambda model: model.example.stat().st_size)
 
 
-def predict(url: str, model: Published) -> Any:
-    """The answer's JSON. Raises `LocalError` with what the API said."""
-    request = urllib.request.Request(_infer(url, model), _body(model).encode(), {"Content-Type": "application/json"})  # noqa: S310
+def predict(url: str, model: Published, *, key: str) -> Any:
+    """The answer's JSON; `key` is a client's. Raises `LocalError` with what the API said."""
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    request = urllib.request.Request(_infer(url, model), _body(model).encode(), headers)  # noqa: S310 - the address is our own
     try:
         with urllib.request.urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310 - the address is our own
             return json.load(response)
@@ -38,9 +39,9 @@ def predict(url: str, model: Published) -> Any:
         raise LocalError(f"the API's answer can't be read: {error}") from None
 
 
-def curl(url: str, model: Published) -> str:
+def curl(url: str, model: Published, *, key: str) -> str:
     """One line, for any folder."""
-    return f"curl {_infer(url, model)} -H 'Content-Type: application/json' -d {shlex.quote(_body(model))}"
+    return f"curl {_infer(url, model)} -H 'Authorization: Bearer {key}' -H 'Content-Type: application/json' -d {shlex.quote(_body(model))}"
 
 
 def _infer(url: str, model: Published) -> str:

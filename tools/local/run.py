@@ -77,7 +77,7 @@ def _run(*, port: int, stay: bool) -> None:
             ending.callback(stack.close)
             published = _start(steps, stack, models)
         with _announced(stack, stay=stay):
-            _predict(steps, stack.url, published, stay=stay)
+            _predict(steps, stack, published, stay=stay)
             if stay:
                 threading.Event().wait()
 
@@ -130,7 +130,9 @@ def _table(published: Sequence[Published]) -> Table:
 def _announced(stack: Any, *, stay: bool) -> Iterator[None]:
     """While `make run` runs, `modelctl --deployment local` finds it."""
     if stay:
-        LOCAL_DEPLOYMENT.write_text(json.dumps(stack.describe(), indent=2))
+        LOCAL_DEPLOYMENT.unlink(missing_ok=True)  # one that a killed process left might be for everybody to read
+        with open(LOCAL_DEPLOYMENT, "x", opener=lambda path, flags: os.open(path, flags, 0o600)) as file:
+            json.dump(stack.describe(), file, indent=2)
     try:
         yield
     finally:
@@ -138,15 +140,15 @@ def _announced(stack: Any, *, stay: bool) -> Iterator[None]:
             LOCAL_DEPLOYMENT.unlink(missing_ok=True)
 
 
-def _predict(steps: Steps, url: str, published: Sequence[Published], *, stay: bool) -> None:
+def _predict(steps: Steps, stack: Any, published: Sequence[Published], *, stay: bool) -> None:
     model = choose(published)
     with steps("first prediction") as step:
-        answer = predict(url, model)
+        answer = predict(stack.url, model, key=stack.key)
         step.detail = f"{model.name}, cold start included"
     _CONSOLE.print(Padding(shown(answer, model.labels), (1, 0, 1, 4)))
-    _say(f"The API: {url}/v2   (unsigned calls are accepted here, whatever the template's authorization says)")
+    _say(f"The API: {stack.url}/v2   (the key in the call below is this run's)")
     if stay:
         _say("The command line: .venv/bin/modelctl list   (in another terminal; Ctrl-C here ends everything)")
         _say("The same call, to paste:\n")
     # Not through the console, which would break the line.
-    print(curl(url, model), flush=True)
+    print(curl(stack.url, model, key=stack.key), flush=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Self
 
+from modelserve.clients import ALL_MODELS
 from tools.local import archive, image, packages, seam
 from tools.local.assembly import REGION, Assembly, Stack
 from tools.local.authorization import Authorizer
@@ -21,7 +24,8 @@ from tools.local.gateway_responses import GatewayResponses
 from tools.local.roots import TaskRoot
 from tools.local.routes import Api
 from tools.local.server import Server
-from tools.local.usage import Usage, plans_by_key
+from tools.local.usage import Usage, fastest, plans_by_key
+from tools.modelctl.clients import Clients
 
 __all__ = ["BUILD", "LocalStack"]
 
@@ -54,6 +58,8 @@ class LocalStack:
         self._limit = limit
         self._max_authorizer_ttl = max_authorizer_ttl
         self._exit = ExitStack()
+        self._lock = threading.Lock()
+        self._key = ""
         self._roots: dict[tuple[str, ...], TaskRoot] = {}
         self.region = REGION
         self.endpoint_url = ""
@@ -69,6 +75,21 @@ class LocalStack:
     def bucket(self) -> str:
         """The model store."""
         return self.outputs["ModelBucket"]
+
+    @property
+    def key(self) -> str:
+        """Of the client `local`, which may call every model; made when it is first asked for."""
+        with self._lock:
+            self._key = self._key or self.new_client("local")
+        return self._key
+
+    def new_client(self, name: str, *, models: Sequence[str] = (ALL_MODELS,), plan: str | None = None) -> str:
+        """The key of a new client; without `plan` in the one with the highest rate."""
+        apigateway = self.cloud.client("apigateway")
+        plans: dict[str, str] = json.loads(self.outputs["Plans"])
+        dynamodb = self.cloud.client("dynamodb")
+        clients = Clients(table=self.outputs["ClientTable"], dynamodb=dynamodb, apigateway=apigateway, plans=plans)
+        return clients.create(name, models=models, plan=plan or fastest(apigateway, plans), by="make run")
 
     def __enter__(self) -> Self:
         with ExitStack() as exit_on_failure:
@@ -92,6 +113,7 @@ class LocalStack:
             "endpoint_url": self.endpoint_url,
             "url": self.url,
             "bucket": self.bucket,
+            "key": self.key,
             "outputs": self.outputs,
             "region": self.region,
             "pid": os.getpid(),

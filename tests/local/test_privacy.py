@@ -1,0 +1,262 @@
+"""What a caller sends stays between the caller and the model: no log, metric, queue or table repeats any of it.
+
+Every field that a caller controls holds a canary of its own, on calls that succeed and on calls that fail; then every place where the
+deployment writes is searched. What API Gateway logs is the template's word: `tests/stacks` holds its access log's format to a list.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import struct
+import sys
+from base64 import b64encode
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from modelserve.endpoints import Response
+from tests.local.releases import UNREACHABLE, Served, eventually, send
+from tools.local.stack import LocalStack
+
+pytestmark = [
+    pytest.mark.xdist_group("release"),
+    pytest.mark.skipif(sys.platform != "linux", reason="the emulator is a Linux program"),
+]
+MODEL, CLIENT = "private", "confidential"
+INFER = f"/v2/models/{MODEL}/infer"
+
+
+class Canaries:
+    """A word for each field that never stands anywhere else, and the numbers that were sent as data."""
+
+    def __init__(self) -> None:
+        self.words: dict[str, str] = {}
+
+    def word(self, field: str) -> str:
+        return self.words.setdefault(field, f"canary{secrets.token_hex(8)}")
+
+    def number(self, field: str) -> float:
+        """One that FP32 holds exactly, so that it is written the same everywhere."""
+        value = float(2**22 + secrets.randbelow(2**22)) + 0.5
+        self.words[field] = str(value)
+        return value
+
+    def found_in(self, text: str) -> set[str]:
+        """The fields whose canary stands in a text: plainly, or in base64 at any of its three alignments."""
+        return {field for field, word in self.words.items() if any(form in text for form in _forms(word))}
+
+
+def _forms(word: str) -> Iterator[str]:
+    yield word
+    for shift in range(3):
+        encoded = b64encode(b" " * shift + word.encode()).decode().rstrip("=")
+        yield encoded[(0, 2, 3)[shift] : -1]
+
+
+def document(canaries: Canaries, case: str, **changes: Any) -> dict[str, Any]:
+    """A request that is right but for `changes` of its tensor, with a canary in everything that may be anything."""
+
+    def free(field: str) -> str:
+        return canaries.word(f"{case}: {field}")
+
+    tensor = {
+        "name": "x",
+        "datatype": "FP32",
+        "shape": [1, 3],
+        "data": [canaries.number(f"{case}: data"), 0, 0],
+        "parameters": {free("tensor parameter"): free("tensor parameter's value")},
+        **changes,
+    }
+    return {"id": free("id"), "parameters": {free("parameter"): free("parameter's value")}, "inputs": [tensor], free("key"): free("value")}
+
+
+def broken(canaries: Canaries) -> Iterator[tuple[str, Any]]:
+    """Requests that are wrong in one place each, where a message could quote it."""
+    word = canaries.word
+    yield "tensor name", document(canaries, "tensor name", name=word("wrong tensor name"))
+    yield "datatype", document(canaries, "datatype", datatype=word("wrong datatype"))
+    yield "shape", document(canaries, "shape", shape=[word("wrong shape")])
+    yield "data", document(canaries, "data", data=[word("wrong data"), 0, 0])
+    yield "output", document(canaries, "output") | {"outputs": [{"name": word("wrong output")}]}
+    yield "outputs", document(canaries, "outputs") | {"outputs": word("wrong outputs")}
+    yield "id", document(canaries, "id") | {"id": [word("wrong id")]}
+    yield "inputs", {"inputs": word("wrong inputs")}
+    yield "binary size", document(canaries, "binary size", parameters={"binary_data_size": word("wrong binary size")})
+    yield "classification", document(canaries, "class") | {"outputs": [{"name": "y", "parameters": {"classification": word("classes")}}]}
+    yield "no object", [word("no object")]
+
+
+def binary(canaries: Canaries) -> tuple[bytes, dict[str, str]]:
+    """Data after the header: three numbers, the first of them four bytes of text."""
+    body = document(canaries, "binary", parameters={"binary_data_size": 12})
+    del body["inputs"][0]["data"]
+    head = json.dumps(body).encode()
+    return head + struct.pack("<3f", canaries.number("binary data"), 0, 0), {"Inference-Header-Content-Length": str(len(head))}
+
+
+class Sent:
+    """Everything that is sent: over HTTP with a canary in each header and in the query, and straight to the functions."""
+
+    def __init__(self, stack: LocalStack, canaries: Canaries, key: str) -> None:
+        self.canaries = canaries
+        self.statuses: dict[str, int] = {}
+        self._stack = stack
+        self._key = key
+        canaries.words["the key"] = key
+        canaries.words["the key's secret"] = key.rpartition(".")[2]
+
+    def call(self, case: str, method: str, path: str, body: bytes = b"", **headers: str) -> Response:
+        word = self.canaries.word
+        free = {
+            "User-Agent": word(f"{case}: User-Agent"),
+            "X-Forwarded-For": word(f"{case}: X-Forwarded-For"),
+            "X-Amzn-Trace-Id": word(f"{case}: trace"),
+            "Cookie": word(f"{case}: Cookie"),
+            word(f"{case}: header"): word(f"{case}: header's value"),
+        }
+        target = f"{path}?{word(f'{case}: query')}={word(f'{case}: value in the query')}"
+        answer = send(self._stack.url, method, target, body, {"Authorization": f"Bearer {self._key}", **free, **headers})
+        self.statuses[case] = answer.status
+        return answer
+
+    def invoke(self, case: str, function: str, event: object, kind: str = "RequestResponse") -> None:
+        answer = self._stack.cloud.client("lambda").invoke(FunctionName=function, Payload=json.dumps(event).encode(), InvocationType=kind)
+        answer["Payload"].read()
+        self.statuses[case] = answer["StatusCode"]
+
+
+@pytest.fixture(scope="module")
+def sent(release: LocalStack, tmp_path_factory: pytest.TempPathFactory) -> Sent:
+    """All of it, once."""
+    model = Served(release, MODEL, tmp_path_factory.mktemp(MODEL))
+    model.release_scaled(2.0)
+    canaries = Canaries()
+    sent = Sent(release, canaries, release.new_client(CLIENT, models=(MODEL, UNREACHABLE)))
+    _predictions(sent)
+    _paths(sent)
+    _strangers(sent)
+    _invocations(sent, model, release)
+    return sent
+
+
+def _predictions(sent: Sent) -> None:
+    for case, body in (("right", document(sent.canaries, "right")), *broken(sent.canaries)):
+        sent.call(case, "POST", INFER, json.dumps(body).encode())
+    body, headers = binary(sent.canaries)
+    sent.call("binary", "POST", INFER, body, **headers)
+    sent.call("cut off", "POST", INFER, json.dumps(document(sent.canaries, "cut off")).encode()[:-3])
+    sent.call("no JSON", "POST", INFER, sent.canaries.word("no JSON").encode())
+    sent.call("header length", "POST", INFER, b"{}", **{"Inference-Header-Content-Length": sent.canaries.word("header length")})
+    sent.call("encoding", "POST", INFER, b"{}", **{"Content-Encoding": sent.canaries.word("encoding")})
+    sent.call("content type", "POST", INFER, b"{}", **{"Content-Type": sent.canaries.word("content type")})
+    sent.call("store unavailable", "POST", f"/v2/models/{UNREACHABLE}/infer", json.dumps(document(sent.canaries, "unavailable")).encode())
+
+
+def _paths(sent: Sent) -> None:
+    word = sent.canaries.word
+    sent.call("version", "GET", f"/v2/models/{MODEL}/versions/{word('version')}/ready")
+    sent.call("escaped version", "GET", f"/v2/models/{MODEL}/versions/%0d%0a{word('escaped version')}/ready")
+    sent.call("endpoint", "GET", f"/v2/models/{MODEL}/{word('endpoint')}")
+    sent.call("model", "GET", f"/v2/models/{word('model')}/ready")
+    sent.call("path", "GET", f"/v2/health/{word('path')}")
+    sent.call("load", "POST", f"/v2/repository/models/{word('loaded model')}/load", word("load").encode())
+    sent.call("index", "POST", "/v2/repository/index", json.dumps({"ready": True, word("index key"): word("index value")}).encode())
+    sent.call("wrong index", "POST", "/v2/repository/index", json.dumps({"ready": word("wrong index")}).encode())
+    sent.call("index of nonsense", "POST", "/v2/repository/index", word("index of nonsense").encode())
+    sent.call("no route", "GET", f"/{word('no route')}")
+
+
+def _strangers(sent: Sent) -> None:
+    secret = "s" * 11
+    for case, header in {
+        "malformed key": sent.canaries.word("malformed key"),
+        "unknown client": f"Bearer sox.{sent.canaries.word('unknown client')}.{secret}{sent.canaries.word('unknown secret')}{'s' * 10}",
+        "wrong secret": f"Bearer sox.{CLIENT}.{secret}{sent.canaries.word('wrong secret')}{'s' * 10}",
+    }.items():
+        sent.call(case, "GET", INFER, Authorization=header)
+
+
+def _invocations(sent: Sent, model: Served, release: LocalStack) -> None:
+    sent.invoke("direct", model.function, document(sent.canaries, "direct"))
+    for case, body in broken(sent.canaries):
+        sent.invoke(f"direct {case}", model.function, body)
+    event = {
+        sent.canaries.word("event key"): sent.canaries.word("event value"),
+        "httpMethod": "GET",
+        "path": [sent.canaries.word("event path")],
+    }
+    for function in release.environments:
+        sent.invoke(f"an event for {function}", function, event)
+        sent.invoke(f"text for {function}", function, sent.canaries.word("event that is text"))
+    lines = len(model.log)
+    sent.invoke("asynchronous", model.function, document(sent.canaries, "asynchronous"), "Event")
+    sent.invoke("asynchronous and wrong", model.function, document(sent.canaries, "asynchronous and wrong", shape=[7]), "Event")
+    eventually(lambda: Response(200, {}, b""), lambda _: len(model.log) >= lines + 4)
+
+
+def test_each_call_met_what_it_was_made_for(sent):
+    """Otherwise the canaries would not have been where they could leak."""
+    met = {case: sent.statuses[case] for case in ("right", "binary", "index", "store unavailable", "version", "model", "no route")}
+    assert met == {"right": 200, "binary": 200, "index": 200, "store unavailable": 503, "version": 404, "model": 403, "no route": 403}
+    assert {sent.statuses[case] for case, _ in broken(Canaries())} == {400}
+    assert {sent.statuses[case] for case in ("malformed key", "unknown client", "wrong secret")} == {401}
+    assert sent.statuses["asynchronous"] == 202
+
+
+def test_no_function_writes_what_it_was_sent(sent, release):
+    written = {name: environments.log.read_text("utf-8", "replace") for name, environments in release.environments.items()}
+    assert any(CLIENT in text for text in written.values()), "who called is logged, so that these are the logs to look at"
+    assert any('"_aws"' in text for text in written.values()), "metrics too"
+    leaks = {name: found for name, text in written.items() if (found := sent.canaries.found_in(text))}
+    assert leaks == {}
+
+
+def _log_events(cloud: Any) -> Iterator[Any]:
+    logs = cloud.client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        yield group
+        yield logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
+
+
+def _metrics(cloud: Any) -> Iterator[Any]:
+    yield cloud.client("cloudwatch").list_metrics()["Metrics"]
+
+
+def _messages(cloud: Any) -> Iterator[Any]:
+    queues = cloud.client("sqs")
+    for url in queues.list_queues().get("QueueUrls", ()):
+        yield queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
+
+
+def _items(cloud: Any) -> Iterator[Any]:
+    tables = cloud.client("dynamodb")
+    for name in tables.list_tables()["TableNames"]:
+        yield tables.scan(TableName=name)["Items"]
+
+
+def _objects(cloud: Any) -> Iterator[Any]:
+    s3 = cloud.client("s3")
+    for bucket in s3.list_buckets()["Buckets"]:
+        yield s3.list_object_versions(Bucket=bucket["Name"]).get("Versions")
+
+
+@pytest.mark.parametrize("read", [_log_events, _metrics, _messages, _items, _objects])
+def test_no_service_keeps_what_was_sent(sent, release, read):
+    assert sent.canaries.found_in(json.dumps(list(read(release.cloud)), default=str)) == set()
+
+
+def test_a_canary_is_found_in_whatever_form_it_is_written():
+    canaries = Canaries()
+    word = canaries.word("field")
+    for text in (f"x{word}", *(b64encode(b"y" * before + word.encode() + b"z").decode() for before in range(4))):
+        assert canaries.found_in(text) == {"field"}
+    assert canaries.found_in("nothing of it") == set()
+
+
+def test_data_is_sent_as_it_is_looked_for():
+    canaries = Canaries()
+    value = canaries.number("data")
+    assert canaries.found_in(json.dumps({"data": [value]})) == {"data"}
+    assert struct.unpack("<f", struct.pack("<f", value)) == (value,)
