@@ -56,6 +56,11 @@ class Plan:
         self.met = threading.Event()
         """A request has met a fault."""
 
+    @property
+    def unmet(self) -> list[Fault]:
+        """Faults that fewer requests have met than were to."""
+        return [fault for fault, spent in zip(self._faults, self._spent, strict=True) if spent < (1 if fault.times == inf else fault.times)]
+
     def next(self, head: str) -> Fault | None:
         """The fault that a request meets, if any."""
         self.asked.append(head)

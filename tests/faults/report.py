@@ -16,14 +16,14 @@ __all__ = ["DOCUMENT", "MARKED", "promised", "table", "write"]
 DOCUMENT = PROJECT / "docs" / "reliability.md"
 MARKED = re.compile(r"(?<=<!-- faults -->\n).*(?=<!-- /faults -->)", re.DOTALL)
 """What stands between the markers."""
-_HEADERS = ("fault", "start", "what the caller gets", "status", "Retry-After", "GETs")
+_HEADERS = ("fault", "start", "what the caller gets", "status", "Retry-After", "counted", "GETs")
 
 
 def promised(scenario: Scenario, start: Start) -> tuple[str, ...]:
     """The cells of a row that hold on every machine."""
     expected = scenario.expected(start)
     refused = expected.outcome == "refuses"
-    return scenario.name, start, str(expected), "503" if refused else "200", "1" if refused else ""
+    return scenario.name, start, str(expected), "503" if refused else "200", "1" if refused else "", expected.counts
 
 
 def table(results: list[Result]) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tests.faults.proxy import Fault
 from tests.faults.world import SIZE, padded
@@ -17,21 +17,19 @@ Start = Literal["cold", "warm"]
 
 @dataclass(frozen=True, kw_only=True)
 class Expected:
-    """What a caller gets of the request that meets the fault.
+    """What a caller gets of the request that meets the fault, and the kind of error that the log `counts`, if any.
 
-    `answers`: by what was promoted last. `refuses`: 503 and Retry-After 1, with `says` in the error.
-    `keeps`: by the version before, while the log counts an error of the kind `says`, or none.
+    `answers`: by what was promoted last. `keeps`: by the version before. `refuses`: 503 and Retry-After 1, with `says` in the error.
     """
 
-    outcome: Literal["answers", "refuses", "keeps"]
+    outcome: Literal["answers", "keeps", "refuses"]
     says: str = ""
+    counts: str = ""
 
     def __str__(self) -> str:
         if self.outcome == "refuses":
-            return f"refuses: “{self.says}”"
-        if self.outcome == "keeps":
-            return "the version before answers" + (f", `{self.says}` is counted" if self.says else "")
-        return "answers"
+            return f"an error: “{self.says}”"
+        return "the answer" if self.outcome == "answers" else "the answer of the version before"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,15 +64,15 @@ _SLOW_DOWN = failure(503, "SlowDown")
 _ELSEWHERE = "http://127.0.0.1:9/"  # nothing listens there: whoever follows finds out
 _WRONG = padded(666.0)  # of no version: an answer of it would be a wrong one
 _ANSWERS = Expected(outcome="answers")
-_KEEPS = Expected(outcome="keeps")
 
 
 def _passes(name: str, *faults: Fault) -> Scenario:
     return Scenario(name=name, faults=faults, cold=_ANSWERS, warm=_ANSWERS)
 
 
-def _lasts(name: str, says: str, fault: Fault, counts: str = "StoreUnavailable") -> Scenario:
-    return Scenario(name=name, faults=(fault,), cold=Expected(outcome="refuses", says=says), warm=Expected(outcome="keeps", says=counts))
+def _lasts(name: str, says: str, *faults: Fault, counts: str = "StoreUnavailable", **more: Any) -> Scenario:
+    cold = Expected(outcome="refuses", says=says, counts=counts)
+    return Scenario(name=name, faults=faults, cold=cold, warm=Expected(outcome="keeps", counts=counts), **more)
 
 
 def _refused(status: int, code: str, on: str = "") -> Scenario:
@@ -84,7 +82,7 @@ def _refused(status: int, code: str, on: str = "") -> Scenario:
 
 
 def _untrue(name: str, fault: Fault) -> Scenario:
-    return _lasts(name, "is not what was published", fault, "UnverifiedModel")
+    return _lasts(name, "is not what was published", fault, counts="UnverifiedModel")
 
 
 def _token(text: str) -> bytes:
@@ -114,21 +112,23 @@ SCENARIOS = (
     _refused(403, "AccessDenied"),
     _refused(403, "RequestTimeTooSkewed"),
     _refused(400, "ExpiredToken"),
-    Scenario(
-        name="expired credentials, renewed a second later",
+    _lasts(
+        "expired credentials, renewed a second later",
+        "HTTP 400 ExpiredToken",
+        Fault(on="GET /credentials/", instead=_token("expired")),
+        Fault(on="x-amz-security-token: expired", instead=failure(400, "ExpiredToken")),
         container=True,
-        faults=(
-            Fault(on="GET /credentials/", instead=_token("expired")),
-            Fault(on="x-amz-security-token: expired", instead=failure(400, "ExpiredToken")),
-        ),
-        cold=Expected(outcome="refuses", says="HTTP 400 ExpiredToken"),
-        warm=Expected(outcome="keeps", says="StoreUnavailable"),
     ),
     _lasts("403 AccessDenied by KMS for the model", "HTTP 403 AccessDenied", Fault(on=MODEL, instead=failure(403, "AccessDenied"))),
     _refused(400, "KMS.DisabledException", MODEL),
-    _lasts("404 NoSuchKey for the alias", "no version of", Fault(on=ALIAS, instead=failure(404, "NoSuchKey")), "AliasNotFound"),
-    _lasts("404 NoSuchVersion for the model", "no object", Fault(on=MODEL, instead=failure(404, "NoSuchVersion")), "ObjectNotFound"),
-    _lasts("404 NoSuchKey for the manifest", "no object", Fault(on=MANIFEST, instead=failure(404, "NoSuchKey")), "ObjectNotFound"),
+    Scenario(
+        name="404 NoSuchKey for the alias",
+        faults=(Fault(on=ALIAS, instead=failure(404, "NoSuchKey")),),
+        cold=Expected(outcome="refuses", says="no version of"),  # as of a model that was never promoted
+        warm=Expected(outcome="keeps", counts="AliasNotFound"),
+    ),
+    _lasts("404 NoSuchVersion for the model", "no object", Fault(on=MODEL, instead=failure(404, "NoSuchVersion")), counts="ObjectNotFound"),
+    _lasts("404 NoSuchKey for the manifest", "no object", Fault(on=MANIFEST, instead=failure(404, "NoSuchKey")), counts="ObjectNotFound"),
     _refused(404, "NoSuchBucket"),
     _refused(301, "PermanentRedirect"),
     _refused(307, "TemporaryRedirect"),
@@ -137,8 +137,8 @@ SCENARIOS = (
     Scenario(
         name="304 for the alias",
         faults=(Fault(on=ALIAS, instead=response(304)),),
-        cold=Expected(outcome="refuses", says="HTTP 304"),
-        warm=_KEEPS,
+        cold=Expected(outcome="refuses", says="HTTP 304", counts="StoreUnavailable"),
+        warm=Expected(outcome="keeps"),
     ),
     _lasts("304 for the model", "HTTP 304", Fault(on=MODEL, instead=response(304))),
     _untrue("200 with an error document for the alias", Fault(on=ALIAS, instead=failure(200, "InternalError"))),
@@ -191,18 +191,13 @@ SCENARIOS = (
     _passes("the model stalls in its middle, once", Fault(on=MODEL, times=1, after=_HALF, ends="stall")),
     _lasts("the model stalls in its middle", "timed out", Fault(on=MODEL, after=_HALF, ends="stall")),
     # On this side.
-    Scenario(
-        name="a full disk",
-        disk=SIZE // 3,
-        cold=Expected(outcome="refuses", says="while writing; raise ephemeral_storage in model.toml"),
-        warm=Expected(outcome="keeps", says="StoreUnavailable"),
-    ),
+    _lasts("a full disk", "while writing; raise ephemeral_storage in model.toml", disk=SIZE // 3),
     Scenario(name="two cold starts at once", callers=2, cold=_ANSWERS),
     Scenario(name="two cold starts at once while S3 is busy", callers=2, faults=(Fault(times=2, instead=_SLOW_DOWN),), cold=_ANSWERS),
     Scenario(
         name="two cold starts at once without S3",
         callers=2,
         faults=(Fault(instead=_SLOW_DOWN),),
-        cold=Expected(outcome="refuses", says="HTTP 503 SlowDown (3 attempts)"),
+        cold=Expected(outcome="refuses", says="HTTP 503 SlowDown (3 attempts)", counts="StoreUnavailable"),
     ),
 )

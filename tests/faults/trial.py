@@ -55,6 +55,7 @@ def attempt(world: World, number: int, scenario: Scenario, start: Start) -> Resu
             answers = [each.result() for each in asking]
         seconds, asked = time.monotonic() - begun, len(plan.asked)
         problems = [problem for answer in answers for problem in _wrong(answer, scenario.expected(start), versions)]
+        problems += [f"not met as often as it was to be: {fault}" for fault in plan.unmet]
         problems += [*_miscounted(subject, scenario.expected(start)), *_afterwards(world, subject, scenario, versions[_NEXT])]
         return Result(scenario=scenario, start=start, answer=answers[0], asked=asked, seconds=seconds, problems=tuple(problems))
 
@@ -82,9 +83,9 @@ def _wrong(answer: Answer, expected: Expected, versions: Mapping[float, str]) ->
 
 
 def _miscounted(subject: Subject, expected: Expected) -> Iterator[str]:
-    """An error that no caller saw must be in the log all the same, and no other."""
-    kinds = {expected.says} if expected.outcome == "keeps" and expected.says else set()
-    if expected.outcome != "refuses" and subject.failures != kinds:
+    """A load that failed must be in the log under its kind, whether a caller heard of it or not, and no other."""
+    kinds = {expected.counts} if expected.counts else set()
+    if subject.failures != kinds:
         yield f"expected errors {kinds or 'none'} in the log, found {subject.failures or 'none'}"
 
 

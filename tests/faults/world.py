@@ -107,7 +107,7 @@ class Subject(Publisher):
 
     @property
     def failures(self) -> set[str]:
-        """Kinds of the errors that no caller saw, because an older version answered."""
+        """Kinds of the errors that loading has met, as the log counts them."""
         return {line["error"] for line in self._log() if line.get("location") == "loader" and "error" in line}
 
     @property
