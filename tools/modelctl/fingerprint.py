@@ -12,7 +12,7 @@ from models import config
 __all__ = ["fingerprint"]
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
-_CODE = ("convert", "data", "evaluate", "example", "lifecycle", "parity", "report", "source")
+_CODE = ("convert", "data", "evaluate", "example", "graphs", "lifecycle", "lint", "parity", "report", "source", "trial")
 
 
 def fingerprint(folder: Path) -> str:

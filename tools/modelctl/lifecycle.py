@@ -16,12 +16,14 @@ from modelserve.record import replace
 from modelserve.registry import Registry
 from tools.modelctl import convert, evaluate, parity, report
 from tools.modelctl.data import Split, split, tensors
-from tools.modelctl.errors import GateFailed
+from tools.modelctl.errors import BuildFailed, GateFailed
 from tools.modelctl.example import example
 from tools.modelctl.fingerprint import fingerprint
+from tools.modelctl.lint import lint
 from tools.modelctl.paths import BUILD, EXAMPLE_FILE, REPORT_FILE
 from tools.modelctl.report import Built
 from tools.modelctl.source import Source
+from tools.modelctl.trial import Refused, Trial, attempt
 
 __all__ = ["BUILD", "Built", "Progress", "build", "fit", "publish"]
 
@@ -34,7 +36,7 @@ def build(
 ) -> Built:
     """Trains, converts and checks a model, or answers what an earlier build left when nothing changed since (`fresh` insists).
 
-    Raises `TrainFailed`, `BuildFailed`, `ModelConfigError`. A model that fails its gates is built all the same; see `failures`.
+    Raises `TrainFailed`, `BuildFailed`, `ModelConfigError`. A model that fails its gates or the lint is built all the same; see `failures`.
     """
     tell = progress or (lambda _: None)
     folder = output / config.name
@@ -48,9 +50,10 @@ def build(
     tell(f"training on {len(rows.X)} rows")
     estimator = fit(source, rows.X, rows.y)
     tell(f"converting, and comparing on {len(rows.held_out_X)} held-out rows")
-    draft = _convert(config, models, estimator, rows, folder)
+    draft, trial = _convert(config, models, estimator, rows, folder)
     lineage = Lineage(framework=f"scikit-learn {sklearn.__version__}", source=hashlib.sha256(source.file.read_bytes()).hexdigest())
-    return report.write(folder, state, replace(draft, lineage=lineage))
+    findings = tuple(map(str, lint(folder / MODEL_FILE, memory=config.function.memory)))
+    return report.write(folder, state, replace(draft, lineage=lineage), trial=trial, findings=findings)
 
 
 def fit(source: Source, X: Any, y: Any) -> Any:
@@ -70,17 +73,18 @@ def publish(registry: Registry, built: Built, *, forced: str | None = None) -> M
     return registry.publish(draft, {MODEL_FILE: built.model, REPORT_FILE: built.folder / REPORT_FILE, EXAMPLE_FILE: built.example})
 
 
-def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, folder: Path) -> Manifest:
+def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, folder: Path) -> tuple[Manifest, Trial]:
     inputs = tensors(rows.held_out_X)
     expected = parity.original(config.task, estimator, rows.held_out_X)
     model = convert.convert(config.name, config.task, estimator, inputs)
     report.write_file(folder / MODEL_FILE, model.SerializeToString(deterministic=True))
     report.write_file(folder / EXAMPLE_FILE, example(inputs))
+    trial = _try(config, folder)
     answers = parity.run(folder / MODEL_FILE, inputs)
     # What is scored is what will be served, not the estimator it was made from.
     metrics = evaluate.score(config.task, estimator, rows.held_out_X, rows.held_out_y, answers)
     served_inputs, served_outputs = convert.signature(model)
-    return Manifest(
+    draft = Manifest(
         name=config.name,
         version="",
         created="",
@@ -96,6 +100,15 @@ def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, fol
         gates=evaluate.check(config, metrics),
         parity=parity.compare(expected, answers, config.parity),
     )
+    return draft, trial
+
+
+def _try(config: ModelConfig, folder: Path) -> Trial:
+    """Before this process runs the model itself, and without a bound."""
+    outcome = attempt(folder / MODEL_FILE, folder / EXAMPLE_FILE, memory=config.function.memory, seconds=config.function.timeout)
+    if isinstance(outcome, Refused):
+        raise BuildFailed(f"{config.name} was converted, but {outcome}")
+    return outcome
 
 
 def _labels(config: ModelConfig, models: Path, estimator: Any) -> tuple[str, ...]:

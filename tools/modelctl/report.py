@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import orjson
@@ -13,6 +13,7 @@ from modelserve.errors import RegistryError
 from modelserve.manifest import MODEL_FILE, Manifest
 from tools.modelctl import evaluate, parity
 from tools.modelctl.paths import EXAMPLE_FILE, REPORT_FILE
+from tools.modelctl.trial import Trial
 
 __all__ = ["Built", "read", "write", "write_file"]
 
@@ -26,6 +27,8 @@ class Built:
     """A draft: publishing sets version, created and files."""
     cached: bool
     """Whether nothing had changed since it was built."""
+    findings: tuple[str, ...] = ()
+    """What the lint has found."""
 
     @property
     def model(self) -> Path:
@@ -38,20 +41,26 @@ class Built:
 
     @property
     def failures(self) -> tuple[str, ...]:
-        """A sentence for each gate that doesn't hold, and for parity."""
-        return (*evaluate.failures(self.manifest.gates), *parity.failures(self.manifest.parity))
+        """A sentence for each gate that doesn't hold, for parity, and for what speaks against serving the model at all."""
+        return (*evaluate.failures(self.manifest.gates), *parity.failures(self.manifest.parity), *self.findings)
 
     @property
     def passed(self) -> bool:
         return not self.failures
 
 
-def write(folder: Path, state: str, manifest: Manifest) -> Built:
+def write(folder: Path, state: str, manifest: Manifest, *, trial: Trial, findings: tuple[str, ...] = ()) -> Built:
     """Vouches for the model and the example that lie in `folder` already; `state` is the fingerprint they were made from."""
     files = {name: _sha256(folder / name) for name in (MODEL_FILE, EXAMPLE_FILE)}
-    report = {"fingerprint": state, "files": files, "manifest": orjson.Fragment(manifest.to_json())}
+    report = {
+        "fingerprint": state,
+        "files": files,
+        "trial": asdict(trial),
+        "findings": findings,
+        "manifest": orjson.Fragment(manifest.to_json()),
+    }
     write_file(folder / REPORT_FILE, orjson.dumps(report, option=orjson.OPT_INDENT_2))
-    return Built(folder=folder, manifest=manifest, cached=False)
+    return Built(folder=folder, manifest=manifest, cached=False, findings=findings)
 
 
 def read(folder: Path, state: str) -> Built | None:
@@ -60,9 +69,10 @@ def read(folder: Path, state: str) -> Built | None:
         report = orjson.loads((folder / REPORT_FILE).read_bytes())
         intact = report["fingerprint"] == state and all(_sha256(folder / name) == digest for name, digest in report["files"].items())
         manifest = Manifest.from_json(orjson.dumps(report["manifest"]), what=REPORT_FILE)
+        findings = tuple(map(str, report["findings"]))
     except (OSError, ValueError, TypeError, KeyError, RegistryError):
         return None  # whatever is wrong with it, building again puts it right
-    return Built(folder=folder, manifest=manifest, cached=True) if intact else None
+    return Built(folder=folder, manifest=manifest, cached=True, findings=findings) if intact else None
 
 
 def write_file(file: Path, body: bytes) -> None:

@@ -10,9 +10,9 @@ import typer
 
 from modelserve.registry import Registry
 from tools.modelctl.commands.training import build
-from tools.modelctl.console import next_step, note, out, print_json, transfer
+from tools.modelctl.console import next_step, note, out, print_json, steps, transfer
 from tools.modelctl.deployment import find
-from tools.modelctl.errors import UsageFailed
+from tools.modelctl.errors import ModelRefused, UsageFailed
 from tools.modelctl.options import Alias, DeploymentName, DeploymentOption, Json, Name, Profile, Reason, Version
 from tools.modelctl.versions import resolve
 
@@ -59,12 +59,19 @@ def promote(
     *,
     alias: Alias = "production",
     reason: Reason = "",
+    force: Annotated[
+        str | None,
+        typer.Option(
+            "--force", metavar="REASON", help="Promote although the model is not safe to serve; the reason goes into the history."
+        ),
+    ] = None,
     deployment: DeploymentOption = DeploymentName.LOCAL,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
     """Point an alias at a version; the functions serve it within their `alias_check_seconds`.
 
+    The model is read and tried first, in a process with its function's memory and time.
     Examples: `modelctl promote fruit latest`, `modelctl promote fruit 1a2b3c4d --deployment prod --reason "better on lemons"`
     """
     target = find(deployment, profile=profile)
@@ -75,6 +82,8 @@ def promote(
         moved, text = before, f"is {chosen} already"
     else:
         _warn_of_force(registry, name, chosen)
+        if refused := _refused(registry, name, chosen, force):
+            reason = "; ".join(filter(None, (reason, f"forced: {refused}")))
         moved = registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
         text = f"is now {chosen}" + (f", before {before.version}" if before else "")
     if as_json:
@@ -159,6 +168,20 @@ def prune(
         out.print(f"deleted {version}")
     out.print(f"{len(deleted)} of {name}'s versions deleted; those that an alias names stay whatever their age", soft_wrap=True)
     next_step(f"modelctl show {name}", deployment)
+
+
+def _refused(registry: Registry, name: str, version: str, force: str | None) -> str | None:
+    """The reason to promote a model that may not be served; None where it may. Raises `ModelRefused` without one."""
+    with steps(name) as begin, tempfile.TemporaryDirectory() as scratch:
+        begin("reading and trying it, with its function's memory and time")
+        from tools.modelctl.safety import examine_version  # noqa: PLC0415 - onnx is slow to import
+
+        findings = examine_version(registry, name, version, scratch=Path(scratch))
+    if findings and not force:
+        raise ModelRefused(name, findings, f"modelctl promote {name} {version}")
+    for finding in findings:
+        note(str(finding))
+    return force if findings else None
 
 
 def _warn_of_force(registry: Registry, name: str, version: str) -> None:

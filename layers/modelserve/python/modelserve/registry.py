@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, VersionNotFound
+from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, UnverifiedModel, VersionNotFound
 from .manifest import (
     ALIAS_NAME,
     MANIFEST_FILE,
@@ -217,13 +217,18 @@ class Registry:
 
     def copy(self, name: str, version: str, *, to: Registry, scratch: Path) -> Manifest:
         """Publishes `version` in another store, bytes and metadata as they are here; `scratch` is an empty folder."""
+        manifest = self.download(name, version, to=scratch)
+        return to.publish(manifest, {file.path: scratch / file.path for file in manifest.files})
+
+    def download(self, name: str, version: str, *, to: Path) -> Manifest:
+        """Puts a version's files into the folder `to`. Raises `UnverifiedModel` unless they are what the manifest names."""
         manifest = self.manifest(name, version)
-        files = {}
         for file in manifest.files:
-            files[file.path] = scratch / file.path
+            if "/" in file.path or file.path in {"", ".", ".."}:
+                raise UnverifiedModel(f"manifest of {name}/{version}", f"the path {file.path!r}", "file names only")
             key = version_prefix(name, version) + file.path
-            self._store.download(key, version_id=file.version_id, size=file.size, sha256=file.sha256, to=str(files[file.path]))
-        return to.publish(manifest, files)
+            self._store.download(key, version_id=file.version_id, size=file.size, sha256=file.sha256, to=str(to / file.path))
+        return manifest
 
     def _published(self, draft: Manifest, content: str) -> Manifest | None:
         for version in self.versions(draft.name):
