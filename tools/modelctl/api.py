@@ -1,31 +1,40 @@
-"""Calls a deployed API as its clients do: signed with AWS credentials, or plainly on this machine."""
+"""Calls a deployed API as its clients do: with a client's key."""
 
 from __future__ import annotations
 
+import os
+import re
 from typing import Any
 
 import orjson
-from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
-from botocore.exceptions import BotoCoreError, NoCredentialsError
+from botocore.exceptions import BotoCoreError
 from botocore.httpsession import URLLib3Session
 
+from modelserve.settings import BEARER_PATTERN
 from tools.modelctl.deployment import Deployment
 from tools.modelctl.errors import CallFailed
 
-__all__ = ["call"]
+__all__ = ["call", "key_of"]
 
 _TIMEOUT = 35
 """Seconds; API Gateway gives up after 29."""
+_ADVICE = {
+    401: "; `modelctl client list` shows which keys there are",
+    403: "; `modelctl client list` shows which models a client may call, and `modelctl doctor` who is in no plan",
+    404: "; `modelctl doctor` names what is not deployed",
+}
 
 
-def call(deployment: Deployment, method: str, path: str, body: bytes | None = None) -> Any:
-    """The answer's JSON. `path` has no slash in front. Raises `CallFailed` with what the API says was wrong."""
+def call(deployment: Deployment, method: str, path: str, body: bytes | None = None, *, key: str | None = None) -> Any:
+    """The answer's JSON. `path` has no slash in front; `key` as `key_of` takes it.
+
+    Raises `CallFailed` with what the API says was wrong.
+    """
     if deployment.url is None:
         raise CallFailed(f"{deployment.name} has a model store but no API yet; run: cdk deploy '{deployment.name}/*'")
-    request = AWSRequest(method, deployment.url + path, data=body, headers={"Content-Type": "application/json"} if body else {})
-    if not deployment.local:
-        _sign(request, deployment)
+    headers = {"Authorization": f"Bearer {key_of(deployment, key)}"} | ({"Content-Type": "application/json"} if body else {})
+    request = AWSRequest(method, deployment.url + path, data=body, headers=headers)
     try:
         answer = URLLib3Session(timeout=_TIMEOUT).send(request.prepare())
     except BotoCoreError as error:
@@ -33,11 +42,15 @@ def call(deployment: Deployment, method: str, path: str, body: bytes | None = No
     return _read(answer.status_code, answer.content)
 
 
-def _sign(request: AWSRequest, deployment: Deployment) -> None:
-    credentials = deployment.session.get_credentials()
-    if credentials is None:
-        raise NoCredentialsError
-    SigV4Auth(credentials.get_frozen_credentials(), "execute-api", deployment.region).add_auth(request)
+def key_of(deployment: Deployment, key: str | None = None) -> str:
+    """The key to call with: `key`, or the deployment's own, or MODEL_KEY. Raises `CallFailed` when there is none."""
+    found = key or deployment.key or os.environ.get("MODEL_KEY")
+    if not found:
+        advice = "give MODEL_KEY or --key one that `modelctl client create NAME --models A,B` or `modelctl client rotate NAME` shows"
+        raise CallFailed("the API wants a client's key, and there is none; " + ("run: make run" if deployment.local else advice))
+    if not re.fullmatch(BEARER_PATTERN, f"Bearer {found}"):  # not repeated: it may be most of a key
+        raise CallFailed("what is given is no client's key; expected sox.<client>.<43 characters>, as `modelctl client create` showed it")
+    return found
 
 
 def _read(status: int, content: bytes) -> Any:
@@ -47,6 +60,5 @@ def _read(status: int, content: bytes) -> Any:
         document = {"error": f"not JSON: {content[:200]!r}"}
     if status >= 400 or "error" in document:
         reason = document.get("error") or document.get("message") or document
-        advice = "; `modelctl doctor` names what is not deployed" if status == 404 else ""
-        raise CallFailed(f"the API answered {status}: {reason}{advice}")
+        raise CallFailed(f"the API answered {status}: {reason}{_ADVICE.get(status, '')}")
     return document

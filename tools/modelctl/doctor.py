@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -11,10 +11,11 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004  # botocore's own
 
 from models.config import ModelConfig
+from modelserve.clients import ALL_MODELS, Client
 from modelserve.errors import ServeError
 from tools.modelctl import api
 from tools.modelctl.deployment import CONFIG, Deployment, find, open_session, stack_name, stack_outputs
-from tools.modelctl.errors import CallFailed, DeploymentNotFound
+from tools.modelctl.errors import CallFailed, DeploymentNotFound, ModelctlError
 
 __all__ = ["Check", "examine"]
 
@@ -61,7 +62,8 @@ def examine(name: str, models: Sequence[ModelConfig], *, profile: str | None = N
         return
     yield Check(what="deployment", state="ok", found=f"bucket {deployment.bucket}")
     yield from _store(deployment, models)
-    yield from _api(deployment, models)
+    clients = yield from _clients(deployment)
+    yield from _api(deployment, models, clients)
 
 
 def _access(session: boto3.Session) -> Iterator[Check]:
@@ -149,19 +151,53 @@ def _store(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Ch
             yield Check(what=what, state="fail", found="nothing is published", fix=f"modelctl publish {model.name}{where}")
 
 
-def _api(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Check]:
+def _clients(deployment: Deployment) -> Generator[Check, None, list[Client]]:
+    """Those who may call the API, as far as that can be seen."""
+    where = "" if deployment.local else f" --deployment {deployment.name}"
+    try:
+        clients = deployment.clients()
+        found = [client for client in clients.list() if client.revoked is None]
+        outside = [client.client for client in found if not clients.in_plan(client)]
+    except (ModelctlError, ClientError, BotoCoreError) as error:
+        advice = "check that these credentials may read the table of clients and API Gateway's usage plans"
+        yield Check(what="clients", state="warn", found=str(error), fix=advice)
+        return []
+    if not found:
+        yield Check(
+            what="clients", state="fail", found="nobody may call the API yet", fix=f"modelctl client create NAME --models '*'{where}"
+        )
+    for name in outside:
+        again = f"modelctl client update {name}{where}"
+        yield Check(what=f"client {name}", state="fail", found="is in no usage plan of the API, which refuses it", fix=again)
+    if found and not outside:
+        yield Check(what="clients", state="ok", found=f"{len(found)} may call the API")
+    return found
+
+
+def _api(deployment: Deployment, models: Sequence[ModelConfig], clients: Sequence[Client]) -> Iterator[Check]:
     fix = "make run" if deployment.local else _deploy(deployment.name)
     try:
+        key = api.key_of(deployment)
+    except CallFailed as error:
+        yield Check(what="API", state="warn", found=f"not asked: {error}", fix="export MODEL_KEY=...")
+        return
+    try:
         served = api.call(deployment, "GET", "v2/models").get("models", ())
-        for model in models:
-            if model.name not in served:
+        for name in _expected(models, clients, key):
+            if name not in served:
                 again = "stop `make run`, then: make run" if deployment.local else fix
-                yield Check(what=f"function {model.name}", state="fail", found="the API has no such model yet", fix=again)
+                yield Check(what=f"function {name}", state="fail", found="the API has no such model yet", fix=again)
         api.call(deployment, "GET", "v2/health/ready")
     except CallFailed as error:
         yield Check(what="API", state="fail", found=str(error), fix=fix)
         return
     yield Check(what="API", state="ok", found=str(deployment.url))
+
+
+def _expected(models: Sequence[ModelConfig], clients: Sequence[Client], key: str) -> list[str]:
+    """The models that the API must list to the client of this key."""
+    own = next((client.models for client in clients if key.startswith(f"sox.{client.client}.")), (ALL_MODELS,))
+    return [model.name for model in models if model.name in own or ALL_MODELS in own]
 
 
 def _deploy(name: str) -> str:

@@ -21,7 +21,7 @@ settings.load_profile("modelctl")
 @pytest.fixture(autouse=True)
 def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Credentials that open nothing, and no configuration of the person who runs the tests."""
-    for variable in ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "MODELCTL_DEPLOYMENT"):
+    for variable in ("AWS_PROFILE", "AWS_REGION", "AWS_ENDPOINT_URL", "MODELCTL_DEPLOYMENT", "MODEL_KEY"):
         monkeypatch.delenv(variable, raising=False)
     for variable in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(variable, "local")

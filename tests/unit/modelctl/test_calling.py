@@ -24,6 +24,8 @@ from tools.modelctl.cli import app
 from tools.modelctl.deployment import find, stack_name
 from tools.modelctl.doctor import BOOTSTRAP_PARAMETER, Check, examine
 
+KEY = "sox.local." + "A" * 43
+OTHER_KEY = "sox.shop." + "B" * 43
 ANSWER = {
     "model_name": "step",
     "model_version": "20261120T174100Z-1a2b3c4d",
@@ -82,17 +84,33 @@ def local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: Api) -> Iterator
     urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()  # its state outlives a server
     client: Any = boto3.client("s3", endpoint_url=endpoint)
     client.create_bucket(Bucket=BUCKET)
-    document = {"endpoint_url": endpoint, "url": api.url, "bucket": BUCKET, "outputs": {}, "region": "us-east-1", "pid": os.getpid()}
+    document = {"endpoint_url": endpoint, "url": api.url, "bucket": BUCKET, "region": "us-east-1", "pid": os.getpid(), "key": KEY}
+    document["outputs"] = clients_table(endpoint)
     (tmp_path / "deployment.json").write_text(json.dumps(document))
     place(monkeypatch, tmp_path)
     yield tmp_path
     moto.stop()
 
 
+def clients_table(endpoint: str | None = None) -> dict[str, str]:
+    """A table of clients and a usage plan, as the stacks' outputs tell of them."""
+    dynamodb: Any = boto3.client("dynamodb", endpoint_url=endpoint)
+    dynamodb.create_table(
+        TableName="clients",
+        KeySchema=[{"AttributeName": "client", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "client", "AttributeType": "S"}],
+        BillingMode="PAY_PER_REQUEST",
+    )
+    apigateway: Any = boto3.client("apigateway", endpoint_url=endpoint)
+    plan = apigateway.create_usage_plan(name="standard")["id"]
+    return {"ClientTable": "clients", "Plans": json.dumps({"standard": plan})}
+
+
 @pytest.fixture
 def dev(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     with mock_aws():
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "local")  # moto sets its own
+        monkeypatch.setenv("MODEL_KEY", OTHER_KEY)
         place(monkeypatch, tmp_path)
         yield tmp_path
 
@@ -129,7 +147,7 @@ def test_predict_sends_the_file_as_it_is_and_shows_a_row_for_each_row(local: Pat
     shown = run("predict", "step", "--input", str(local / "request.json")).stdout
     method, path, headers, body = api.asked[0]
     assert (method, path, body) == ("POST", "/dev/v2/models/step/infer", REQUEST.encode())
-    assert "Authorization" not in headers
+    assert headers["Authorization"] == f"Bearer {KEY}"
     assert "high 90.0%, low 10.0%" in shown
     assert "low 75.0%, high 25.0%" in shown
     assert "1 (high)" in shown
@@ -147,19 +165,44 @@ def test_predict_without_a_file_sends_the_example_of_training(local: Path, api: 
     assert api.asked[0][3] == (local / "build" / "step" / "example.json").read_bytes()
 
 
-def test_predict_on_aws_is_signed_for_the_api(dev: Path, api: Api) -> None:
+@pytest.mark.parametrize("given", [(), ("--key", KEY)], ids=["MODEL_KEY", "--key"])
+def test_predict_on_aws_is_called_with_the_key_that_is_given(dev: Path, api: Api, given: tuple[str, ...]) -> None:
     deploy("Store", {"ModelBucket": "store-bucket"})
     deploy("Serving", {"ApiUrl": api.url + "/"})
-    run("predict", "step", "--input", "-", "--deployment", "dev", stdin=REQUEST)
-    authorization = api.asked[0][2]["Authorization"]
-    assert authorization.startswith("AWS4-HMAC-SHA256 Credential=local/")
-    assert "/us-east-1/execute-api/aws4_request" in authorization
+    run("predict", "step", "--input", "-", "--deployment", "dev", *given, stdin=REQUEST)
+    assert api.asked[0][2]["Authorization"] == f"Bearer {given[1] if given else OTHER_KEY}"
+
+
+def test_predict_on_this_machine_can_be_another_client(local: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MODEL_KEY", "of another deployment")
+    run("predict", "step", "--input", "-", stdin=REQUEST)
+    run("predict", "step", "--input", "-", "--key", OTHER_KEY, stdin=REQUEST)
+    assert [headers["Authorization"] for _, _, headers, _ in api.asked] == [f"Bearer {KEY}", f"Bearer {OTHER_KEY}"]
+
+
+def test_predict_without_a_key_says_which_command_shows_one(dev: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODEL_KEY")
+    deploy("Store", {"ModelBucket": "store-bucket"})
+    deploy("Serving", {"ApiUrl": api.url + "/"})
+    said = run("-d", "dev", "predict", "step", "--input", "-", stdin=REQUEST, code=1).stderr
+    assert "modelctl client create NAME" in said
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("key", [KEY[:-1], f"Bearer {KEY}", KEY + "\n", "AKIAEXAMPLE"])
+def test_what_is_no_key_is_neither_sent_nor_repeated(local: Path, api: Api, key: str) -> None:
+    said = run("predict", "step", "--input", "-", "--key", key, stdin=REQUEST, code=1).stderr
+    assert "no client's key" in said
+    assert key[:12] not in said
+    assert api.asked == []
 
 
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
         (400, b'{"error": "input has 3 columns, expected 2"}', "the API answered 400: input has 3 columns, expected 2"),
+        (401, b'{"error": "no valid key"}', "the API answered 401: no valid key; `modelctl client list` shows"),
+        (403, b'{"error": "not yours"}', "the API answered 403: not yours; `modelctl client list` shows which models"),
         (404, b'{"error": "no model"}', "the API answered 404: no model; `modelctl doctor` names"),
         (403, b'{"message": "Missing Authentication Token"}', "the API answered 403: Missing Authentication Token"),
         (502, b"<html>", "the API answered 502: not JSON"),
@@ -207,6 +250,8 @@ def test_doctor_of_this_machine_leads_from_one_missing_thing_to_the_next(local: 
     run("publish", "step")
     assert "modelctl promote step latest" in run("doctor", code=1).stdout
     run("promote", "step", "latest")
+    assert "Next: modelctl client create NAME --models '*'" in run("doctor", code=1).stdout
+    run("client", "create", "local", "--models", "*")
     assert "Next: stop `make run`, then: make run" in run("doctor", code=1).stdout
     api.body = b'{"models": ["step"]}'
     assert "missing" not in run("doctor").stdout
@@ -245,11 +290,55 @@ def test_doctor_without_credentials_stops_there(dev: Path, monkeypatch: pytest.M
 def test_doctor_is_content_with_a_deployment_that_works(dev: Path, api: Api) -> None:
     client: Any = boto3.client("ssm")
     client.put_parameter(Name=BOOTSTRAP_PARAMETER, Value="30", Type="String")
-    deploy("Store", {"ModelBucket": "store-bucket"})
-    deploy("Serving", {"ApiUrl": api.url + "/"})
+    deploy_whole(api)
+    find("dev").clients().create("shop", models=("step",), plan="standard", by="me")
     api.body = b'{"ready": true}'
     assert missing() == {}
     assert [path for _, path, _, _ in api.asked] == ["/dev/v2/models", "/dev/v2/health/ready"]
+
+
+def deploy_whole(api: Api) -> None:
+    outputs = clients_table()
+    deploy("Store", {"ModelBucket": "store-bucket", "ClientTable": outputs["ClientTable"]})
+    deploy("Serving", {"ApiUrl": api.url + "/", "Plans": outputs["Plans"]})
+
+
+def test_doctor_leads_to_the_first_client_and_back_into_its_plan(dev: Path, api: Api) -> None:
+    deploy_whole(api)
+    assert checks()["clients"].fix == "modelctl client create NAME --models '*' --deployment dev"
+    clients = find("dev").clients()
+    clients.create("gone", models=("*",), plan="standard", by="me")
+    clients.revoke("gone")
+    assert checks()["clients"].state == "fail"
+    clients.create("shop", models=("*",), plan="standard", by="me")
+    assert checks()["clients"].found == "1 may call the API"
+    gateway: Any = boto3.client("apigateway")
+    (key,) = gateway.get_api_keys()["items"]
+    gateway.delete_usage_plan_key(usagePlanId=find("dev").plans["standard"], keyId=key["id"])
+    assert checks()["client shop"].fix == "modelctl client update shop --deployment dev"
+
+
+def test_doctor_without_a_key_still_tells_the_rest(dev: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MODEL_KEY")
+    deploy_whole(api)
+    found = checks()
+    assert (found["API"].state, found["API"].fix) == ("warn", "export MODEL_KEY=...")
+    assert found["clients"].state == "fail"
+    assert api.asked == []
+
+
+def test_doctor_misses_no_model_that_the_keys_client_may_not_call(dev: Path, api: Api) -> None:
+    deploy_whole(api)
+    find("dev").clients().create("shop", models=("step",), plan="standard", by="me")
+    api.body = b'{"models": ["step"]}'
+    other = ModelConfig.model_validate({"name": "other", "task": "regression"})
+    assert "function other" not in checks(config(), other)
+
+
+def test_doctor_that_may_not_see_clients_only_warns(dev: Path, api: Api) -> None:
+    deploy("Store", {"ModelBucket": "store-bucket"})
+    deploy("Serving", {"ApiUrl": api.url + "/"})
+    assert checks()["clients"].state == "warn"
 
 
 def test_doctor_names_a_model_that_is_not_deployed_yet(dev: Path, api: Api) -> None:

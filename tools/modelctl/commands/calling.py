@@ -32,16 +32,22 @@ def predict(
             "--input", metavar="FILE", help="An infer request as JSON, or `-` for stdin; by default the example that training left."
         ),
     ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(
+            "--key", help="A client's key; by default that of `make run` on this machine, elsewhere MODEL_KEY.", show_default=False
+        ),
+    ] = None,
     deployment: DeploymentOption = DeploymentName.LOCAL,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
-    """Ask a deployed model, signed with your AWS credentials (unsigned on this machine).
+    """Ask a deployed model, as a client of it does.
 
     Examples: `modelctl predict fruit`, `modelctl predict fruit --input request.json --deployment dev`
     """
     target = find(deployment, profile=profile)
-    found = api.call(target, "POST", f"v2/models/{name}/infer", _request(name, input_file))
+    found = api.call(target, "POST", f"v2/models/{name}/infer", _request(name, input_file), key=key)
     if as_json:
         print_json(found)
         return
