@@ -1,0 +1,126 @@
+"""A model run in a process of its own, which it can't leave, fill or keep."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import orjson
+import pytest
+
+from models.config import FunctionConfig
+from modelserve.manifest import MODEL_FILE
+from modelserve.registry import Registry
+from tests.unit.modelctl.factories import draft
+from tests.unit.modelserve.graphs import endless, filled, folded, lookup, scaled
+from tools.modelctl.safety import examine, examine_version
+from tools.modelctl.trial import Refused, Trial, attempt
+
+FUNCTION = FunctionConfig(memory=512, timeout=20)
+
+
+def tried(folder: Path, model: bytes, x: list[float] | None = None, *, datatype: str = "INT64", seconds: int = 20) -> Trial | str:
+    """What became of `model`, asked `x` where there is one."""
+    (folder / MODEL_FILE).write_bytes(model)
+    example = folder / "example.json"
+    if x is not None:
+        shape = [1, 3] if datatype == "FP32" else [1]
+        example.write_bytes(orjson.dumps({"inputs": [{"name": "x", "datatype": datatype, "shape": shape, "data": x}]}))
+    outcome = attempt(folder / MODEL_FILE, example if x is not None else None, memory=512, seconds=seconds)
+    return str(outcome) if isinstance(outcome, Refused) else outcome
+
+
+def test_what_answers_is_measured(tmp_path: Path) -> None:
+    found = tried(tmp_path, scaled(2), [1, 2, 3], datatype="FP32")
+    assert isinstance(found, Trial)
+    assert found.load_seconds > 0
+    assert found.run_seconds > 0
+    assert 10 < found.peak_megabytes < 512
+
+
+def test_what_has_no_example_is_warmed_up_all_the_same(tmp_path: Path) -> None:
+    assert isinstance(tried(tmp_path, scaled(2)), Trial)
+
+
+def test_what_never_ends_is_refused(tmp_path: Path) -> None:
+    assert "did not load and answer within 3 s; raise `timeout`" in str(tried(tmp_path, endless(), [1], seconds=3))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to its memory")
+@pytest.mark.parametrize(("model", "x"), [(filled(), [10_000_000_000]), (folded(200_000_000), None)], ids=["as it runs", "as it loads"])
+def test_what_asks_for_more_memory_than_its_function_has_is_refused(tmp_path: Path, model: bytes, x: list[float] | None) -> None:
+    assert "needs more than the 512 MB of its function; raise `memory`" in str(tried(tmp_path, model, x))
+
+
+def test_what_is_no_graph_is_refused(tmp_path: Path) -> None:
+    assert "can't answer: the graph of" in str(tried(tmp_path, b"no graph"))
+
+
+def test_what_refuses_its_own_example_is_refused(tmp_path: Path) -> None:
+    assert "indices element out of data bounds" in str(tried(tmp_path, lookup(), [9]))
+
+
+@pytest.mark.parametrize(
+    ("program", "told"),
+    [
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "by signal SIGSEGV"),
+        ("import os; os._exit(7)", "by exit status 7"),
+        ("print('garbage')", "before it had answered"),
+        ("print('{}')", "before it had answered"),
+        ("print('[1]')", "before it had answered"),
+        ("pass", "before it had answered"),
+        ("while True: pass", "did not load and answer within 2 s"),
+        ("import time; time.sleep(60)", "did not load and answer within 2 s"),
+    ],
+)
+def test_a_process_that_gives_no_report_is_a_refusal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, told: str) -> None:
+    program_file = tmp_path / "program.py"
+    program_file.write_text(program)
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program_file}"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+
+    assert told in str(tried(tmp_path, scaled(2), seconds=2))
+
+
+def test_the_process_has_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What would run in it, should a graph ever break out of ONNX Runtime."""
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-2718")
+    seen = tmp_path / "seen"
+    interpreter = tmp_path / "python"
+    interpreter.write_text(f'#!/bin/sh\nenv > "{seen}"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+
+    tried(tmp_path, scaled(2))
+
+    assert "PYTHONPATH" in seen.read_text()
+    assert "AWS" not in seen.read_text()
+
+
+def test_what_the_lint_finds_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[Path] = []
+    monkeypatch.setattr("tools.modelctl.safety.attempt", lambda model, *_, **__: ran.append(model))
+    (tmp_path / MODEL_FILE).write_bytes(endless())
+
+    (finding,) = examine(tmp_path / MODEL_FILE, None, FUNCTION)
+
+    assert "may never end" in str(finding)
+    assert ran == []
+
+
+@pytest.mark.parametrize(
+    ("make", "told"), [(lambda: scaled(2), None), (endless, "may never end"), (lambda: b"no graph", "is no ONNX model")]
+)
+def test_a_version_of_a_store_is_examined_as_it_is_there(
+    registry: Registry, tmp_path: Path, make: Callable[[], bytes], told: str | None
+) -> None:
+    (tmp_path / "published.onnx").write_bytes(make())
+    version = registry.publish(draft(), {MODEL_FILE: tmp_path / "published.onnx"}).version
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    findings = examine_version(registry, "fruit", version, scratch=scratch)
+
+    assert [told in str(finding) for finding in findings if told] == ([True] if told else [])
+    assert len(findings) == (1 if told else 0)
