@@ -7,7 +7,24 @@ import pytest
 from tools.local.stack import LocalStack
 
 if TYPE_CHECKING:
+    from tests.local.callers import Ask
     from tests.local.releases import Served
+
+
+@pytest.fixture
+def ask(local: LocalStack) -> "Ask":
+    """Calls the whole app with any key, or with none."""
+    from tests.local.callers import asking
+
+    return asking(local)
+
+
+@pytest.fixture(scope="session")
+def client(local: LocalStack) -> str:
+    """The key of a client of one model."""
+    from tests.local.callers import MINE
+
+    return local.new_client("one-model", models=(MINE,))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Self
 
 from modelserve.clients import ALL_MODELS
-from tools.local import archive, image, packages, seam
+from tools.local import archive, clients, image, packages, seam
 from tools.local.assembly import REGION, Assembly, Stack
 from tools.local.authorization import Authorizer
 from tools.local.cloud import CREDENTIALS, Cloud
@@ -24,8 +23,7 @@ from tools.local.gateway_responses import GatewayResponses
 from tools.local.roots import TaskRoot
 from tools.local.routes import Api
 from tools.local.server import Server
-from tools.local.usage import Usage, fastest, plans_by_key
-from tools.modelctl.clients import Clients
+from tools.local.usage import Usage, plans_by_key
 
 __all__ = ["BUILD", "LocalStack"]
 
@@ -85,11 +83,7 @@ class LocalStack:
 
     def new_client(self, name: str, *, models: Sequence[str] = (ALL_MODELS,), plan: str | None = None) -> str:
         """The key of a new client; without `plan` in the one with the highest rate."""
-        apigateway = self.cloud.client("apigateway")
-        plans: dict[str, str] = json.loads(self.outputs["Plans"])
-        dynamodb = self.cloud.client("dynamodb")
-        clients = Clients(table=self.outputs["ClientTable"], dynamodb=dynamodb, apigateway=apigateway, plans=plans)
-        return clients.create(name, models=models, plan=plan or fastest(apigateway, plans), by="make run")
+        return clients.create(self.cloud, name, models=models, plan=plan)
 
     def __enter__(self) -> Self:
         with ExitStack() as exit_on_failure:

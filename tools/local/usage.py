@@ -14,7 +14,7 @@ from typing import Any
 from tools.local.authorization import Refused
 from tools.local.errors import LocalError
 
-__all__ = ["Plan", "Usage", "fastest", "plans_by_key"]
+__all__ = ["Plan", "Usage", "plans_by_key"]
 
 _FRESH_SECONDS = 1.0
 """How old the knowledge of keys and plans may be."""
@@ -103,12 +103,6 @@ def plans_by_key(apigateway: Any, api_id: str, stage: str) -> dict[str, Plan]:
         for key in apigateway.get_paginator("get_usage_plan_keys").paginate(usagePlanId=plan["id"]).search("items[]")
         if key["id"] in enabled
     }
-
-
-def fastest(apigateway: Any, plans: Mapping[str, str]) -> str:
-    """The plan with the highest rate; `plans` are ids by name."""
-    rates = {name: apigateway.get_usage_plan(usagePlanId=plan_id).get("throttle", {}) for name, plan_id in plans.items()}
-    return max(rates, key=lambda name: float(rates[name].get("rateLimit", "inf")))
 
 
 def _holds(plan: Mapping[str, Any], api_id: str, stage: str) -> bool:
