@@ -35,5 +35,5 @@ def local() -> Iterator[LocalStack]:
         assert [name for name, _ in models.built()], "models/ has no model"
         # What the gateway remembers of a key is forgotten soon, so that no test has to wait a minute for it.
         with LocalStack(CDK_OUT, max_authorizer_ttl=0.5) as stack:
-            models.publish(stack.endpoint_url, stack.bucket)
+            models.publish(stack.endpoint_url, stack.bucket, signing_key=stack.outputs.get("SigningKey"))
             yield stack

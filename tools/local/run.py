@@ -98,7 +98,7 @@ def _start(steps: Steps, stack: Any, models: Models) -> list[Published]:
     with steps("models") as step:
         _train(step, models)
     with steps("model store") as step:
-        published = models.publish(stack.endpoint_url, stack.bucket)
+        published = models.publish(stack.endpoint_url, stack.bucket, signing_key=stack.outputs.get("SigningKey"))
         step.detail = f"s3://{stack.bucket}"
     _CONSOLE.print(Padding(_table(published), (0, 0, 0, 4)))
     with steps("functions") as step:
