@@ -81,8 +81,8 @@ def non_zero() -> bytes:
     return graph([node], [value("x", "FP32", ("n",))], [value("y", "INT64", (1, "found"))])
 
 
-def endless() -> bytes:
-    """Counts without end when `x` is 1, answers at once when it is 0."""
+def endless(on: int = 1) -> bytes:
+    """Counts without end when `x` is `on`, answers at once when it is the other of 0 and 1."""
     body = helper.make_graph(
         [
             helper.make_node("Identity", ["keep"], ["keep_out"]),
@@ -95,11 +95,12 @@ def endless() -> bytes:
     trips = helper.make_tensor("trips", TensorProto.INT64, [], [np.iinfo(np.int64).max])
     shape = helper.make_tensor("scalar", TensorProto.INT64, [0], [])
     nodes = [
-        helper.make_node("Cast", ["x"], ["flag"], to=TensorProto.BOOL),
+        helper.make_node("Equal", ["x", "on"], ["flag"]),
         helper.make_node("Reshape", ["flag", "scalar"], ["go"]),
         helper.make_node("Loop", ["trips", "go", "x"], ["y"], body=body),
     ]
-    return graph(nodes, [value("x", "INT64", (1,))], [value("y", "INT64", (1,))], [trips, shape])
+    switch = helper.make_tensor("on", TensorProto.INT64, [1], [on])
+    return graph(nodes, [value("x", "INT64", (1,))], [value("y", "INT64", (1,))], [trips, shape, switch])
 
 
 def filled() -> bytes:
