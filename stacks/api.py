@@ -25,7 +25,6 @@ _Field = apigateway.AccessLogField
 # Nothing that a caller wrote: no path but the route's, and not the error's message, which repeats a malformed Authorization header.
 _ACCESS_LOG = {
     "requestId": _Field.context_request_id(),
-    "xrayTraceId": _Field.context_xray_trace_id(),
     "time": _Field.context_request_time(),
     "client": _Field.context_authorizer_principal_id(),
     "ip": _Field.context_identity_source_ip(),
