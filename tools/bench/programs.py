@@ -50,6 +50,6 @@ for _ in range(rounds):
     between = clock()
     handler(event, context)
     results.append((between - begun, clock() - between))
-print(json.dumps(results[rounds // 10 :]), file=stdout)
+print(json.dumps(results[rounds // 10 :]), file=stdout, flush=True)
 """
 """Turn by turn, nanoseconds of the bare run and of the whole handler; the first tenth warms up."""
