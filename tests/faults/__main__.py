@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated
 
@@ -27,6 +28,11 @@ def faults(
     """Try every fault on a cold start and on a function that has answered; ends with 1 when one was not met as expected."""
     trials = [(number, each, start) for number, each in enumerate(SCENARIOS) if only in each.name for start in each.starts]
     console = Console(stderr=True)
+    if sys.platform != "linux":
+        console.print(
+            "faults: the Lambda Runtime Interface Emulator is a Linux program; open this folder in its dev container", style="red"
+        )
+        raise typer.Exit(1)
     with World() as world, Progress(console=console, transient=True) as progress, ThreadPoolExecutor(_AT_ONCE) as pool:
         task = progress.add_task("faults", total=len(trials))
 

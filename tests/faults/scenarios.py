@@ -181,10 +181,11 @@ SCENARIOS = (
     Scenario(name="the alias moves while its model is on the way", faults=(Fault(on=MODEL, times=1, wait=0.5),), moves=True, cold=_ANSWERS),
     # It takes too long.
     _passes("1 KB/s for the alias", Fault(on=ALIAS, rate=1000)),
+    _passes("200 KB/s for the model", Fault(on=MODEL, rate=200_000)),
     _lasts("1 KB/s for the model", "timed out", Fault(on=MODEL, rate=1000)),
     _lasts("an alias of 64 MiB", "larger than 16,777,216 bytes (3 attempts)", Fault(on=ALIAS, body=lambda _: b" " * 2**26)),
-    _lasts("20 B/s for everything", "timed out", Fault(rate=20)),
-    _lasts("503 at 20 B/s", "timed out", Fault(instead=_SLOW_DOWN, rate=20)),
+    _lasts("2 B/s for everything", "timed out", Fault(rate=2)),
+    _lasts("503 at 2 B/s", "timed out", Fault(instead=_SLOW_DOWN, rate=2)),
     _passes("the first byte after 2 s", Fault(on=MODEL, wait=2.0)),
     _passes("the first byte after 4 s, once", Fault(on=ALIAS, times=1, wait=4.0)),
     _lasts("the first byte after 4 s", "timed out", Fault(on=ALIAS, wait=4.0)),
