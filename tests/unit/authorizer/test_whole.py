@@ -39,7 +39,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def clients(url: str, clock: Clock) -> Clients:
+def clients(url: str, clock: Clock) -> Iterator[Clients]:
     dynamodb: Any = boto3.client("dynamodb", endpoint_url=url, **LOCAL)  # type: ignore[call-overload]
     apigateway: Any = boto3.client("apigateway", endpoint_url=url, **LOCAL)  # type: ignore[call-overload]
     dynamodb.create_table(
@@ -49,7 +49,8 @@ def clients(url: str, clock: Clock) -> Clients:
         BillingMode="PAY_PER_REQUEST",
     )
     plans = {"standard": apigateway.create_usage_plan(name="standard")["id"]}
-    return Clients(table="authorized", dynamodb=dynamodb, apigateway=apigateway, plans=plans, clock=clock)
+    yield Clients(table="authorized", dynamodb=dynamodb, apigateway=apigateway, plans=plans, clock=clock)
+    dynamodb.delete_table(TableName="authorized")  # moto's state outlives its server
 
 
 @pytest.fixture

@@ -63,6 +63,7 @@ def test_an_item_of_dynamodb_is_read(moto_url):
 
     found = service(moto_url).call(GET_ITEM, {"TableName": "clients", "Key": {"client": {"S": "ünï"}}, "ConsistentRead": True})
 
+    dynamodb.delete_table(TableName="clients")  # moto's state outlives its server
     assert found["Item"] == item
 
 

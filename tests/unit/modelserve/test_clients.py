@@ -235,6 +235,7 @@ def table() -> Iterator[Any]:
         BillingMode="PAY_PER_REQUEST",
     )
     yield made
+    made.delete_table(TableName="clients")  # moto's state outlives its server
     server.stop()
 
 
