@@ -48,7 +48,7 @@ class App:
             settings.model_name,
             alias=settings.model_alias,
             check_seconds=settings.alias_check_seconds,
-            warm_up_seconds=settings.deadline_seconds,
+            warm_up_seconds=settings.deadline_seconds / 2,  # the rest is for the request that waits for it
             max_others=settings.max_loaded_versions,
             open_session=self._open_session,
             on_load=self._on_load,

@@ -39,7 +39,7 @@ BREAKABLE = ("altered", "truncated", "deleted", "relabelled", "foreign", "garble
 ATTACKED = ("numbers", "words", "indices", "pair", "spread", "kinds", "halves")
 """The models of tests/hostile."""
 FORCED = ("endless", "greedy", "cramped")
-"""Models that a lint refuses, promoted all the same; a run of theirs may take two seconds."""
+"""Models that a lint refuses, promoted all the same; a run of theirs may take six seconds."""
 MODELS = ("latecomer", "overwritten", "private", "step", "sturdy", FLOWING, UNREACHABLE, *BREAKABLE, *ATTACKED, *FORCED)
 _ROOT = Path(__file__).parents[2]
 _PATIENCE = 30.0
@@ -60,7 +60,7 @@ def assembly(folder: Path) -> Path:
 
 def _config(name: str) -> ModelConfig:
     serving = {"alias_check_seconds": 0.3 if name == FLOWING else 0}
-    function = {"timeout": 4} if name in FORCED else {}
+    function = {"timeout": 8} if name in FORCED else {}
     return ModelConfig.model_validate({"name": name, "task": "regression", "serving": serving, "function": function})
 
 

@@ -46,6 +46,11 @@ def data(answer: dict[str, Any]) -> Any:
     return answer["outputs"][0]["data"]
 
 
+def version(answer: dict[str, Any]) -> Any:
+    assert "model_version" in answer, answer
+    return answer["model_version"]
+
+
 def failures(model: Served) -> list[str]:
     return [line["message"] for line in model.log if line.get("location") == "loader" and line.get("level") == "ERROR"]
 
@@ -78,12 +83,12 @@ def test_a_version_that_is_a_bomb_when_it_loads_or_is_first_run_leaves_the_old_o
     model = served("greedy")
     good = model.release(filled())
     invoke = Invoked(model)
-    assert invoke(1)["model_version"] == good
+    assert version(invoke(1)) == good
     processes = model.processes
 
     for bomb, reason in ((folded(250_000_000), "more memory to load"), (endless(on=0), "did not answer within")):
         model.release(bomb)
-        assert invoke(1)["model_version"] == good
+        assert version(invoke(1)) == good
         assert reason in failures(model)[-1]
     assert model.processes == processes
 
