@@ -9,9 +9,10 @@ import pytest
 from models.config import ModelConfig, ModelConfigError
 from modelserve.registry import Registry
 from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
-from tools.modelctl import lifecycle, parity
+from tools.modelctl import lifecycle, lint, parity
 from tools.modelctl.errors import BuildFailed, GateFailed, TrainFailed
 from tools.modelctl.report import Built
+from tools.modelctl.trial import Refused
 
 FAILING = TOML.replace("accuracy >= 0.9", "accuracy >= 1.1")
 
@@ -176,6 +177,24 @@ def test_a_model_that_differs_from_its_original_is_not_published(tmp_path: Path,
     built = build(tmp_path, toml=TOML + "\n[parity]\ntolerance = 0\n")
     with pytest.raises(GateFailed, match="is not the one that was trained"):
         lifecycle.publish(registry, built)
+
+
+def test_what_the_lint_finds_is_told_with_the_gates_and_kept_with_the_build(
+    tmp_path: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lint, "MAX_NODES", 1)
+    for cached in (False, True):
+        built = build(tmp_path, toml=FAILING)
+        assert built.cached == cached
+        with pytest.raises(GateFailed, match=r"accuracy >= 1\.1 doesn't hold.*at most 1 are served; make it smaller \[nodes\]"):
+            lifecycle.publish(registry, built)
+
+
+def test_a_model_that_its_function_could_not_run_is_not_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifecycle, "attempt", lambda *_, **__: Refused("needs more than it may have"))
+    monkeypatch.setattr(parity, "run", pytest.fail)
+    with pytest.raises(BuildFailed, match="step was converted, but the model needs more than it may have"):
+        build(tmp_path)
 
 
 def test_force_publishes_and_keeps_the_reason(tmp_path: Path, registry: Registry) -> None:

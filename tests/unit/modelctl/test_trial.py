@@ -12,6 +12,8 @@ from modelserve.manifest import MODEL_FILE
 from modelserve.registry import Registry
 from tests.unit.modelctl.factories import draft
 from tests.unit.modelserve.graphs import endless, filled, folded, lookup, scaled
+from tools.modelctl.commands import releasing
+from tools.modelctl.errors import ModelRefused
 from tools.modelctl.safety import examine, examine_version
 from tools.modelctl.trial import Refused, Trial, attempt
 
@@ -124,3 +126,12 @@ def test_a_version_of_a_store_is_examined_as_it_is_there(
 
     assert [told in str(finding) for finding in findings if told] == ([True] if told else [])
     assert len(findings) == (1 if told else 0)
+
+
+def test_promote_refuses_what_may_not_be_served_until_it_is_forced(registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "published.onnx").write_bytes(endless())
+    version = registry.publish(draft(), {MODEL_FILE: tmp_path / "published.onnx"}).version
+
+    with pytest.raises(ModelRefused, match=rf"fruit may not be served: .*may never end.*modelctl promote fruit {version} --force"):
+        releasing._refused(registry, "fruit", version, None)
+    assert releasing._refused(registry, "fruit", version, "a demonstration") == "a demonstration"
