@@ -83,7 +83,7 @@ class App:
         except ServeError as error:
             response = error_response(error)
         except MemoryError:
-            response = self._out_of_memory()
+            response = error_response(InsufficientMemory(self._settings.model_name))
         except Exception as error:  # noqa: BLE001 - the next request must still be answered
             response = self._unexpected(error, context)
         self._observe(response, client_of(event), context, begun)
@@ -106,13 +106,6 @@ class App:
         if "Inference-Header-Content-Length" in headers:
             raise InvalidRequest("a direct invocation is answered in JSON; ask for outputs without binary_data, or call over HTTP")
         return inferred(answer, request, headers, body)
-
-    def _out_of_memory(self) -> Response:
-        """Python's own: what earlier runs left in ONNX Runtime's arena may be what the next request needs."""
-        from modelserve.session import release_memory  # noqa: PLC0415 - by now `start` has imported it
-
-        release_memory()
-        return error_response(InsufficientMemory(self._settings.model_name))
 
     def _unexpected(self, error: Exception, context: Any) -> Response:
         """A bug: the log says where, without a payload; the caller learns which log line to ask for."""

@@ -153,16 +153,15 @@ def test_memory_that_can_not_be_had_is_an_error_of_its_own_and_the_next_run_answ
         assert to_list(ran(model, few)[0]) == [0.0] * 3
 
 
-def test_memory_that_a_bomb_has_taken_is_given_back():
-    """The arena would keep what it got on the way for runs to come; other models and Python itself need it."""
+def test_memory_that_a_run_has_taken_is_given_back():
+    """An arena would keep it for runs to come; other models and Python itself need it."""
     model = session(filled())
-    ran(model, numbers([25_000_000], datatype="INT64", dtype="i8"))
+    ran(model, numbers([3], datatype="INT64", dtype="i8"))
     before = psutil.Process().memory_info().rss
 
-    with pytest.raises(InsufficientMemory):
-        ran(model, numbers([10**15], datatype="INT64", dtype="i8"))
+    ran(model, numbers([50_000_000], datatype="INT64", dtype="i8"))
 
-    assert psutil.Process().memory_info().rss < before - 50_000_000
+    assert psutil.Process().memory_info().rss < before + 50_000_000
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems do not hold a process to its memory")

@@ -1,10 +1,12 @@
 """The function from an event to its answer."""
 
+import gc
 import gzip
 import json
 import subprocess
 import sys
 import traceback
+import weakref
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -345,15 +347,12 @@ def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_
     assert doubled(asked(app, rest("POST", INFER, REQUEST)))
 
 
-def test_memory_that_runs_out_is_answered_given_back_and_the_next_request_answered(app, monkeypatch):
-    released = []
-    monkeypatch.setattr("modelserve.session.release_memory", lambda: released.append(True))
+def test_memory_that_runs_out_is_answered_and_the_next_request_too(app, monkeypatch):
     with monkeypatch.context() as broken:
         broken.setattr(app._plane, "infer", Mock(side_effect=MemoryError))
         answer = asked(app, rest("POST", INFER, REQUEST))
 
     assert "needs more memory for this input than its function has; send fewer rows, or raise `memory`" in answer.error(500)
-    assert released
     assert doubled(asked(app, rest("POST", INFER, REQUEST)))
 
 
@@ -423,3 +422,28 @@ def test_starting_without_a_store_ends_well():
     """INIT never raises: this module was imported without one."""
     with pytest.raises(ModelNotReady):
         STORELESS.handle(document(), Context())
+
+
+def test_a_refused_request_leaves_nothing_of_itself_behind(app, monkeypatch):
+    """An error's frames would hold the request, and the model's answer to it, until the garbage collector comes by."""
+
+    class Answer(bytearray):
+        pass
+
+    left: list[weakref.ref[Answer]] = []
+
+    def refuse(*_: object, **__: object) -> None:
+        large = Answer()
+        left.append(weakref.ref(large))
+        try:
+            raise KeyError
+        except KeyError:
+            raise InvalidInput("no") from None
+
+    monkeypatch.setattr(app._plane, "infer", refuse)
+    gc.disable()
+    try:
+        asked(app, rest("POST", INFER, REQUEST)).error(400)
+        assert left[0]() is None
+    finally:
+        gc.enable()

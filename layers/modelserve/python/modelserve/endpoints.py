@@ -140,6 +140,8 @@ def json_response(document: Any, status: int = 200) -> Response:
 def error_response(error: ServeError) -> Response:
     """An error as the protocol answers it."""
     response = json_response({"error": str(error)}, status_of(error))
+    # Its frames lead back to this response: a cycle that would keep the request, and the model's answer to it, in memory.
+    error.__traceback__ = error.__context__ = None
     response.error = error
     if error.retry_after is not None:
         response.headers["Retry-After"] = str(error.retry_after)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import re
 import time
-import weakref
 from contextlib import suppress
 from math import prod
 from typing import Any
@@ -18,7 +17,7 @@ from .errors import DeadlineExceeded, InsufficientMemory, InvalidInput, ModelFai
 from .manifest import TensorSpec
 from .tensors import DATATYPES, Tensor, encode_bytes, iter_bytes
 
-__all__ = ["OnnxSession", "release_memory"]
+__all__ = ["OnnxSession"]
 
 _DATATYPES = {
     "tensor(bool)": "BOOL",
@@ -56,11 +55,6 @@ _SOURCE = re.compile(r"/\S+:\d+ [^)]*\) ")
 """File, line and signature within ONNX Runtime, which it puts before some messages."""
 _NO_MEMORY = re.compile(r"bad_alloc|Failed to allocate memory")
 _WATCHDOG = Watchdog()
-# One arena for all sessions, which grows by what is asked for: it doubles otherwise, and takes all there is after one bomb.
-ort.create_and_register_allocator(
-    ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT),
-    ort.OrtArenaCfg({"arena_extend_strategy": 1}),
-)
 
 
 class OnnxSession:
@@ -72,7 +66,8 @@ class OnnxSession:
 
     def __init__(self, path: str, *, name: str, threads: int, refuse_nan: bool = False) -> None:
         options = ort.SessionOptions()
-        options.add_session_config_entry("session.use_env_allocators", "1")
+        # An arena keeps what the largest run took, which other models and Python itself then lack; without it runs take as long.
+        options.enable_cpu_mem_arena = False
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         # Only fatal: its error lines would carry elements of the input into the log, and the exception says the same.
@@ -86,7 +81,6 @@ class OnnxSession:
         self._output_datatypes = {output.name: output.datatype for output in self.outputs}
         self._refuse_nan = refuse_nan
         self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs))
-        _SESSIONS.add(self)
 
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
         """The named outputs for `inputs` that fit the signature, within `seconds`.
@@ -115,28 +109,10 @@ class OnnxSession:
         Raises `DeadlineExceeded`, `InsufficientMemory`.
         """
         with suppress(ModelFailed):  # such as text that an encoder has never seen
-            self.run(self._made(), [output.name for output in self.outputs], seconds=seconds)
-
-    def release_memory(self) -> None:
-        """Has the arena give back what it keeps for later runs: a run that is over before its first node."""
-        options = ort.RunOptions()
-        options.terminate = True
-        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
-        with suppress(Exception):  # that it was ended
-            self._session.run(None, {tensor.name: self._to_array(tensor) for tensor in self._made()}, options)
-
-    def _made(self) -> list[Tensor]:
-        tensors = []
-        for spec in self.inputs:
-            shape = tuple(1 if size < 0 else size for size in spec.shape)
-            tensors.append(Tensor(spec.name, spec.datatype, shape, bytes(prod(shape) * (DATATYPES[spec.datatype].size or 4))))
-        return tensors
+            self.run([_made(spec) for spec in self.inputs], [output.name for output in self.outputs], seconds=seconds)
 
     def _failure(self, error: Exception) -> ServeError:
-        if not _is_no_memory(error):
-            return ModelFailed(self.name, _first_line(error))
-        self.release_memory()
-        return InsufficientMemory(self.name)
+        return InsufficientMemory(self.name) if _is_no_memory(error) else ModelFailed(self.name, _first_line(error))
 
     def _to_array(self, tensor: Tensor) -> Any:
         if tensor.datatype == "BYTES":
@@ -165,15 +141,6 @@ class OnnxSession:
         return Tensor(name, "BF16", shape, ctypes.string_at(value.data_ptr(), 2 * prod(shape)))
 
 
-_SESSIONS: weakref.WeakSet[OnnxSession] = weakref.WeakSet()
-
-
-def release_memory() -> None:
-    """Gives back what runs have left in the arena, for when Python itself runs out of memory."""
-    for session in list(_SESSIONS)[:1]:  # they share it
-        session.release_memory()
-
-
 def _load(path: str, options: Any, name: str) -> Any:
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -190,6 +157,11 @@ def _spec(model: str, argument: Any) -> TensorSpec:
         raise UnverifiedModel(f"{argument.name!r} of {model!r}", argument.type, "a tensor; convert with zipmap=False")
     shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in argument.shape)
     return TensorSpec(name=argument.name, datatype=datatype, shape=shape)
+
+
+def _made(spec: TensorSpec) -> Tensor:
+    shape = tuple(1 if size < 0 else size for size in spec.shape)
+    return Tensor(spec.name, spec.datatype, shape, bytes(prod(shape) * (DATATYPES[spec.datatype].size or 4)))
 
 
 def _to_strings(tensor: Tensor) -> Any:
