@@ -79,8 +79,7 @@ def test_the_command_line_lets_a_client_in_changes_its_key_and_shuts_it_out(ask,
 
     second = shown_key(modelctl("client", "rotate", "shop", "--overlap", "1"))
     assert second != first
-    assert ask(ready, second).status == 200
-    assert until(lambda: ask(ready, first), 200)
+    assert (ask(ready, second).status, ask(ready, first).status) == (200, 200)
 
     third = shown_key(modelctl("client", "rotate", "shop", "--overlap", "0"))
     for old in (first, second):
@@ -89,6 +88,14 @@ def test_the_command_line_lets_a_client_in_changes_its_key_and_shuts_it_out(ask,
 
     modelctl("client", "revoke", "shop")
     refused(until(lambda: ask(ready, third), 401), 401)
+
+
+def test_a_former_key_expires_when_the_overlap_ends(ask, modelctl, local):
+    former = local.new_client("brief", models=(MINE,))
+    seconds = 3
+    key = shown_key(modelctl("client", "rotate", "brief", "--overlap", str(seconds / 3600)))
+    refused(until(lambda: ask(f"/v2/models/{MINE}/ready", former), 401), 401)
+    assert ask(f"/v2/models/{MINE}/ready", key).status == 200
 
 
 def test_other_models_and_another_plan_take_effect_when_the_gateway_asks_again(ask, modelctl, local):

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from modelserve.manifest import Alias, version_prefix
 from modelserve.record import replace
 from tests.local.hostile import INFER, REQUESTS, Hostile
-from tests.local.releases import BREAKABLE, UNREACHABLE, Served, eventually, request, result, send
+from tests.local.releases import BREAKABLE, UNREACHABLE, Served, call, eventually, request, result
 from tests.unit.modelserve.factories import answered_or_refused, error_of
 from tests.unit.modelserve.graphs import scaled
 from tests.unit.modelserve.strategies import almost_requests, dumped, mutations
@@ -106,7 +106,7 @@ def test_a_store_that_does_not_answer_is_a_503_and_no_crash(served, release):
     model = served(UNREACHABLE)
     for _ in range(2):
         assert "`modelctl doctor`" in error_of(model.predict(), 503)
-    assert "`modelctl doctor`" in error_of(send(release.url, "GET", f"/v2/models/{UNREACHABLE}/ready"), 503)
+    assert "`modelctl doctor`" in error_of(call(release, "GET", f"/v2/models/{UNREACHABLE}/ready"), 503)
     assert model.processes == 1
 
 
@@ -120,7 +120,7 @@ def sturdy(release, tmp_path_factory):
 
 @pytest.mark.parametrize("hostile", REQUESTS.values(), ids=REQUESTS)
 def test_a_hostile_request_is_the_callers_mistake_and_the_next_one_is_answered(sturdy, release, hostile: Hostile):
-    refused = send(release.url, hostile.method, hostile.path, hostile.body, hostile.headers)
+    refused = call(release, hostile.method, hostile.path, hostile.body, hostile.headers)
     assert error_of(refused, hostile.status)
     assert "X-Injected" not in refused.headers
     assert result(sturdy.predict())[1] == 2.0
@@ -134,7 +134,7 @@ HEADER_LENGTHS = st.none() | st.integers(-1, 200).map(str) | st.text(st.characte
 @given(body=almost_requests.map(dumped) | mutations(request()) | st.binary(max_size=64), length=HEADER_LENGTHS)
 def test_whatever_is_sent_is_answered_or_refused(sturdy, release, body: bytes, length: str | None):
     headers = {} if length is None else {"Inference-Header-Content-Length": length}
-    answered_or_refused(send(release.url, "POST", INFER, body, headers))
+    answered_or_refused(call(release, "POST", INFER, body, headers))
 
 
 def invoke(release, model: Served, document: object) -> tuple[str | None, Any]:
