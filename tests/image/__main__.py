@@ -142,6 +142,5 @@ def _report(image: Image, measured: Sequence[Measured]) -> None:
     )
 
 
-# Worker processes import this module again, and need none of it.
 if __name__ == "__main__":
     sys.exit(main())

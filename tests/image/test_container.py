@@ -14,7 +14,7 @@ from tests.image.docker import ImageError
 from tools.local.functions import Function
 
 IMAGE = image.Image(name="predict:test", command=("functions.predict.handler.handler",), size=2, added=1)
-LIMITS = "314572800\n536870912\n993\n0000000000000000\n1\nread-only"
+LIMITS = "314572800\n536870912\n993\n0000000000000000\n1\nro"
 
 
 def a_function(**changes):
@@ -89,12 +89,26 @@ def test_limits_that_hold_are_accepted(started):
     here.check_limits()
 
 
-@pytest.mark.parametrize("changed", ["314572800>max", "536870912>1", "993>0", "0000000000000000>00000000a80425fb", "read-only>writable"])
+@pytest.mark.parametrize("changed", ["314572800>max", "536870912>1", "993>0", "0000000000000000>00000000a80425fb", "ro>rw"])
 def test_a_machine_that_does_not_enforce_a_limit_fails_the_test(started, changed):
     here, answers = started
     answers["exec"] = LIMITS.replace(*changed.split(">"))
     with pytest.raises(ImageError, match="has the limits"):
         here.check_limits()
+
+
+def test_an_answers_body_is_the_prediction(started):
+    here, _ = started
+    assert here._read(json.dumps({"statusCode": 200, "body": '{"outputs": []}'}).encode()) == {"outputs": []}
+
+
+@pytest.mark.parametrize(
+    "text", [b"", b"Task timed out", b"[]", b'{"errorType": "Runtime.ExitError"}', b'{"statusCode": 503, "body": "{}"}']
+)
+def test_any_other_answer_is_told_with_the_log(started, text):
+    here, _ = started
+    with pytest.raises(ImageError, match=r"answered '.*\n.*\nwhat it said"):
+        here._read(text)
 
 
 def test_a_container_that_leaves_nothing_is_accepted(started):
