@@ -36,6 +36,10 @@ class DeploymentSettings:
     """A versioned bucket to use as model store instead of making one; its own policies stay as they are."""
     existing_key_arn: str | None = None
     """The KMS key that encrypts `existing_bucket`; None when S3's own keys do."""
+    existing_client_table: str | None = None
+    """A table of clients to use instead of making one, such as the one that an earlier stack left."""
+    existing_signing_key_arn: str | None = None
+    """The KMS key that signs manifests, where `signed_manifests` is on, instead of making one."""
     noncurrent_days: int = 90
     """How long a moved alias's former state and a deleted version can be brought back."""
     log_retention: RetentionDays = RetentionDays.ONE_MONTH

@@ -31,12 +31,12 @@ class Store(Stack):
         self._encrypted = settings.existing_bucket is None or settings.existing_key_arn is not None
         self._settings = settings
         bucket = self._models()
-        clients = self._clients().table_name
+        clients = settings.existing_client_table or self._clients().table_name
         self._publish("clients", clients)
         CfnOutput(self, "ModelBucket", value=bucket, description="Where modelctl publishes models")
         CfnOutput(self, "ClientTable", value=clients, description="Where modelctl keeps clients")
-        if self._settings.signed_manifests:
-            signing_key = self._signing_key().key_arn
+        if settings.signed_manifests:
+            signing_key = settings.existing_signing_key_arn or self._signing_key().key_arn
             self._publish("signing-key", signing_key)
             CfnOutput(self, "SigningKey", value=signing_key, description="What modelctl signs manifests with")
 

@@ -75,8 +75,10 @@ def report(deployment: str, left: Iterable[Remnant]) -> str:
             f"Left of {deployment} on purpose, because it can't be made again:",
             *(f"  {each.kind:<27} {each.name}{_amount(each)}" for each in left),
             f"That costs about ${total:.2f} a month.",
-            "To serve these models again, deploy with existing_bucket and existing_key_arn in stacks/settings.py.",
-            "To be rid of them, empty and delete the buckets, then schedule the key's deletion.",
+            "To serve these models to these clients again, name them in stacks/settings.py before you deploy: "
+            "existing_bucket, existing_key_arn, existing_client_table, existing_signing_key_arn.",
+            "To be rid of them, empty and delete the buckets, turn the table's deletion protection off and delete it, "
+            "then schedule the keys' deletion.",
             "The functions' images stay in the repository that `cdk bootstrap` made, at $0.10 per GB a month, until `cdk gc` deletes them.",
         ]
     )

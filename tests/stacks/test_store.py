@@ -132,3 +132,29 @@ def test_an_adopted_bucket_without_a_key_grants_none(synthesized):
     templates = synthesized(DeploymentSettings(name="dev", existing_bucket="models-of-ours"), a_model())
     roles = properties(templates.serving, "AWS::IAM::Role")
     assert not [each for role in roles for each in statements(role) if any("kms" in action for action in each["Action"])]
+
+
+@pytest.fixture(scope="module")
+def restored(synthesized):
+    """A store that takes up all that an earlier one left."""
+    return synthesized(
+        DeploymentSettings(
+            name="dev",
+            signed_manifests=True,
+            existing_bucket="models-of-ours",
+            existing_key_arn="arn:aws:kms:eu-west-1:1:key/k",
+            existing_client_table="clients-of-ours",
+            existing_signing_key_arn="arn:aws:kms:eu-west-1:1:key/s",
+        )
+    )
+
+
+@pytest.mark.parametrize("kind", ["AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket"])
+def test_a_restored_store_makes_nothing_that_it_has(restored, kind):
+    restored.store.resource_count_is(kind, 0)
+
+
+@pytest.mark.parametrize(("output", "value"), [("ClientTable", "clients-of-ours"), ("SigningKey", "arn:aws:kms:eu-west-1:1:key/s")])
+def test_modelctl_and_functions_find_what_is_restored(restored, output, value):
+    restored.store.has_output(output, {"Value": value})
+    restored.store.has_resource_properties("AWS::SSM::Parameter", {"Value": value})
