@@ -14,7 +14,7 @@ from rich.table import Table
 
 from tests.hostile.case import Case
 from tests.hostile.corpus import drawn, generate
-from tests.hostile.deployment import key_of, publish
+from tests.hostile.deployment import publish
 from tests.hostile.judge import Tally, play
 from tests.hostile.processes import functions
 from tests.hostile.wire import Wire
@@ -34,10 +34,9 @@ def main() -> int:
         console.print("Starts the stack and draws the requests.")
         with LocalStack(assembly(Path(folder, "cdk.out")), NAME) as stack:
             publish(stack, Path(folder))
-            key = key_of(stack)
             numbered = enumerate(generate(options.count, options.seed))
-            cases = [(index, case) for index, case in numbered if (key or case.theme != "authorization") and options.only in {None, index}]
-            with Wire(stack.url, key) as wire:
+            cases = [(index, case) for index, case in numbered if options.only in {None, index}]
+            with Wire(stack.url, stack.key) as wire:
                 return _run(console, wire, cases, options)
 
 
@@ -52,6 +51,8 @@ def _options() -> argparse.Namespace:
 def _run(console: Console, wire: Wire, cases: list[tuple[int, Case]], options: argparse.Namespace) -> int:
     for index, case in enumerate(drawn(_WARM_UP, options.seed + 1)):
         play(wire, index, case, Tally())
+    for path in ("/v2", "/v2/models/nobody", "/v2/repository/index"):
+        wire.send(Case(theme="valid", name=path, model="", method="GET", path=path))
     before = functions()
     begun, tally = time.monotonic(), Tally()
     for index, case in track(cases, "Attacks", console=console):

@@ -16,8 +16,3 @@ def publish(stack: LocalStack, folder: Path) -> None:
     for target in TARGETS:
         model = Served(stack, target.name, folder)
         model.promote(model.publish(target.model()))
-
-
-def key_of(stack: LocalStack) -> str:
-    """A client's key; empty where the deployment asks for none."""
-    return getattr(stack, "key", "")

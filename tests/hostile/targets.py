@@ -55,8 +55,8 @@ class Target:
             return st.integers(0, 0x7F00)
         if datatype.startswith("FP"):
             return st.integers(-1000, 1000).map(lambda number: number / 2)
-        limits = np.iinfo(DTYPES[datatype])
-        return st.integers(int(limits.min), int(limits.max))
+        bits, low = 8 * DTYPES[datatype].itemsize, 0 if datatype.startswith("U") else 1
+        return st.integers(-low << (bits - low), (1 << (bits - low)) - 1)
 
 
 def dtype(datatype: str) -> np.dtype[Any]:

@@ -19,11 +19,11 @@ class Wire:
     """Kept alive for as long as the other end keeps it."""
 
     def __init__(self, url: str, key: str) -> None:
-        """`key` is a client's, empty where nobody asks for one."""
+        """`key` is a client's."""
         parts = urlsplit(url)
         self._address = (parts.hostname, parts.port)
         self._stage = parts.path
-        self._authorization = f"Authorization: Bearer {key}" if key else ""
+        self._authorization = f"Authorization: Bearer {key}"
         self._socket: socket.socket | None = None
 
     def __enter__(self) -> Self:
@@ -51,12 +51,11 @@ class Wire:
     def bytes_of(self, case: Case) -> bytes:
         """The request as it goes over the socket."""
         if case.wire is not None:
-            key = self._authorization.encode() + b"\r\n" if self._authorization else b""
-            return case.wire.replace(b"{stage}", self._stage.encode()).replace(b"{key}\r\n", key)
+            return case.wire.replace(b"{stage}", self._stage.encode()).replace(b"{key}", self._authorization.encode())
         target = self._stage + (case.path or f"/v2/models/{case.model}/infer")
         lines = [f"{case.method} {target} HTTP/1.1", "Host: test", f"Content-Length: {len(case.body)}"]
         lines += [f"{name}: {value}" for name, value in case.headers]
-        lines += [self._authorization] if self._authorization and not case.keyless else []
+        lines += [] if case.keyless else [self._authorization]
         return "\r\n".join([*lines, "", ""]).encode() + case.body
 
     def _send(self, request: bytes, method: str) -> Response:
