@@ -425,6 +425,14 @@ def test_a_version_that_no_alias_names_is_not_found(world: World):
     assert world.loads == []
 
 
+def test_a_version_is_found_past_an_alias_that_cannot_be_read(world: World):
+    """What is wrong with one alias is not answered to whoever asks for another's version."""
+    version = world.publisher.release(b"two", "canary")
+    world.store.objects[PRODUCTION.replace("production", "broken")] = [b"{"]
+
+    assert world.serves(version) == version
+
+
 def test_a_version_that_its_alias_has_left_is_not_found_any_more(world: World):
     first = world.publisher.release(b"one")
     world.publisher.promote(first, "canary")

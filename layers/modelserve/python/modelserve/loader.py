@@ -209,9 +209,10 @@ class Loader:
                 return alias
         for key in self._store.list(f"{model_prefix(self.name)}aliases/"):
             alias = key.rpartition("/")[2].removesuffix(".json")
-            found = self._store.get(key)
-            if found is not None and parse_alias(found.body, self.name, alias).version == version:
-                return alias
+            with suppress(ObjectNotFound, UnverifiedModel):  # of another alias, which is nobody's business here
+                found = self._store.get(key)
+                if found is not None and parse_alias(found.body, self.name, alias).version == version:
+                    return alias
         raise VersionNotFound(self.name, version)
 
     def _evict(self, *, keep: str) -> None:
