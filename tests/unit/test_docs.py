@@ -45,7 +45,9 @@ def test_every_key_of_model_toml_is_documented(key: str) -> None:
     assert f"| `{key}` |" in MODELS
 
 
-@pytest.mark.parametrize("name", sorted({*AuthorizerSettings.__annotations__, *CatalogSettings.__annotations__, *PredictSettings.__annotations__}))
+@pytest.mark.parametrize(
+    "name", sorted({*AuthorizerSettings.__annotations__, *CatalogSettings.__annotations__, *PredictSettings.__annotations__})
+)
 def test_every_variable_of_a_function_is_documented(name: str) -> None:
     assert f"`{name.upper()}`" in REFERENCE
 
