@@ -103,7 +103,11 @@ def test_a_number_beyond_the_modulus_is_refused_though_it_opens_to_the_same():
     assert not PUBLIC.verify(message, beyond)
 
 
-@pytest.mark.parametrize("number", [0, 1, MODULUS - 1, MODULUS, MODULUS + 1, (1 << 8 * SIZE) - 1])
+@pytest.mark.parametrize(
+    "number",
+    [0, 1, MODULUS - 1, MODULUS, MODULUS + 1, (1 << 8 * SIZE) - 1],
+    ids=["0", "1", "modulus-1", "modulus", "modulus+1", "all ones"],
+)
 def test_a_number_that_opens_to_itself_is_refused(number):
     assert not PUBLIC.verify(DIGEST, number.to_bytes(SIZE, "big"))
 
@@ -235,7 +239,7 @@ def test_the_key_of_kms_is_taken_as_text_and_as_boto3_has_it():
         {"PublicKey": "?"},
         {"PublicKey": b64encode(der(rsa.generate_private_key(3, 2048))).decode()},
     ],
-    ids=str,
+    ids=["usage", "no usage", "algorithm", "no algorithm", "no key", "no base64", "exponent 3"],  # keys are random, and workers must agree
 )
 def test_a_key_for_something_else_is_refused_with_what_to_do(change):
     with pytest.raises(SigningKeyUnusable, match=f"{ARN}.*expected an RSA key.*deploy the Store stack"):
@@ -279,7 +283,7 @@ def test_an_alias_without_a_signature_is_refused_before_any_call():
 @pytest.mark.parametrize(
     "signed",
     ["", "?", "ü", "AAAA", SIGNER.sign(SHA)[:-4], SIGNER.sign(SHA) + "\n", LocalSigner(1).sign(SHA), SIGNER.sign("00" * 32), 5, [], {}],
-    ids=str,
+    ids=["nothing", "no base64", "no ASCII", "short", "cut", "a line", "another key's", "of another digest", "number", "list", "object"],
 )
 def test_an_alias_with_anything_else_in_its_place_is_refused(signed):
     with pytest.raises(UnverifiedModel, match="a signature that does not fit"):
