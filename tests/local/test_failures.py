@@ -60,14 +60,14 @@ def garbled(model: Served, alias: Alias) -> bytes:
 
 
 DAMAGES: dict[str, tuple[Callable[[Served, Alias], bytes], str]] = {
-    "altered": (altered, "is not what was published: found SHA-256"),
-    "truncated": (truncated, "is not what was published: found SHA-256"),
+    "altered": (altered, "is not what was published: found models/altered/"),
+    "truncated": (truncated, "is not what was published: found models/truncated/"),
     "deleted": (deleted, "no object"),
     "relabelled": (relabelled, "is not what was published: found SHA-256"),
     "foreign": (foreign, "found an alias of 'sturdy'"),
     "garbled": (garbled, "found a document that can't be read"),
 }
-"""What is done to the store, and how the function names it: by the hash, before anything is made of the bytes."""
+"""What is done to the store, and how the function names it: by hash or manifest, before anything is made of the bytes."""
 
 
 @pytest.mark.parametrize("name", BREAKABLE)
