@@ -90,9 +90,15 @@ def _run(model: str, example: str, seconds: float, threads: int) -> Trial:
         request = parse_document(json.loads(Path(example).read_bytes()))
         session.run(request.inputs, [output.name for output in session.outputs], seconds=seconds)
     ended = time.perf_counter()
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
-    return Trial(load_seconds=round(loaded - began, 4), run_seconds=round(ended - asked, 6), peak_megabytes=peak)
+    return Trial(load_seconds=round(loaded - began, 4), run_seconds=round(ended - asked, 6), peak_megabytes=_peak_megabytes())
+
+
+def _peak_megabytes() -> int:
+    """Linux counts what the parent had before this program began into `ru_maxrss`, but not into VmHWM."""
+    if sys.platform == "darwin":
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 2**20
+    status = Path("/proc/self/status").read_text("ascii")
+    return int(status.partition("VmHWM:")[2].split()[0]) // 2**10
 
 
 def _report(model: str, example: str, memory: int, seconds: int) -> dict[str, object]:
