@@ -89,6 +89,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _serve  # noqa: N815 - http.server looks for these names
 
     def _body(self) -> bytes:
+        if self.headers.defects:
+            raise _Malformed  # a line that is no header would hide those behind it
         encoding = self.headers.get("Transfer-Encoding")
         if encoding is not None and (encoding.lower() != "chunked" or "Content-Length" in self.headers):
             raise _Malformed  # where it ends is a matter of opinion
