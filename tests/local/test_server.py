@@ -95,6 +95,7 @@ def test_a_client_that_asks_first_need_not_send_what_is_too_large(port):
     [
         b"nonsense\r\n\r\n",
         b"POST /things HTTP/1.1\r\nnonsense\r\nContent-Length: 0\r\n\r\n",
+        b"POST /things HTTP/1.1\r\n folded\r\nContent-Length: 0\r\n\r\n",
         b"POST /things HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
         b"POST /things HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx",
         b"POST /things HTTP/1.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterator
+from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -17,6 +18,8 @@ __all__ = ["Server", "check_port"]
 _MAX_DRAINED = 64 * 2**20
 """Bytes read past the limit, so that a client which writes before it reads still sees its 413."""
 _IDLE_SECONDS = 75
+_NO_HEADER = (FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect)
+"""What http.server says of a line that is none; its other complaints are about mail."""
 
 
 class _TooLarge(Exception):
@@ -89,8 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = _serve  # noqa: N815 - http.server looks for these names
 
     def _body(self) -> bytes:
-        if self.headers.defects:
-            raise _Malformed  # a line that is no header would hide those behind it
+        if any(isinstance(defect, _NO_HEADER) for defect in self.headers.defects):
+            raise _Malformed  # it would hide the headers behind it
         encoding = self.headers.get("Transfer-Encoding")
         if encoding is not None and (encoding.lower() != "chunked" or "Content-Length" in self.headers):
             raise _Malformed  # where it ends is a matter of opinion
