@@ -45,7 +45,7 @@ def faults(
     output = Console()
     output.print(table(results))
     failed = sum(bool(result.problems) for result in results)
-    output.print(f"{len(results) - failed} of {len(results)} as expected")
+    output.print(f"{len(results) - failed} of {len(results)} as expected; a second after each fault the new version answers right")
     if markdown and not only:
         write(results)
     if failed:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from itertools import groupby
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from tests.faults.scenarios import Scenario, Start
 from tests.faults.trial import Result
@@ -27,12 +29,20 @@ def promised(scenario: Scenario, start: Start) -> tuple[str, ...]:
 
 
 def table(results: list[Result]) -> Table:
-    """What a person reads: also how long the first answer took, and what is wrong."""
-    made = Table(*_HEADERS, "seconds", "a second later")
-    for result in results:
-        verdict = "[red]" + "\n".join(result.problems) + "[/]" if result.problems else "[green]right[/]"
-        made.add_row(*promised(result.scenario, result.start), str(result.asked), f"{result.seconds:.1f}", verdict)
+    """What a person reads: a line for each fault, and what is wrong."""
+    made = Table("fault", "at a cold start", "with a version in memory", box=None, padding=(0, 2, 0, 0))
+    for scenario, of_one in groupby(results, key=lambda result: result.scenario):
+        cells = {result.start: _cell(result) for result in of_one}
+        made.add_row(scenario.name, cells.get("cold", ""), cells.get("warm", ""))
     return made
+
+
+def _cell(result: Result) -> Text:
+    if result.problems:
+        return Text("\n".join(result.problems), "red")
+    if result.expected.outcome == "refuses":
+        return Text(f"503 {result.expected.counts}", "yellow")
+    return Text("answers" if result.expected.outcome == "answers" else "version before", "green")
 
 
 def write(results: list[Result], document: Path = DOCUMENT) -> None:

@@ -30,7 +30,6 @@ class Result:
     answer: Answer
     asked: int
     """GETs that S3 got until the callers were answered."""
-    seconds: float
     problems: tuple[str, ...]
 
     @property
@@ -47,17 +46,16 @@ def attempt(world: World, number: int, scenario: Scenario, start: Start) -> Resu
         if start == "warm":
             subject.promote(versions[_NEXT])
         plan = world.proxy.script(subject.name, *scenario.faults)
-        begun = time.monotonic()
         with ThreadPoolExecutor(scenario.callers) as callers:
             asking = [callers.submit(subject.ask) for _ in range(scenario.callers)]
             if scenario.moves and plan.met.wait(timeout=10):
                 subject.promote(versions[_NEXT])
             answers = [each.result() for each in asking]
-        seconds, asked = time.monotonic() - begun, len(plan.asked)
+        asked = len(plan.asked)
         problems = [problem for answer in answers for problem in _wrong(answer, scenario.expected(start), versions)]
         problems += [f"not met as often as it was to be: {fault}" for fault in plan.unmet]
         problems += [*_miscounted(subject, scenario.expected(start)), *_afterwards(world, subject, scenario, versions[_NEXT])]
-        return Result(scenario=scenario, start=start, answer=answers[0], asked=asked, seconds=seconds, problems=tuple(problems))
+        return Result(scenario=scenario, start=start, answer=answers[0], asked=asked, problems=tuple(problems))
 
 
 def _prepare(world: World, subject: Subject, scenario: Scenario, start: Start) -> None:
