@@ -53,15 +53,16 @@ class DeploymentSettings:
     plans: tuple[Plan, ...] = (
         Plan(name="trial", requests_per_second=1, burst=5, requests_per_day=1_000),
         Plan(name="standard", requests_per_second=50, burst=100, requests_per_day=1_000_000),
-        Plan(name="premium", requests_per_second=500, burst=1_000),
+        Plan(name="premium", requests_per_second=100, burst=200),
     )
     """Tiers that `modelctl client create --plan` names; the deployment's own limit holds above them."""
     cors_origin: str = ""
     """The origin that browsers may call from, such as https://example.org; empty turns CORS off."""
     firewall: bool = False
     """AWS WAF in front of the API: rate by IP, IP reputation, common rules."""
-    requests_per_ip: int = 3_000
-    """In five minutes from one address, where `firewall` is on; beyond it that address gets 403."""
+    requests_per_ip: int = 30_000
+    """In five minutes from one address, where `firewall` is on; beyond it that address gets 403. A client may have but one address:
+    below 300 times the fastest plan, the firewall would refuse what the plan allows."""
     audit: bool = False
     """CloudTrail records who read and wrote what in the model store."""
     signed_manifests: bool = False

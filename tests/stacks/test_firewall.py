@@ -28,6 +28,15 @@ def rules(templates: Templates) -> dict[str, dict[str, Any]]:
     return {each["Name"]: each for each in acl["Rules"]}
 
 
+@pytest.mark.parametrize("settings", [DEV, PROD], ids=lambda settings: settings.name)
+def test_neither_the_firewall_nor_the_stage_refuses_what_a_plan_allows(settings):
+    """A client behind one address would get a 403 that its plan knows nothing of."""
+    for plan in settings.plans:
+        assert plan.requests_per_second <= settings.requests_per_second
+        assert plan.burst <= settings.burst
+        assert 300 * plan.requests_per_second <= settings.requests_per_ip
+
+
 def test_the_firewall_is_of_the_apis_stage(prod):
     (association,) = properties(prod.serving, "AWS::WAFv2::WebACLAssociation")
     (acl,) = prod.serving.find_resources("AWS::WAFv2::WebACL")
