@@ -9,6 +9,7 @@ import typer
 
 from models.config import ModelConfig
 from modelserve.clients import ALL_MODELS, Client
+from modelserve.settings import AUTHORIZER_CACHE_SECONDS
 from tools.modelctl import paths
 from tools.modelctl.clients import check_models, live_keys
 from tools.modelctl.console import next_step, note, out, print_json, table
@@ -19,8 +20,6 @@ __all__ = ["app"]
 
 app = typer.Typer(help="Who may call the API: clients, their keys, models and plans.", no_args_is_help=True, rich_markup_mode="markdown")
 
-_FORGOTTEN = 60
-"""Seconds for which API Gateway remembers what the authorizer said."""
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The client: a letter, then at most 31 of a-z, 0-9 and -.")]
 Models = Annotated[str, typer.Option("--models", metavar="A,B", help="The models it may call, or '*' for all.", show_default=False)]
 Plan = Annotated[str, typer.Option("--plan", help="How much it may call; a deployment's settings have the plans.")]
@@ -89,7 +88,7 @@ def rotate(
     if as_json:
         print_json({"client": name, "key": key, "overlap_hours": overlap})
         return
-    former = f"works for another {overlap:g} hours" if overlap else f"opens nothing any more, within {_FORGOTTEN} seconds"
+    former = f"works for another {overlap:g} hours" if overlap else f"opens nothing any more, within {AUTHORIZER_CACHE_SECONDS} seconds"
     out.print(f"The former key of {name} {former}. Its new key, which is shown only now:", soft_wrap=True)
     _show(key, target.url)
 
@@ -115,7 +114,7 @@ def update(
     if as_json:
         print_json(_document(client))
         return
-    out.print(f"{name} may call {_shown(client.models)}, by plan {client.plan}, within {_FORGOTTEN} seconds", soft_wrap=True)
+    out.print(f"{name} may call {_shown(client.models)}, by plan {client.plan}, within {AUTHORIZER_CACHE_SECONDS} seconds", soft_wrap=True)
     next_step("modelctl client list", deployment)
 
 
@@ -130,7 +129,7 @@ def revoke(name: Name, *, deployment: DeploymentOption = DeploymentName.LOCAL, p
         print_json(_document(client))
         return
     out.print(f"{name} is shut out since {client.revoked}", soft_wrap=True)
-    note(f"API Gateway remembers a key for up to {_FORGOTTEN} seconds; until then it may still be let in")
+    note(f"API Gateway remembers a key for up to {AUTHORIZER_CACHE_SECONDS} seconds; until then it may still be let in")
     next_step("modelctl client list", deployment)
 
 

@@ -7,10 +7,12 @@ from typing import Any, Self
 
 from .record import Record
 
-__all__ = ["BEARER_PATTERN", "AuthorizerSettings", "CatalogSettings", "PredictSettings", "SettingsError"]
+__all__ = ["AUTHORIZER_CACHE_SECONDS", "BEARER_PATTERN", "AuthorizerSettings", "CatalogSettings", "PredictSettings", "SettingsError"]
 
 BEARER_PATTERN = r"^Bearer sox\.([a-z][a-z0-9-]{0,31})\.[A-Za-z0-9_-]{43}$"
 """An Authorization header with a client key: API Gateway refuses any other before a function runs; the authorizer reads it by the same."""
+AUTHORIZER_CACHE_SECONDS = 60
+"""How long API Gateway goes by what the authorizer said of a key, and so how long a revoked one may go on."""
 
 
 class SettingsError(ValueError):
