@@ -11,7 +11,7 @@ from typing import Any, cast
 from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
-from modelserve._aws import JsonService
+from modelserve.aws import JsonService
 from modelserve.clients import Client, Refused, check, presented, read_client
 from modelserve.errors import ServeError, Unexpected
 from modelserve.policy import policy

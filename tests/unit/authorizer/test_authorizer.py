@@ -14,7 +14,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from modelserve._aws import JsonService, ServiceUnavailable
+from modelserve.aws import JsonService, ServiceUnavailable
 from modelserve.clients import Client, Key, hash_key, to_item
 from modelserve.errors import ServeError
 from modelserve.policy import PolicyTooLarge

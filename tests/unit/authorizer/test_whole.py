@@ -9,7 +9,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
-from modelserve._aws import JsonService
+from modelserve.aws import JsonService
 from modelserve.settings import AuthorizerSettings
 from tools.modelctl.clients import Clients
 

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from modelserve.aws import Credentials
 from modelserve.errors import ObjectNotFound, PreconditionFailed
 from modelserve.registry import Registry
-from modelserve.s3 import Credentials, S3Reader
+from modelserve.s3 import S3Reader
 from tests.unit.modelctl.factories import published
 from tools.bench.store import BUCKET, MemoryStore
 

@@ -16,8 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from modelserve import _aws as aws_module
-from modelserve._aws import Credentials, JsonService, Service, ServiceUnavailable
+from modelserve import aws
+from modelserve.aws import Credentials, JsonService, Service, ServiceUnavailable
 from modelserve.errors import StoreUnavailable
 
 from .servers import RESET, Scripted, response, scripted
@@ -113,7 +113,7 @@ def test_a_call_is_signed_as_botocore_signs_it(name, version, token):
 def test_the_stamp_of_a_signature_is_the_time_in_utc(monkeypatch):
     monkeypatch.setattr(time, "gmtime", lambda: time.struct_time((2026, 11, 20, 17, 41, 0, 4, 324, 0)))
 
-    signed = aws_module.sign(Credentials("a", "s", None), aws_module.Request("GET", "/"), "host", region="us-east-1", service="s3")
+    signed = aws.sign(Credentials("a", "s", None), aws.Request("GET", "/"), "host", region="us-east-1", service="s3")
 
     assert signed["x-amz-date"] == "20261120T174100Z"
     assert "Credential=a/20261120/us-east-1/s3/aws4_request" in signed["authorization"]
@@ -196,7 +196,7 @@ def test_any_bytes_for_an_answer_are_an_object_or_unavailable(answer):
 
 
 def test_an_invocation_that_is_nearly_over_waits_for_nobody(monkeypatch):
-    monkeypatch.setattr(aws_module, "_TIMEOUT", 60)
+    monkeypatch.setattr(aws, "_TIMEOUT", 60)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(ServiceUnavailable, match="timed out"):
         service(f"http://127.0.0.1:{silent.getsockname()[1]}", remaining=lambda: 0.1).call(GET_ITEM, {})
 

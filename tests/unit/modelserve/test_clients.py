@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from modelserve._aws import JsonService, ServiceUnavailable
+from modelserve.aws import JsonService, ServiceUnavailable
 from modelserve.clients import Client, Key, Refused, check, from_item, hash_key, presented, read_client, to_item
 from modelserve.record import replace
 

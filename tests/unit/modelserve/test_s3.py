@@ -20,10 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.server import ThreadedMotoServer
 
-from modelserve import _aws as aws_module
+from modelserve import aws
 from modelserve import s3 as s3_module
+from modelserve.aws import Credentials
 from modelserve.errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
-from modelserve.s3 import Credentials, S3Reader
+from modelserve.s3 import S3Reader
 
 from .servers import RESET, Scripted, failure, response, scripted
 
@@ -265,18 +266,18 @@ def test_a_host_that_does_not_listen_is_unavailable():
 
 def test_a_silent_host_is_given_up_before_lambda_gives_up_on_init(monkeypatch):
     """Lambda waits 10 s for INIT; each attempt costs at most a timeout and the pause behind it."""
-    timeout = aws_module._TIMEOUT
+    timeout = aws._TIMEOUT
     pauses: list[float] = []
-    monkeypatch.setattr(aws_module, "_TIMEOUT", 0.05)
+    monkeypatch.setattr(aws, "_TIMEOUT", 0.05)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreUnavailable, match=r"timed out \(3 attempts\)"):
         reader(f"http://127.0.0.1:{silent.getsockname()[1]}", pauses=pauses).get("key")
-    longest_pauses = [1.5 * aws_module._FIRST_PAUSE * 2**number for number in range(len(pauses))]
+    longest_pauses = [1.5 * aws._FIRST_PAUSE * 2**number for number in range(len(pauses))]
     assert all(pause <= longest for pause, longest in zip(pauses, longest_pauses, strict=True))
     assert 3 * timeout + sum(longest_pauses) < 9
 
 
 def test_an_invocation_that_is_nearly_over_waits_for_nobody(monkeypatch):
-    monkeypatch.setattr(aws_module, "_TIMEOUT", 60)
+    monkeypatch.setattr(aws, "_TIMEOUT", 60)
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(StoreUnavailable, match="timed out"):
         reader(f"http://127.0.0.1:{silent.getsockname()[1]}", remaining=lambda: 0.1).get("key")
 

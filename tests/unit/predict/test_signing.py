@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from modelserve._aws import JsonService
+from modelserve.aws import JsonService
 from tests.unit.modelserve.graphs import scaled
 from tests.unit.modelserve.signers import ARN, LocalSigner
 from tests.unit.modelserve.stores import MemoryStore, Publisher

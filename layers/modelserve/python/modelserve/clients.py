@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from ._aws import JsonService
+from .aws import JsonService
 from .record import Record
 from .settings import BEARER_PATTERN
 

@@ -12,12 +12,12 @@ from io import FileIO
 from math import inf
 from typing import TypeVar
 
-from ._aws import PATIENCE, Credentials, Request, Service, domain, error_code, quote
 from ._http import HttpResponse
+from .aws import PATIENCE, Credentials, Request, Service, domain, error_code, quote
 from .errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
 from .manifest import Object
 
-__all__ = ["Credentials", "S3Reader"]
+__all__ = ["S3Reader"]
 
 _SLOWEST = 2**20  # bytes a second, without which a download is given up; a function of 256 MB gets many times that
 _T = TypeVar("_T")

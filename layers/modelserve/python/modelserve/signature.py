@@ -9,7 +9,7 @@ from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ._aws import JsonService
+from .aws import JsonService
 from .errors import RegistryError, UnverifiedModel
 from .loader import Background
 from .manifest import Alias, alias_key
