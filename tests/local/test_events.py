@@ -9,7 +9,7 @@ import pytest
 
 from tests.local.factories import a_stack
 from tools.local import events
-from tools.local.authorization import Caller
+from tools.local.authorizer import Caller
 from tools.local.messages import Request
 from tools.local.routes import Api
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.local.authorization import Refused
+from tools.local.authorizer import Refused
 from tools.local.usage import Plan, Usage
 
 MIDNIGHT = 20_000 * 86_400.0

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from tools.local.assembly import ACCOUNT
-from tools.local.authorization import Caller
+from tools.local.authorizer import Caller
 from tools.local.messages import Request, Response
 from tools.local.routes import Match
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from tools.local import events
 from tools.local.assembly import ACCOUNT, REGION
-from tools.local.authorization import Authorizer, Caller, Refused
+from tools.local.authorizer import Authorizer, Caller, Refused
 from tools.local.environments import Answer, RequestTooLarge, TooManyRequests
 from tools.local.gateway_responses import GatewayResponses
 from tools.local.messages import Request, Response

@@ -13,7 +13,7 @@ from typing import Self
 from modelserve.clients import ALL_MODELS
 from tools.local import archive, clients, image, packages, seam
 from tools.local.assembly import REGION, Assembly, Stack
-from tools.local.authorization import Authorizer
+from tools.local.authorizer import Authorizer
 from tools.local.cloud import CREDENTIALS, Cloud
 from tools.local.environments import MAX_ENVIRONMENTS, Environments
 from tools.local.errors import LocalError

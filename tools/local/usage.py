@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tools.local.authorization import Refused
+from tools.local.authorizer import Refused
 from tools.local.errors import LocalError
 
 __all__ = ["Plan", "Usage", "plans_by_key"]

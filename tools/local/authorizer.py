@@ -18,7 +18,7 @@ from tools.local.environments import Answer, RequestTooLarge, TooManyRequests
 from tools.local.errors import LocalError
 from tools.local.functions import function_id
 from tools.local.messages import Request
-from tools.local.policy import MalformedPolicy, allows
+from tools.local.policy_evaluation import MalformedPolicy, allows
 
 __all__ = ["Authorizer", "Caller", "Refused"]
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tools.local.policy import MalformedPolicy, allows
+from tools.local.policy_evaluation import MalformedPolicy, allows
 
 ARN = "arn:aws:execute-api:us-east-1:1:api/dev/POST/v2/models/a/infer"
 

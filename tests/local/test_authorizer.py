@@ -7,7 +7,7 @@ import json
 import pytest
 
 from tests.local.factories import a_stack, guarded
-from tools.local.authorization import Authorizer, Refused
+from tools.local.authorizer import Authorizer, Refused
 from tools.local.environments import Answer, TooManyRequests
 from tools.local.errors import LocalError
 from tools.local.messages import Request
