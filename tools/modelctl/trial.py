@@ -19,6 +19,14 @@ from pathlib import Path
 __all__ = ["Refused", "Trial", "attempt"]
 
 _VCPU_MEMORY = 1769  # MB that come with one virtual CPU
+_IMAGE = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "MALLOC_MMAP_THRESHOLD_": "8388608",
+    "MALLOC_TRIM_THRESHOLD_": "4194304",
+}
+"""What the image sets (functions/predict/Dockerfile). Otherwise OpenBLAS, which numpy brings along, takes 40 MB of the function's memory
+for each core of this machine."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +55,7 @@ def attempt(model: Path, example: Path | None, *, memory: int, seconds: int) -> 
     The process has no credentials. Its memory is bounded on Linux only; elsewhere its time is.
     """
     arguments = [str(model.resolve()), str(example.resolve()) if example else "", str(memory), str(seconds)]
-    environment = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LANG": "C.UTF-8", "PATH": os.defpath}
+    environment = _IMAGE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LANG": "C.UTF-8", "PATH": os.defpath}
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "tools.modelctl.trial", *arguments]
         try:
@@ -105,7 +113,7 @@ def _report(model: str, example: str, memory: int, seconds: int) -> dict[str, ob
     from modelserve.errors import DeadlineExceeded, InsufficientMemory, ServeError  # noqa: PLC0415 - as above
 
     try:
-        return asdict(_run(model, example, seconds, max(1, memory // _VCPU_MEMORY)))
+        return asdict(_run(model, example, seconds, _threads(memory)))
     except (InsufficientMemory, MemoryError):
         return {"refused": f"needs more than the {memory:,} MB of its function; raise `memory` in model.toml, or make it smaller"}
     except DeadlineExceeded:
@@ -114,15 +122,24 @@ def _report(model: str, example: str, memory: int, seconds: int) -> dict[str, ob
         return {"refused": f"can't answer: {error}"}
 
 
-def main() -> None:
-    """The process of its own: holds itself to the limits first, and writes its report last."""
+def _threads(memory: int) -> int:
+    return max(1, memory // _VCPU_MEMORY)
+
+
+def _confine(memory: int, seconds: int) -> None:
+    """Holds this process to a function's memory, and to the time that its threads can take, should nobody wait for it any more."""
     from modelserve.memory import hold  # noqa: PLC0415 - as above
 
-    model, example, memory, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     hold(memory)
-    threads = os.cpu_count() or 1
-    resource.setrlimit(resource.RLIMIT_CPU, (seconds * threads, seconds * threads + 1))
+    computing = seconds * _threads(memory)
+    resource.setrlimit(resource.RLIMIT_CPU, (computing, computing + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main() -> None:
+    """The process of its own: holds itself to the limits first, and writes its report last."""
+    model, example, memory, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+    _confine(memory, seconds)
     # What native code writes goes elsewhere: only the report is the report.
     with os.fdopen(os.dup(1), "w") as answer:
         os.dup2(2, 1)

@@ -1,5 +1,7 @@
 """A model run in a process of its own, which it can't leave, fill or keep."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +14,13 @@ from modelserve.manifest import MODEL_FILE
 from modelserve.registry import Registry
 from tests.unit.modelctl.factories import draft
 from tests.unit.modelserve.graphs import endless, filled, folded, lookup, scaled
+from tools.local.dockerfile import argv, parse
 from tools.modelctl.commands import releasing
 from tools.modelctl.errors import ModelRefused
 from tools.modelctl.safety import examine, examine_version
 from tools.modelctl.trial import Refused, Trial, attempt
 
+ROOT = Path(__file__).parents[3]
 FUNCTION = FunctionConfig(memory=512, timeout=20)
 
 
@@ -85,19 +89,56 @@ def test_a_process_that_gives_no_report_is_a_refusal(tmp_path: Path, monkeypatch
     assert told in str(tried(tmp_path, scaled(2), seconds=2))
 
 
+def environment_of_a_trial(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """NAME=value of each variable that the process has."""
+    interpreter = folder / "python"
+    interpreter.write_text(f'#!/bin/sh\nenv > "{folder}/seen"\n')
+    interpreter.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(interpreter))
+    tried(folder, scaled(2))
+    return (folder / "seen").read_text().splitlines()
+
+
 def test_the_process_has_no_credentials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What would run in it, should a graph ever break out of ONNX Runtime."""
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "canary-2718")
-    seen = tmp_path / "seen"
-    interpreter = tmp_path / "python"
-    interpreter.write_text(f'#!/bin/sh\nenv > "{seen}"\n')
-    interpreter.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(interpreter))
 
-    tried(tmp_path, scaled(2))
+    seen = environment_of_a_trial(tmp_path, monkeypatch)
 
-    assert "PYTHONPATH" in seen.read_text()
-    assert "AWS" not in seen.read_text()
+    assert any(line.startswith("PYTHONPATH=") for line in seen)
+    assert not any("AWS" in line for line in seen)
+
+
+def test_the_process_has_the_environment_of_the_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else OpenBLAS takes memory for each core of the machine, until on a large one no model fits its function."""
+    image = [
+        word
+        for step in parse((ROOT / "functions/predict/Dockerfile").read_text("utf-8"))
+        if step.name == "ENV"
+        for word in argv(step.value)
+    ]
+    assert "OPENBLAS_NUM_THREADS=1" in image
+    for setting in image:
+        monkeypatch.delenv(setting.partition("=")[0], raising=False)
+
+    assert set(image) <= set(environment_of_a_trial(tmp_path, monkeypatch))
+
+
+@pytest.mark.parametrize(("memory", "computing"), [(512, 10), (1769, 10), (3538, 20)])
+def test_what_nobody_waits_for_computes_no_longer_than_a_function_however_many_cores_there_are(memory: int, computing: int) -> None:
+    """One thread for each virtual CPU that comes with the memory."""
+    program = f"""
+import os, resource
+os.cpu_count = os.process_cpu_count = lambda: 64
+from tools.modelctl.trial import _confine
+_confine({memory}, 10)
+print(resource.getrlimit(resource.RLIMIT_CPU)[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env={"PYTHONPATH": os.pathsep.join(sys.path)}, capture_output=True, check=True, text=True
+    )
+
+    assert int(done.stdout) == computing
 
 
 def test_what_the_lint_finds_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
