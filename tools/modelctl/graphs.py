@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from math import prod
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
@@ -10,8 +11,9 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 __all__ = ["TooDeep", "constants", "domain", "extent", "graphs", "scopes", "sparse_tensors", "tensors", "walk"]
 
 _SHAPE = 64  # more elements than a shape ever has
-_Functions = dict[tuple[str, str], FunctionProto]
-_Counts = dict[tuple[str, str], tuple[int, int]]
+_Key = tuple[str, str, str]  # domain, name and overload
+_Functions = dict[_Key, FunctionProto]
+_Counts = dict[_Key, tuple[int, int]]
 
 
 class TooDeep(Exception):
@@ -64,18 +66,27 @@ def sparse_tensors(model: ModelProto) -> Iterator[SparseTensorProto]:
 
 
 def constants(model: ModelProto) -> dict[str, int]:
-    """Product of the elements of each small integer constant, by name: how many a shape makes, or how often a loop runs."""
-    found = {tensor.name: tensor for graph in graphs(model) for tensor in graph.initializer}
+    """Product of the elements of each small integer constant, by name: how many a shape makes, or how often a loop runs.
+
+    Functions and branches may each have a constant of the same name; the largest counts.
+    """
+    initializers = ((tensor.name, _integers(tensor)) for graph in graphs(model) for tensor in graph.initializer)
+    found: dict[str, int] = {}
+    for name, integers in chain(initializers, _constant_nodes(model)):
+        if integers:
+            found[name] = max(prod(integers), found.get(name, 0))
+    return found
+
+
+def _constant_nodes(model: ModelProto) -> Iterator[tuple[str, list[int]]]:
     for _, nodes in scopes(model):
         for node in walk(nodes):
             if node.op_type == "Constant" and node.output:
-                name = node.output[0]
-                found |= {name: attribute.t for attribute in node.attribute if attribute.name == "value"}  # noqa: B035 - one at most
-    return {
-        name: prod(_integers(tensor))
-        for name, tensor in found.items()
-        if tensor.data_type == TensorProto.INT64 and prod(tensor.dims) <= _SHAPE
-    }
+                for attribute in node.attribute:
+                    if attribute.name == "value":
+                        yield node.output[0], _integers(attribute.t)
+                    elif attribute.name in {"value_int", "value_ints"}:
+                        yield node.output[0], list(attribute.ints) or [attribute.i]
 
 
 def extent(model: ModelProto, most: int) -> tuple[int, int]:
@@ -83,7 +94,7 @@ def extent(model: ModelProto, most: int) -> tuple[int, int]:
 
     Every call of a function counts with all its nodes, since ONNX Runtime writes each out: thirty functions can be a billion nodes.
     """
-    functions = {(function.domain, function.name): function for function in model.functions}
+    functions = {(function.domain, function.name, function.overload): function for function in model.functions}
     return _measure(model.graph.node, functions, {}, most)
 
 
@@ -99,7 +110,7 @@ def _measure(nodes: Iterable[NodeProto], functions: _Functions, known: _Counts, 
     for node in nodes:
         count += 1
         below = [_measure(graph.node, functions, known, most - 1) for graph in _subgraphs(node)]
-        if function := functions.get(key := (node.domain, node.op_type)):
+        if function := functions.get(key := (node.domain, node.op_type, node.overload)):
             if key not in known:
                 known[key] = _measure(function.node, functions, known, most - 1)
             below.append(known[key])
@@ -118,6 +129,9 @@ def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def _integers(tensor: TensorProto) -> list[int]:
+    """Empty for what can't be a shape."""
+    if tensor.data_type != TensorProto.INT64 or prod(tensor.dims) > _SHAPE:
+        return []
     if not tensor.HasField("raw_data"):
         return list(tensor.int64_data)
     return [int.from_bytes(tensor.raw_data[start : start + 8], "little", signed=True) for start in range(0, len(tensor.raw_data), 8)]

@@ -34,6 +34,8 @@ _SERVABLE = {
     *(TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64, TensorProto.STRING),
     *(TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.FLOAT, TensorProto.DOUBLE),
 }
+_PLAIN = {"name", "doc_string", "type", "i", "f", "s", "ints", "floats", "strings"}
+"""Fields of an attribute that hold no tensor and no graph."""
 _SHAPE_INPUT = {"ConstantOfShape": 0, "Expand": 1}
 
 
@@ -61,7 +63,10 @@ def lint(file: Path, *, memory: int) -> tuple[Finding, ...]:
         model = onnx.load_model(file, load_external_data=False)
     except DecodeError:
         return (Finding("format", file.name, "is no ONNX model, or one whose parts nest too deep; convert it again"),)
-    rules = (_versions(model), _signature(model.graph), _tensors(model, size), _operators(model), _nodes(model, memory), _extent(model))
+    rules = (
+        *(_versions(model), _signature(model.graph), _tensors(model, size), _defaults(model)),
+        *(_operators(model), _nodes(model, memory), _extent(model)),
+    )
     return tuple(dict.fromkeys(finding for rule in rules for finding in rule))
 
 
@@ -102,6 +107,15 @@ def _tensors(model: ModelProto, size: int) -> Iterator[Finding]:
     for sparse in graphs.sparse_tensors(model):
         where = f"tensor {sparse.values.name!a:.60}"
         yield Finding("sparse", where, "is sparse, and as large as its shape says once it is loaded; make it dense")
+
+
+def _defaults(model: ModelProto) -> Iterator[Finding]:
+    """A tensor or graph here is what a node of the function holds when its caller says nothing, and no walk over nodes meets it."""
+    for function in model.functions:
+        for attribute in function.attribute_proto:
+            if {field.name for field, _ in attribute.ListFields()} - _PLAIN:
+                where = f"function {function.name!a:.60}"
+                yield Finding("default", where, "has a tensor or a graph as a default attribute; write it into the function's nodes")
 
 
 def _operators(model: ModelProto) -> Iterator[Finding]:

@@ -3,10 +3,11 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from onnx import ModelProto, TensorProto, helper
+from onnx import AttributeProto, ModelProto, TensorProto, helper
 
 from tests.unit.modelserve.graphs import endless, graph, identity, scaled, value
 from tools.modelctl.lint import MAX_DEPTH, lint
@@ -161,12 +162,65 @@ def a_billion_nodes() -> ModelProto:
     return functions({f"f{level}": [f"f{level - 1}"] * 15 if level else [] for level in range(7)})
 
 
+def overloads_of_a_billion_nodes() -> ModelProto:
+    """As `a_billion_nodes`, each function with another of its name that is small and comes after it."""
+    model = a_billion_nodes()
+    model.graph.node[0].overload = "large"
+    for function in list(model.functions):
+        function.overload = "large"
+        for node in function.node:
+            node.overload = "large" if node.domain == "own" else ""
+    model.functions.extend(functions({function.name: [] for function in model.functions}).functions)
+    return model
+
+
 def functions_in_a_circle() -> ModelProto:
     return functions({"f0": ["f1"], "f1": ["f0"]})
 
 
 def a_chain_of_functions() -> ModelProto:
     return functions({f"f{level}": [f"f{level - 1}"] if level else [] for level in range(MAX_DEPTH + 2)})
+
+
+def defaulted(attribute: AttributeProto) -> ModelProto:
+    """A function whose node takes an attribute from the function's default."""
+    model = functions({"f": []})
+    attribute.name = "default"
+    model.functions[0].attribute_proto.append(attribute)
+    return model
+
+
+def an_external_default() -> ModelProto:
+    tensor = TensorProto(name="secret", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    return defaulted(AttributeProto(type=AttributeProto.TENSOR, t=tensor))
+
+
+def a_default_branch() -> ModelProto:
+    return defaulted(AttributeProto(type=AttributeProto.GRAPH, g=parsed(endless()).graph))
+
+
+def a_default_that_is_not_of_its_type() -> ModelProto:
+    return defaulted(AttributeProto(type=AttributeProto.INT, i=1, graphs=[parsed(endless()).graph]))
+
+
+def a_sparse_default() -> ModelProto:
+    return defaulted(AttributeProto(type=AttributeProto.SPARSE_TENSOR, sparse_tensor=sparse().graph.sparse_initializer[0]))
+
+
+def trips_shadowed_by_a_function() -> ModelProto:
+    """An unused function has a small constant of the same name as the graph's trip count."""
+    model = parsed(endless())
+    model.opset_import.append(helper.make_opsetid("own", 1))
+    constant = helper.make_node("Constant", [], ["trips"], value_int=1)
+    model.functions.append(helper.make_function("own", "unused", [], ["trips"], [constant], [helper.make_opsetid("", 21)]))
+    return model
+
+
+def trips_of_a_node(**value: Any) -> ModelProto:
+    model = parsed(endless())
+    del model.graph.initializer[0]
+    model.graph.node.insert(0, helper.make_node("Constant", [], ["trips"], **value))
+    return model
 
 
 HOSTILE: dict[str, tuple[Callable[[], ModelProto | bytes], str]] = {
@@ -187,10 +241,18 @@ HOSTILE: dict[str, tuple[Callable[[], ModelProto | bytes], str]] = {
     "signature  ": (unprintable_name, "rename it"),
     "memory": (forty_gigabytes, "raise `memory`, or make fewer"),
     "loop": (endless, "give it a trip count of at most 1,000,000"),
+    "loop ": (trips_shadowed_by_a_function, "give it a trip count of at most 1,000,000"),
+    "loop  ": (lambda: trips_of_a_node(value_int=2**62), "give it a trip count of at most 1,000,000"),
+    "loop   ": (lambda: trips_of_a_node(value_ints=[2**62]), "give it a trip count of at most 1,000,000"),
+    "default": (an_external_default, "write it into the function's nodes"),
+    "default ": (a_default_branch, "write it into the function's nodes"),
+    "default  ": (a_default_that_is_not_of_its_type, "write it into the function's nodes"),
+    "default   ": (a_sparse_default, "write it into the function's nodes"),
     "depth": (too_deep, "make it flatter"),
     "depth ": (functions_in_a_circle, "make it flatter"),
     "depth  ": (a_chain_of_functions, "make it flatter"),
     "nodes": (a_billion_nodes, "make it smaller"),
+    "nodes ": (overloads_of_a_billion_nodes, "make it smaller"),
 }
 
 
@@ -239,8 +301,19 @@ def _varint(number: int) -> bytes:
 
 @pytest.mark.parametrize(
     "model",
-    [identity(), scaled(2), nested(MAX_DEPTH), functions({"f0": [], "f1": ["f0"] * 15})],
-    ids=["identity", "scaled", "nested", "functions"],
+    [
+        *(identity(), scaled(2), nested(MAX_DEPTH), functions({"f0": [], "f1": ["f0"] * 15})),
+        *(defaulted(helper.make_attribute("default", plain)) for plain in (1, 0.5, "text", [1, 2], [0.5], ["text"])),
+        trips_of_a_node(value_int=1_000_000),
+    ],
+    ids=[
+        "identity",
+        "scaled",
+        "nested",
+        "functions",
+        *(f"default {kind}" for kind in ("i", "f", "s", "ints", "floats", "strings")),
+        "loop",
+    ],
 )
 def test_what_may_be_served_has_no_findings(tmp_path: Path, model: bytes | ModelProto) -> None:
     assert linted(tmp_path, model) == []
