@@ -1,4 +1,7 @@
-"""Models that harm what runs them, promoted all the same: an error in time, and the same process goes on answering."""
+"""Models that harm what runs them, promoted all the same: an error in time, and the same process goes on answering.
+
+Not here, because nothing prevents it: one operator that computes beyond the function's timeout, which ends the process.
+"""
 
 from __future__ import annotations
 
@@ -56,6 +59,7 @@ def failures(model: Served) -> list[str]:
 
 
 def test_an_endless_loop_ends_at_the_deadline_and_the_same_process_answers_the_next(served) -> None:
+    """Between two of its operators: ONNX Runtime looks whether to stop nowhere else."""
     model = served("endless")
     model.release(endless())
     invoke = Invoked(model)
