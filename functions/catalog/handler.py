@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, cast
@@ -17,7 +16,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 from modelserve.clients import ALL_MODELS
 from modelserve.endpoints import BEFORE_V2, EXTENSIONS, SERVER_NAME, error_response
-from modelserve.errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RegistryError, RouteNotFound, ServeError, Unexpected
+from modelserve.errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RegistryError, RouteNotFound, ServeError, Unexpected, frames
 from modelserve.manifest import Reader, read_alias
 from modelserve.s3 import S3Reader
 from modelserve.settings import CatalogSettings
@@ -116,26 +115,30 @@ def _resolver(catalog: Catalog, settings: CatalogSettings, logger: Logger, metri
     }
     for path, (methods, answer) in routes.items():
         app.route(path, method=methods)(answer)
+    _answer_errors(app, {path: methods for path, (methods, _) in routes.items()}, models, logger, metrics)
+    return app
+
+
+def _answer_errors(
+    app: APIGatewayRestResolver, routes: Mapping[str, list[str]], models: Callable[[], list[str]], logger: Logger, metrics: Metrics
+) -> None:
+    """`routes` has the methods of each path; `models` are those that whoever calls may hear of."""
 
     def refuse(error: ServeError) -> Response[str]:
         metrics.add_metric(error.kind, MetricUnit.Count, 1)
         return _error(error)
 
     def fail(error: Exception) -> Response[str]:
-        # Not the exception's own text: it may quote what the caller sent.
-        frames = [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-        logger.error("unexpected error", error=type(error).__name__, frames=frames)
+        logger.error("unexpected error", error=type(error).__name__, frames=frames(error))
         return refuse(Unexpected(app.lambda_context.aws_request_id))
 
     def unmatched(_: Exception) -> Response[str]:
         event = app.current_event
-        path = BEFORE_V2.sub("", event.path)
-        return refuse(_unmatched(event.http_method, path, {path: methods for path, (methods, _) in routes.items()}, models()))
+        return refuse(_unmatched(event.http_method, BEFORE_V2.sub("", event.path), routes, models()))
 
     app.exception_handler(ServeError)(refuse)
     app.exception_handler(Exception)(fail)
     app.not_found(unmatched)
-    return app
 
 
 def _caller(event: Mapping[str, Any]) -> Mapping[str, str]:

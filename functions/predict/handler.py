@@ -6,7 +6,6 @@ import gc
 import os
 import threading
 import time
-import traceback
 from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -15,7 +14,7 @@ import orjson
 
 from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Response, error_response, inferred
-from modelserve.errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected
+from modelserve.errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames
 from modelserve.loader import LoadedModel, Loader, Verifier
 from modelserve.memory import hold
 from modelserve.protocol import encode, parse_document, status_of
@@ -109,8 +108,8 @@ class App:
 
     def _unexpected(self, error: Exception, context: Any) -> Response:
         """A bug: the log says where, without a payload; the caller learns which log line to ask for."""
-        frames = [f"{os.path.basename(frame.filename)}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(error.__traceback__)]
-        self._observer.log("ERROR", "unexpected error", location=frames[-1], context=context, error=type(error).__name__, frames=frames)
+        steps = frames(error)
+        self._observer.log("ERROR", "unexpected error", location=steps[-1], context=context, error=type(error).__name__, frames=steps)
         return error_response(Unexpected(context.aws_request_id))
 
     def _observe(self, response: Response, client: str | None, context: Any, begun: float) -> None:

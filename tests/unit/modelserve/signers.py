@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from modelserve.errors import StoreUnavailable
+from modelserve.aws import ServiceUnavailable
 from modelserve.signature import ALGORITHM, PublicKey
 
 ARN = "arn:aws:kms:us-east-1:123456789012:key/1"
@@ -47,5 +47,5 @@ class LocalSigner:
     def call(self, target: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
         self.calls.append((target, document))
         if self.down is not None:
-            raise StoreUnavailable("kms", self.down)
+            raise ServiceUnavailable("kms", target, self.down)
         return {"KeyUsage": "SIGN_VERIFY", "SigningAlgorithms": [ALGORITHM], "PublicKey": b64encode(der(self._private)).decode()}

@@ -656,7 +656,7 @@ def test_without_an_answer_of_kms_nothing_loads_until_it_answers(tmp_path: Path,
     kms.down = "no route to host"
     world.loader.start()
     assert "no route to host" in world.refused()
-    assert [error.kind for error in world.failures] == ["StoreUnavailable"]
+    assert [error.kind for error in world.failures] == ["ServiceUnavailable"]
 
     kms.down = None
     assert world.after(1).serves() == version

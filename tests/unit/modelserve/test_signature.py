@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelserve.errors import StoreUnavailable, UnverifiedModel
+from modelserve.aws import ServiceUnavailable
+from modelserve.errors import UnverifiedModel
 from modelserve.manifest import Alias, File
 from modelserve.signature import ALGORITHM, PublicKey, SigningKey, SigningKeyUnusable, public_key
 
@@ -301,7 +302,7 @@ def test_without_an_answer_of_kms_nothing_passes_and_the_next_attempt_asks_again
     kms.down = "no route to host"
     key = SigningKey(ARN, kms.call)
     key.prefetch()
-    with pytest.raises(StoreUnavailable, match="no route to host"):
+    with pytest.raises(ServiceUnavailable, match="no route to host"):
         key.check(alias(SIGNER.sign(SHA)))
 
     kms.down = None

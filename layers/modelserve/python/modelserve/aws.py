@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import orjson
 
 from ._http import HttpResponse, request
-from .errors import StoreUnavailable
+from .errors import StoreUnavailable, Unavailable
 
 __all__ = [
     "PATIENCE",
@@ -43,11 +43,11 @@ _JSON = {"dynamodb": "1.0", "kms": "1.1"}
 _T = TypeVar("_T")
 
 
-class ServiceUnavailable(StoreUnavailable):
+class ServiceUnavailable(Unavailable):
     """An AWS service other than the model store could not be reached, or refused."""
 
     def __init__(self, service: str, action: str, reason: str) -> None:
-        Exception.__init__(self, f"{service} could not answer {action}: {reason}; check the function's role and the service's status")
+        super().__init__(f"{service} could not answer {action}: {reason}; check the function's role and the service's status")
 
 
 class Credentials:
@@ -130,7 +130,7 @@ class Service:
         read: Callable[[HttpResponse], _T],
         *,
         patience: float = PATIENCE,
-        failed: Callable[[str], StoreUnavailable],
+        failed: Callable[[str], Unavailable],
     ) -> _T:
         """What `read` makes of the answer before its end; a passing fault is tried again, also one in the middle of the body.
 
@@ -204,7 +204,7 @@ class PassingFault(Exception):
     """An answer that may be another one soon."""
 
 
-def _document(body: bytes, failed: Callable[[str], StoreUnavailable]) -> dict[str, Any]:
+def _document(body: bytes, failed: Callable[[str], Unavailable]) -> dict[str, Any]:
     try:
         document = orjson.loads(body)
     except ValueError:

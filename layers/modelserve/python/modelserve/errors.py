@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 
 __all__ = [
@@ -22,10 +23,12 @@ __all__ = [
     "RouteNotFound",
     "ServeError",
     "StoreUnavailable",
+    "Unavailable",
     "Unexpected",
     "UnsupportedDatatype",
     "UnverifiedModel",
     "VersionNotFound",
+    "frames",
 ]
 
 
@@ -153,10 +156,14 @@ class AliasNotFound(RegistryError):
         super().__init__(f"no version of {name!r} is promoted to {alias!r}; run: modelctl promote {name} VERSION --alias {alias}")
 
 
-class StoreUnavailable(RegistryError):
-    """The store could not be reached, or refused."""
+class Unavailable(RegistryError):
+    """What answers this library's requests could not be reached, or refused."""
 
     retry_after = 1
+
+
+class StoreUnavailable(Unavailable):
+    """The model store could not be reached, or refused."""
 
     def __init__(self, what: str, reason: str) -> None:
         super().__init__(f"the model store could not answer for {what}: {reason}; `modelctl doctor` says what is missing")
@@ -165,8 +172,8 @@ class StoreUnavailable(RegistryError):
 class UnverifiedModel(RegistryError):
     """Bytes or metadata that don't match what was published; never parsed."""
 
-    def __init__(self, what: str, found: str, expected: str) -> None:
-        super().__init__(f"{what} is not what was published: found {found}, expected {expected}; publish the model again")
+    def __init__(self, what: str, found: str, expected: str, advice: str = "publish the model again") -> None:
+        super().__init__(f"{what} is not what was published: found {found}, expected {expected}; {advice}")
 
 
 class PreconditionFailed(RegistryError):
@@ -183,3 +190,13 @@ class AliasConflict(RegistryError):
         super().__init__(
             f"alias {alias!r} of {name!r} was moved by somebody else at the same time; look at `modelctl history {name}`, then try again"
         )
+
+
+def frames(error: BaseException) -> list[str]:
+    """Where `error` was raised, the innermost call last; nothing of its text, which may quote what a caller sent."""
+    found, step = [], error.__traceback__
+    while step:
+        code = step.tb_frame.f_code
+        found.append(f"{os.path.basename(code.co_filename)}:{step.tb_lineno} {code.co_name}")
+        step = step.tb_next
+    return found

@@ -39,7 +39,7 @@ class Verifier(Protocol):
         """Begins with what `check` will need, and doesn't wait for it."""
 
     def check(self, alias: Alias) -> None:
-        """Raises `UnverifiedModel` unless the manifest that `alias` names is signed, `StoreUnavailable` when that can't be known."""
+        """Raises `UnverifiedModel` unless the manifest that `alias` names is signed, `Unavailable` when that can't be known."""
 
 
 class LoadedModel:

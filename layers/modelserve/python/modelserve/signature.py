@@ -95,7 +95,7 @@ class SigningKey:
             self._fetching = Background(self._fetch)
 
     def check(self, alias: Alias) -> None:
-        """Raises `UnverifiedModel` unless this key signed the manifest that `alias` names; `StoreUnavailable` when KMS doesn't say."""
+        """Raises `UnverifiedModel` unless this key signed the manifest that `alias` names; `ServiceUnavailable` when KMS doesn't say."""
         found = "no signature" if alias.signature is None else "a signature that does not fit its manifest"
         if alias.signature is None or not self._key().signed(alias.manifest_sha256, alias.signature):
             raise UnverifiedModel(alias_key(alias.name, alias.alias), found, f"one by {self._arn}, as `modelctl promote` writes it")
