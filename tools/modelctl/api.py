@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from typing import Any
 
 import orjson
@@ -11,7 +10,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.exceptions import BotoCoreError
 from botocore.httpsession import URLLib3Session
 
-from modelserve.settings import BEARER_PATTERN
+from modelserve.clients import Refused, presented
 from tools.modelctl.deployment import Deployment
 from tools.modelctl.errors import CallFailed
 
@@ -48,9 +47,11 @@ def key_of(deployment: Deployment, key: str | None = None) -> str:
     if not found:
         advice = "give MODEL_KEY or --key one that `modelctl client create NAME --models A,B` or `modelctl client rotate NAME` shows"
         raise CallFailed("the API wants a client's key, and there is none; " + ("run: make run" if deployment.local else advice))
-    if not re.fullmatch(BEARER_PATTERN, f"Bearer {found}"):  # not repeated: it may be most of a key
-        raise CallFailed("what is given is no client's key; expected sox.<client>.<43 characters>, as `modelctl client create` showed it")
-    return found
+    try:
+        return presented(f"Bearer {found}")[1]
+    except Refused:  # not repeated: it may be most of a key
+        expected = "sox.<client>.<43 characters>, as `modelctl client create` showed it"
+        raise CallFailed(f"what is given is no client's key; expected {expected}") from None
 
 
 def _read(status: int, content: bytes) -> Any:
