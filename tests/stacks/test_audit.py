@@ -1,4 +1,4 @@
-"""What is known afterwards of who touched the models, and who may have signed them."""
+"""What is known afterwards of who touched the models."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 
-from modelserve.settings import PredictSettings
-from stacks.settings import DEV, PROD
-from tests.stacks.factories import Templates, a_model, properties, statements, text
+from stacks.settings import PROD
+from tests.stacks.factories import Templates, properties, text
 
 pytestmark = pytest.mark.xdist_group("stacks")
 
@@ -74,39 +73,3 @@ def test_bucket_and_key_know_the_trail_by_the_name_it_has(audited):
 
 def test_without_the_setting_there_is_no_audit(dev):
     dev.store.resource_count_is("AWS::CloudTrail::Trail", 0)
-
-
-@pytest.fixture(scope="module")
-def signed(synthesized):
-    return synthesized(replace(DEV, signed_manifests=True), a_model())
-
-
-def environments(templates: Templates) -> list[dict[str, Any]]:
-    return [each["Environment"]["Variables"] for each in properties(templates.serving, "AWS::Lambda::Function")]
-
-
-def test_manifests_are_signed_with_a_key_that_never_leaves_kms(signed):
-    (key,) = properties(signed.store, "AWS::KMS::Key", with_={"KeyUsage": "SIGN_VERIFY"})
-    assert key["KeySpec"] == "RSA_3072"
-
-
-def test_modelctl_finds_the_signing_key(signed):
-    value = signed.store.to_json()["Outputs"]["SigningKey"]["Value"]
-    signed.store.has_resource_properties("AWS::SSM::Parameter", {"Name": "/serverless-onnx/dev/store/signing-key", "Value": value})
-
-
-def test_a_models_function_knows_the_signing_key_and_may_only_read_its_public_half(signed):
-    (told,) = [each["SIGNING_KEY_ARN"] for each in environments(signed) if "MODEL_NAME" in each]
-    (parameter,) = [
-        name
-        for name, each in signed.serving.to_json()["Parameters"].items()
-        if each.get("Default") == "/serverless-onnx/dev/store/signing-key"
-    ]
-    assert told == {"Ref": parameter}
-    allowed = [each for role in properties(signed.serving, "AWS::IAM::Role") for each in statements(role) if told in each["Resource"]]
-    assert [each["Action"] for each in allowed] == [["kms:GetPublicKey"]]
-
-
-def test_without_the_setting_no_signature_is_asked_for(dev):
-    assert [each["SIGNING_KEY_ARN"] for each in environments(dev) if "MODEL_NAME" in each] == [PredictSettings.signing_key_arn]
-    assert "SigningKey" not in dev.store.to_json()["Outputs"]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from aws_cdk.assertions import Match
 
+from modelserve.settings import PredictSettings
 from stacks.settings import DEV, DeploymentSettings
-from tests.stacks.factories import a_model, properties, statements, text
+from tests.stacks.factories import Templates, a_model, properties, statements, text
 
 pytestmark = pytest.mark.xdist_group("stacks")
 
@@ -106,6 +108,42 @@ def test_no_stack_locks_the_store(dev):
 @pytest.mark.parametrize("name", ["ModelBucket", "ClientTable"])
 def test_what_modelctl_needs_is_an_output(dev, name):
     dev.store.has_output(name, {"Value": {"Ref": Match.any_value()}})
+
+
+@pytest.fixture(scope="module")
+def signed(synthesized):
+    return synthesized(replace(DEV, signed_manifests=True), a_model())
+
+
+def environments(templates: Templates) -> list[dict[str, Any]]:
+    return [each["Environment"]["Variables"] for each in properties(templates.serving, "AWS::Lambda::Function")]
+
+
+def test_manifests_are_signed_with_a_key_that_never_leaves_kms(signed):
+    (key,) = properties(signed.store, "AWS::KMS::Key", with_={"KeyUsage": "SIGN_VERIFY"})
+    assert key["KeySpec"] == "RSA_3072"
+
+
+def test_modelctl_finds_the_signing_key(signed):
+    value = signed.store.to_json()["Outputs"]["SigningKey"]["Value"]
+    signed.store.has_resource_properties("AWS::SSM::Parameter", {"Name": "/serverless-onnx/dev/store/signing-key", "Value": value})
+
+
+def test_a_models_function_knows_the_signing_key_and_may_only_read_its_public_half(signed):
+    (told,) = [each["SIGNING_KEY_ARN"] for each in environments(signed) if "MODEL_NAME" in each]
+    (parameter,) = [
+        name
+        for name, each in signed.serving.to_json()["Parameters"].items()
+        if each.get("Default") == "/serverless-onnx/dev/store/signing-key"
+    ]
+    assert told == {"Ref": parameter}
+    allowed = [each for role in properties(signed.serving, "AWS::IAM::Role") for each in statements(role) if told in each["Resource"]]
+    assert [each["Action"] for each in allowed] == [["kms:GetPublicKey"]]
+
+
+def test_without_the_setting_no_signature_is_asked_for(dev):
+    assert [each["SIGNING_KEY_ARN"] for each in environments(dev) if "MODEL_NAME" in each] == [PredictSettings.signing_key_arn]
+    assert "SigningKey" not in dev.store.to_json()["Outputs"]
 
 
 @pytest.fixture(scope="module")
