@@ -10,7 +10,7 @@ from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
 from constructs import Construct
 
-from modelserve.settings import BEARER_PATTERN
+from modelserve.settings import AUTHORIZER_CACHE_SECONDS, BEARER_PATTERN
 
 from .acknowledgements import acknowledge
 from .gateway_responses import add_gateway_responses
@@ -19,8 +19,6 @@ from .settings import DeploymentSettings, Plan
 __all__ = ["InferenceApi"]
 
 _PUSH_TO_LOGS = "service-role/AmazonAPIGatewayPushToCloudWatchLogs"
-_REVOKED_AFTER = Duration.seconds(60)
-"""How long API Gateway goes by what the authorizer said of a key, and so how long a revoked one may go on."""
 _Field = apigateway.AccessLogField
 # Nothing that a caller wrote: no path but the route's, and not the error's message, which repeats a malformed Authorization header.
 _ACCESS_LOG = {
@@ -40,7 +38,7 @@ _ACCESS_LOG = {
 
 
 class InferenceApi(apigateway.RestApi):
-    """Regional; every route asks for a client's key, which the authorizer turns into the name that API Gateway meters.
+    """Regional; but for a browser's preflight, every call needs a client's key, which the authorizer turns into the name that is metered.
 
     Size of a request: API Gateway takes 10 MB and Lambda 6 MB, about 4.4 MB of binary data once it is base64.
     """
@@ -74,8 +72,8 @@ class InferenceApi(apigateway.RestApi):
         integration = apigateway.LambdaIntegration(target, scope_permission_to_method=False)
         for each in (resource, resource.add_resource("{proxy+}")):
             each.add_method("ANY", integration)
-            if self._preflight:  # a browser's preflight carries no key; the function answers it
-                each.add_method("OPTIONS", integration, authorization_type=apigateway.AuthorizationType.NONE, api_key_required=False)
+            if self._preflight:
+                _open_to_preflights(each, integration)
 
     def permit_before_deploying(self) -> None:
         """The stage turns to a function, or to a new version of it, only once the API may invoke it."""
@@ -85,7 +83,11 @@ class InferenceApi(apigateway.RestApi):
         deployment.node.add_dependency(*(each for each in around if isinstance(each, lambda_.CfnPermission)))
 
     def _acknowledge(self, *, firewall: bool) -> None:
-        acknowledge(self, "AwsSolutions-COG4", "The Lambda authorizer checks a client's key on every method; Cognito is for people.")
+        acknowledge(
+            self,
+            "AwsSolutions-COG4",
+            "The Lambda authorizer checks a client's key on every method but a preflight's; Cognito is for people.",
+        )
         acknowledge(
             self,
             "AwsSolutions-APIG2",
@@ -121,8 +123,13 @@ def _token_authorizer(scope: Construct, function: lambda_.Function) -> apigatewa
         handler=function,
         identity_source=apigateway.IdentitySource.header("Authorization"),
         validation_regex=BEARER_PATTERN,
-        results_cache_ttl=_REVOKED_AFTER,
+        results_cache_ttl=Duration.seconds(AUTHORIZER_CACHE_SECONDS),
     )
+
+
+def _open_to_preflights(resource: apigateway.IResource, integration: apigateway.LambdaIntegration) -> None:
+    method = resource.add_method("OPTIONS", integration, authorization_type=apigateway.AuthorizationType.NONE, api_key_required=False)
+    acknowledge(method, "AwsSolutions-APIG4", "A browser's preflight carries no key; the function answers it with headers only.")
 
 
 def _behind(authorizer: apigateway.TokenAuthorizer) -> apigateway.MethodOptions:

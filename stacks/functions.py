@@ -78,6 +78,8 @@ class PredictFunction(FunctionParts):
             tracing=lambda_.Tracing.ACTIVE,
             current_version_options=_version_options(config),
         )
+        if config.snap_start:
+            acknowledge(function, "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish", "The routes name a published version.")
         store.grant_read(self.role, model.name)
         self.target = _target(function, config)
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from aws_cdk import App
 from aws_cdk.assertions import Template
 
-from models.config import ModelConfig
+from models.config import MODELS, ModelConfig
 from stacks.deployment import Deployment
-from stacks.settings import DeploymentSettings
+from stacks.settings import DEV, PROD, DeploymentSettings
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,6 +28,25 @@ class Templates:
 
 def a_model(name: str = "fruit", **function: Any) -> ModelConfig:
     return ModelConfig.model_validate({"name": name, "task": "classification", "function": function})
+
+
+WARM = (a_model("plain"), a_model("warm", provisioned_concurrency=1), a_model("snapped", snap_start=True, architecture="arm64"))
+EVERYTHING = replace(PROD, cors_origin="https://example.org", alarm_topic_arn="arn:aws:sns:eu-west-1:123456789012:alarms")
+ADOPTED = replace(
+    PROD,
+    existing_bucket="models-of-ours",
+    existing_key_arn="arn:aws:kms:eu-west-1:123456789012:key/k",
+    existing_client_table="clients-of-ours",
+    existing_signing_key_arn="arn:aws:kms:eu-west-1:123456789012:key/s",
+)
+_REPOSITORYS = tuple(ModelConfig.load_all(MODELS))
+DEPLOYMENTS: dict[str, tuple[DeploymentSettings, tuple[ModelConfig, ...]]] = {
+    "dev": (DEV, _REPOSITORYS),
+    "prod": (PROD, _REPOSITORYS),
+    "every-option": (EVERYTHING, WARM),
+    "adopted-store": (ADOPTED, _REPOSITORYS),
+}
+"""What the templates are held to: both deployments as they are, and what a fork may turn on."""
 
 
 def cdk_app(folder: Path) -> App:

@@ -19,6 +19,11 @@ WITHOUT_RESOURCES = {
 MANAGED_POLICIES = {
     "service-role/AmazonAPIGatewayPushToCloudWatchLogs": "what API Gateway asks of the account's one role before it writes access logs",
 }
+ACROSS_MODELS = {
+    ("s3:GetObject", "models/*/aliases/*"): "the catalog says which models are promoted: small documents, no model's bytes",
+    ("s3:ListBucket", "models/*/aliases/*"): "an alias that isn't there answers 404 to the catalog, and not 403",
+}
+"""Actions and prefixes that are of more than one model."""
 KNOWN = {
     # What stores or moves data, each with a rule below.
     *("AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::CloudTrail::Trail"),
@@ -80,19 +85,36 @@ def grants_name_what_they_are_for(resources: Resources) -> Iterator[str]:
     """A prefix of the bucket, a table, a key, an endpoint, a log group."""
     roles = {name: each for name, each in resources.items() if each["Type"].startswith("AWS::IAM::")}
     for name, statement in _allowed(roles):
-        actions = _actions(statement)
-        for resource in [] if "AssumeRole" in str(actions) else _list(statement["Resource"]):
-            if not (set(actions) <= WITHOUT_RESOURCES.keys() or _is_narrow(text(resource), actions, statement.get("Condition", {}))):
-                yield f"{name} allows {actions} on {text(resource)}"
+        for resource in [] if "Principal" in statement else _resources(statement):  # who may take the role on is another rule's
+            wide = [each for each in _actions(statement) if not _is_narrow(each, text(resource), statement.get("Condition", {}))]
+            if wide:
+                yield f"{name} allows {wide} on {text(resource)}"
 
 
-def _is_narrow(resource: str, actions: list[str], condition: dict[str, Any]) -> bool:
-    if actions == ["s3:ListBucket"]:
-        prefix = condition.get("StringLike", {}).get("s3:prefix", "")
-        return "*" not in resource and prefix.startswith("models/")
-    if actions[0].startswith("s3:"):
-        return re.search(r":s3:::[^/*]+/models/[^/]+/", resource) is not None
-    return "*" not in resource
+def _is_narrow(action: str, resource: str, condition: dict[str, Any]) -> bool:
+    """IAM's wildcards are `*` and `?`."""
+    bucket, _, prefix = resource.partition("/")
+    if action in WITHOUT_RESOURCES:
+        return True
+    if action == "s3:ListBucket":
+        prefixes = _list(condition.get("StringLike", {}).get("s3:prefix", ""))
+        return not re.search("[*?]", resource) and all(_is_of_one_model(action, each) for each in prefixes)
+    if action.startswith("s3:"):
+        return not re.search("[*?]", bucket) and _is_of_one_model(action, prefix)
+    return not re.search("[*?]", resource)
+
+
+def _is_of_one_model(action: str, prefix: str) -> bool:
+    return (action, prefix) in ACROSS_MODELS or re.match(r"models/[^/*?]+/", prefix) is not None
+
+
+def every_method_wants_a_clients_key(resources: Resources) -> Iterator[str]:
+    """But a browser's preflight, which carries none, where CORS is on."""
+    cors = any(each.get("Environment", {}).get("Variables", {}).get("CORS_ORIGIN") for _, each in _of(resources, "AWS::Lambda::Function"))
+    for name, method in _of(resources, "AWS::ApiGateway::Method"):
+        authorized = method.get("AuthorizationType") == "CUSTOM" and method.get("AuthorizerId") and method.get("ApiKeyRequired") is True
+        if not authorized and not (cors and method["HttpMethod"] == "OPTIONS"):
+            yield f"{name} opens {method['HttpMethod']} to anybody"
 
 
 def everything_is_encrypted(resources: Resources) -> Iterator[str]:
@@ -228,6 +250,10 @@ def _nested(value: Any, key: str) -> Iterator[Any]:
 
 def _actions(statement: dict[str, Any]) -> list[str]:
     return _list(statement.get("Action", "*"))  # NotAction allows nearly everything
+
+
+def _resources(statement: dict[str, Any]) -> list[Any]:
+    return _list(statement.get("Resource", "*"))  # NotResource opens nearly everything
 
 
 def _principals(statement: dict[str, Any]) -> list[Any]:

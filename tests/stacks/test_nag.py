@@ -1,10 +1,10 @@
-"""cdk-nag's two packs over everything that is deployed: no finding that nobody answered for, and no answer that nobody asked for."""
+"""cdk-nag's two packs, and CDK's own warnings, over every deployment: no finding without an answer, and no answer without a finding."""
 
 from __future__ import annotations
 
 import json
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,8 @@ from aws_cdk import App, Validations
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 from constructs import IConstruct
 
-from models.config import MODELS, ModelConfig
 from stacks.deployment import Deployment
-from stacks.settings import DEV, PROD
-from tests.stacks.factories import ROOT, cdk_app
+from tests.stacks.factories import DEPLOYMENTS, ROOT, cdk_app
 
 pytestmark = [pytest.mark.xdist_group("stacks"), pytest.mark.usefixtures("synthesized")]
 
@@ -38,16 +36,16 @@ class Acknowledgement:
 
 
 def check(folder: Path) -> tuple[App, set[tuple[str, str]]]:
-    """The app of both deployments with every model of the repository, and what the packs found at synth: rule and construct."""
+    """One app of every deployment, each under a name of its own, and what the packs found at synth: rule and construct."""
     app = cdk_app(folder)
     Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
-    for settings in (DEV, PROD):
-        Deployment(app, settings=settings, models=ModelConfig.load_all(MODELS))
+    for name, (settings, models) in DEPLOYMENTS.items():
+        Deployment(app, settings=replace(settings, name=name), models=models)
     with suppress(RuntimeError):  # it ends so after writing the report, if anything was found
         app.synth()
     report = json.loads((folder / "validation-report.json").read_text("utf-8"))
     return app, {
-        (violation["ruleName"], construct["constructPath"])
+        (violation["ruleName"].removeprefix("Annotation::"), construct["constructPath"])
         for each in report["pluginReports"]  # has a pack only where it found something
         for violation in each["violations"]
         for construct in violation["violatingConstructs"]
@@ -78,8 +76,8 @@ def unsilenced(tmp_path_factory):
 
 
 @pytest.mark.parametrize("pack", ["AwsSolutions", "Serverless"])
-def test_both_packs_look_at_both_deployments(unsilenced, pack):
-    assert {path.split("/")[0] for rule, path in unsilenced if rule.startswith(f"{pack}-")} == {"dev", "prod"}
+def test_both_packs_look_at_every_deployment(unsilenced, pack):
+    assert {path.split("/")[0] for rule, path in unsilenced if rule.startswith(f"{pack}-")} == DEPLOYMENTS.keys()
 
 
 def test_nothing_is_found_that_is_not_acknowledged(checked):
@@ -102,5 +100,5 @@ def test_every_acknowledgement_is_listed_with_its_control(checked):
 
 def test_nothing_is_listed_that_is_not_acknowledged(checked):
     page = (ROOT / "docs" / "security.md").read_text("utf-8").splitlines()
-    listed = {row.split("`")[1] for row in page if row.startswith(("| `AwsSolutions-", "| `Serverless-"))}
+    listed = {row.split("`")[1] for row in page if row.startswith(("| `AwsSolutions-", "| `Serverless-", "| `@aws-cdk/"))}
     assert listed == {each.family for each in acknowledgements(checked[0])}

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from models.config import MODELS, ModelConfig
-from stacks.settings import DEV, PROD
 from tests.stacks import rules
-from tests.stacks.factories import Templates, a_model
+from tests.stacks.factories import DEPLOYMENTS, Templates
 from tests.stacks.rules import Resources, Rule
 
 pytestmark = pytest.mark.xdist_group("stacks")
 
-EVERYTHING = replace(PROD, cors_origin="https://example.org", alarm_topic_arn="arn:aws:sns:eu-west-1:123456789012:alarms")
-ADOPTED = replace(PROD, existing_bucket="models-of-ours", existing_key_arn="arn:aws:kms:eu-west-1:123456789012:key/k")
-DEPLOYMENTS = {"dev": DEV, "prod": PROD, "every option": EVERYTHING, "adopted bucket": ADOPTED}
-WARM = (a_model("plain"), a_model("warm", provisioned_concurrency=1), a_model("snapped", snap_start=True, architecture="arm64"))
-
 
 @pytest.fixture(scope="module", params=DEPLOYMENTS)
 def deployed(synthesized, request) -> Templates:
-    models = WARM if request.param == "every option" else tuple(ModelConfig.load_all(MODELS))
-    found: Templates = synthesized(DEPLOYMENTS[request.param], *models)
+    settings, models = DEPLOYMENTS[request.param]
+    found: Templates = synthesized(settings, *models)
     return found
 
 
@@ -39,13 +31,24 @@ def a(kind: str, *, retained: bool = False, **properties: Any) -> dict[str, Any]
 
 
 def a_role(**statement: Any) -> dict[str, Any]:
-    allowed = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/models/fruit/*", **statement}
+    """With one statement; None leaves a part of it out."""
+    told = {"Effect": "Allow", "Action": "s3:GetObject", "Resource": "arn:aws:s3:::b/models/fruit/*", **statement}
+    allowed = {part: value for part, value in told.items() if value is not None}
     return a("AWS::IAM::Role", Policies=[{"PolicyDocument": {"Statement": [allowed]}}])
 
 
 def a_policy(**statement: Any) -> dict[str, Any]:
     document = {"Statement": [{"Effect": "Allow", "Action": "s3:GetObject", "Resource": "*", **statement}]}
     return a("AWS::S3::BucketPolicy", Bucket={"Ref": "X"}, PolicyDocument=document)
+
+
+def a_listing(prefix: str | list[str]) -> dict[str, Any]:
+    return a_role(Action="s3:ListBucket", Resource="arn:aws:s3:::b", Condition={"StringLike": {"s3:prefix": prefix}})
+
+
+def a_method(name: str = "ANY", **authorization: Any) -> dict[str, Any]:
+    keyed = {"AuthorizationType": "CUSTOM", "AuthorizerId": {"Ref": "Authorizer"}, "ApiKeyRequired": True}
+    return a("AWS::ApiGateway::Method", HttpMethod=name, **{**keyed, **authorization})
 
 
 def a_function(**variables: Any) -> dict[str, Any]:
@@ -55,6 +58,7 @@ def a_function(**variables: Any) -> dict[str, Any]:
 CLOUDTRAIL = {"Service": "cloudtrail.amazonaws.com"}
 CLOSED = {"BlockPublicAcls": True, "BlockPublicPolicy": True, "IgnorePublicAcls": True, "RestrictPublicBuckets": True}
 HALF_CLOSED = {**CLOSED, "BlockPublicPolicy": False}
+OPEN = {"AuthorizationType": "NONE", "ApiKeyRequired": False}
 OWNED = {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]}
 REFUSED_HTTP = {"Effect": "Deny", "Action": "s3:*", "Principal": {"AWS": "*"}, "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
 BAD: list[tuple[Rule, dict[str, Any]]] = [
@@ -62,6 +66,7 @@ BAD: list[tuple[Rule, dict[str, Any]]] = [
     (rules.no_action_is_a_wildcard, a_role(Action=["s3:GetObject", "s3:Get*"])),
     (rules.no_action_is_a_wildcard, {**a_role(), "Properties": {"ManagedPolicyArns": ["arn:aws:iam::aws:policy/AmazonS3FullAccess"]}}),
     (rules.no_action_is_a_wildcard, a_policy(Action="kms:*", Principal={"AWS": "arn:aws:iam::1:role/r"})),
+    (rules.no_action_is_a_wildcard, a_role(NotAction="s3:DeleteObject", Action=None)),
     (rules.no_principal_is_everybody, a_policy(Principal={"AWS": "*"})),
     (rules.no_principal_is_everybody, a_policy(Principal="*")),
     (rules.no_principal_is_everybody, a_policy(NotPrincipal={"AWS": "arn:aws:iam::1:role/r"})),
@@ -69,9 +74,23 @@ BAD: list[tuple[Rule, dict[str, Any]]] = [
     (rules.grants_name_what_they_are_for, a_role(Resource="*")),
     (rules.grants_name_what_they_are_for, a_role(Resource="arn:aws:s3:::b/*")),
     (rules.grants_name_what_they_are_for, a_role(Resource="arn:aws:s3:::b/models/*")),
+    (rules.grants_name_what_they_are_for, a_role(Resource="arn:aws:s3:::b/models/*/*")),
+    (rules.grants_name_what_they_are_for, a_role(Resource="arn:aws:s3:::b/models/*/versions/*")),
+    (rules.grants_name_what_they_are_for, a_role(Resource="arn:aws:s3:::b/models/f?/*")),
+    (rules.grants_name_what_they_are_for, a_role(Resource="arn:aws:s3:::b?/models/fruit/*")),
+    (rules.grants_name_what_they_are_for, a_role(Action="s3:PutObject", Resource="arn:aws:s3:::b/models/*/aliases/*")),
+    (rules.grants_name_what_they_are_for, a_role(Action=["kms:Decrypt", "s3:GetObject"], Resource="arn:aws:s3:::b/other/prefix")),
+    (rules.grants_name_what_they_are_for, a_role(Action=["sts:AssumeRole", "s3:GetObject"], Resource="*")),
+    (rules.grants_name_what_they_are_for, a_role(NotResource="arn:aws:s3:::b/models/fruit/*", Resource=None)),
     (rules.grants_name_what_they_are_for, a_role(Action="s3:ListBucket", Resource="arn:aws:s3:::b")),
+    (rules.grants_name_what_they_are_for, a_listing("models/*")),
+    (rules.grants_name_what_they_are_for, a_listing(["models/fruit/*", "models/*/*"])),
     (rules.grants_name_what_they_are_for, a_role(Action="dynamodb:GetItem", Resource="arn:aws:dynamodb:r:1:table/*")),
     (rules.grants_name_what_they_are_for, a_role(Action=["xray:PutTraceSegments", "kms:Decrypt"], Resource="*")),
+    (rules.every_method_wants_a_clients_key, a_method(AuthorizationType="AWS_IAM")),
+    (rules.every_method_wants_a_clients_key, a_method(AuthorizerId=None)),
+    (rules.every_method_wants_a_clients_key, a_method(ApiKeyRequired=False)),
+    (rules.every_method_wants_a_clients_key, a_method("OPTIONS", **OPEN)),
     (rules.everything_is_encrypted, a("AWS::S3::Bucket")),
     (rules.everything_is_encrypted, a("AWS::DynamoDB::Table")),
     (rules.everything_is_encrypted, a("AWS::SQS::Queue")),
@@ -108,6 +127,9 @@ BAD: list[tuple[Rule, dict[str, Any]]] = [
 GOOD: list[tuple[Rule, Resources]] = [
     (rules.no_principal_is_everybody, {"X": a_policy(**REFUSED_HTTP)}),
     (rules.grants_name_what_they_are_for, {"X": a_role()}),
+    (rules.grants_name_what_they_are_for, {"X": a_role(Resource="arn:aws:s3:::b/models/*/aliases/*")}),
+    (rules.grants_name_what_they_are_for, {"X": a_listing(["models/fruit/*", "models/*/aliases/*"])}),
+    (rules.every_method_wants_a_clients_key, {"X": a_method(), "Preflight": a_method("OPTIONS", **OPEN), "F": a_function(CORS_ORIGIN="o")}),
     (rules.plain_http_is_refused, {"X": a("AWS::S3::Bucket"), "Policy": a_policy(**REFUSED_HTTP)}),
     (
         rules.nothing_is_dropped_without_a_word,
@@ -123,6 +145,17 @@ def test_a_rule_fires(rule, bad):
     assert len(list(rule({"X": bad}))) == 1
 
 
+@pytest.mark.parametrize("bad", [bad for _, bad in BAD], ids=lambda bad: bad["Type"])
+def test_no_rule_stumbles_over_what_another_is_about(bad):
+    for rule in ALWAYS:
+        list(rule({"X": bad}))
+
+
+def test_cors_opens_preflights_and_nothing_else():
+    opened = {"X": a_method("GET", **OPEN), "F": a_function(CORS_ORIGIN="https://example.org")}
+    assert len(list(rules.every_method_wants_a_clients_key(opened))) == 1
+
+
 @pytest.mark.parametrize(("rule", "good"), GOOD, ids=lambda each: each.__name__ if callable(each) else "")
 def test_a_rule_lets_pass_what_it_is_not_about(rule, good):
     assert list(rule(good)) == []
@@ -134,6 +167,6 @@ def test_every_template_keeps_the_rules(deployed, rule, stack):
     assert list(rule(resources(deployed, stack))) == []
 
 
-@pytest.mark.parametrize("name", ["prod", "every option", "adopted bucket"])
+@pytest.mark.parametrize("name", ["prod", "every-option", "adopted-store"])
 def test_models_in_production_are_audited(synthesized, name):
-    assert list(rules.models_are_audited(resources(synthesized(DEPLOYMENTS[name]), "store"))) == []
+    assert list(rules.models_are_audited(resources(synthesized(DEPLOYMENTS[name][0], *DEPLOYMENTS[name][1]), "store"))) == []
