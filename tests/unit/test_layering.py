@@ -30,6 +30,8 @@ _FORBIDDEN: dict[str, tuple[str, ...]] = {
     "tools": ("aws_cdk", "functions", "stacks", "tests", "app"),
     "tools.modelctl": ("aws_cdk", "functions", "stacks", "tests", "tools.local", "app"),
 }
+# What nothing may: a trace has only what Lambda itself writes, and so no payload, no path and no key.
+_TRACERS = ("aws_xray_sdk", "opentelemetry", f"{_POWERTOOLS}.Tracer", f"{_POWERTOOLS}.tracing")
 
 
 def _modules() -> Iterator[tuple[str, Path]]:
@@ -59,7 +61,7 @@ def _imports(name: str, file: Path) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom):
             base = package[: len(package) - node.level + 1] if node.level else []
             origin = ".".join([*base, *((node.module or "").split(".") if node.module else [])])
-            yield from (origin + "." + alias.name if origin in _OURS else origin for alias in node.names)
+            yield from (f"{origin}.{alias.name}" if origin in (*_OURS, _POWERTOOLS) else origin for alias in node.names)
 
 
 def _nearest(rules: dict[str, tuple[str, ...]], name: str) -> str | None:
@@ -73,6 +75,8 @@ def _within(name: str, room: str) -> bool:
 def _refused(name: str, imported: str) -> bool:
     if imported.partition(".")[0] in sys.stdlib_module_names:
         return False
+    if any(_within(imported, each) for each in _TRACERS):
+        return True
     if rule := _nearest(_ALLOWED, name):
         room = rule if rule.startswith("functions.") else rule.partition(".")[0]
         return not any(_within(imported, each) for each in (room, *_ALLOWED[rule]))
@@ -100,6 +104,8 @@ def test_every_module_says_why_it_exists(name):
         ("functions.predict.handler", "functions.catalog.handler"),
         ("functions.predict.handler", _POWERTOOLS),
         ("functions.authorizer.handler", "boto3"),
+        ("functions.authorizer.handler", f"{_POWERTOOLS}.Tracer"),
+        ("functions.catalog.handler", "aws_xray_sdk.core"),
         ("stacks.serving", "modelserve.registry"),
         ("stacks.serving", "boto3"),
         ("tools.local.stack", "stacks.serving"),
@@ -118,6 +124,7 @@ def test_the_rules_refuse(name, imported):
         ("import numpy.linalg", ["numpy.linalg"]),
         ("from .errors import ServeError", ["modelserve.errors"]),
         ("from modelserve import session", ["modelserve.session"]),
+        ("from aws_lambda_powertools import Logger, Tracer", ["aws_lambda_powertools.Logger", "aws_lambda_powertools.Tracer"]),
         ("def late():\n    import boto3", ["boto3"]),
         ("if TYPE_CHECKING:\n    import boto3\nelse:\n    import numpy", ["numpy"]),
     ],

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import io
 import json
-import logging
 import string
 import traceback
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -20,6 +17,7 @@ from modelserve.errors import ServeError
 from modelserve.policy import PolicyTooLarge
 from modelserve.record import replace
 from modelserve.settings import AuthorizerSettings
+from tests.unit.invocations import Context, lines, logged
 
 STAGE = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/prod"
 NOW = 1_795_000_000
@@ -33,14 +31,6 @@ SHOP = Client(
     keys=(Key(sha256=hash_key(KEY), created="2026-11-21T00:00:00Z"),),
     created="2026-11-21T00:00:00Z",
 )
-
-
-@dataclass
-class Context:
-    function_name: str = "authorizer"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:authorizer"
-    aws_request_id: str = "a-request"
 
 
 class Table(JsonService):
@@ -85,18 +75,9 @@ def ask(module):
 
 @pytest.fixture
 def log(ask):
-    """What Powertools' logger writes: it keeps the stream that it found when it was first made."""
-    ask()
-    (handler,) = logging.getLogger("serverless-onnx").handlers
-    assert isinstance(handler, logging.StreamHandler)
-    written = io.StringIO()
-    before = handler.setStream(written)
-    yield written
-    handler.setStream(before)
-
-
-def lines(log: io.StringIO) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in log.getvalue().splitlines()]
+    ask()  # makes the logger
+    with logged() as written:
+        yield written
 
 
 REFUSED: dict[str, tuple[Any, Table]] = {

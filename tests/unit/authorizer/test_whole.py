@@ -7,13 +7,13 @@ from typing import Any
 
 import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from modelserve.aws import JsonService
 from modelserve.settings import AuthorizerSettings
+from tests.unit.invocations import Context
 from tools.modelctl.clients import Clients
 
-from .test_authorizer import STAGE, Context
+from .test_authorizer import STAGE
 
 LOCAL = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 
@@ -26,22 +26,14 @@ class Clock:
 
 
 @pytest.fixture
-def url() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    yield "http://{}:{}".format(*server.get_host_and_port())
-    server.stop()
-
-
-@pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def clients(url: str, clock: Clock) -> Iterator[Clients]:
-    dynamodb: Any = boto3.client("dynamodb", endpoint_url=url, **LOCAL)  # type: ignore[call-overload]
-    apigateway: Any = boto3.client("apigateway", endpoint_url=url, **LOCAL)  # type: ignore[call-overload]
+def clients(moto_url: str, clock: Clock) -> Iterator[Clients]:
+    dynamodb: Any = boto3.client("dynamodb", endpoint_url=moto_url, **LOCAL)  # type: ignore[call-overload]
+    apigateway: Any = boto3.client("apigateway", endpoint_url=moto_url, **LOCAL)  # type: ignore[call-overload]
     dynamodb.create_table(
         TableName="authorized",
         KeySchema=[{"AttributeName": "client", "KeyType": "HASH"}],
@@ -50,16 +42,16 @@ def clients(url: str, clock: Clock) -> Iterator[Clients]:
     )
     plans = {"standard": apigateway.create_usage_plan(name="standard")["id"]}
     yield Clients(table="authorized", dynamodb=dynamodb, apigateway=apigateway, plans=plans, clock=clock)
-    dynamodb.delete_table(TableName="authorized")  # moto's state outlives its server
+    dynamodb.delete_table(TableName="authorized")
 
 
 @pytest.fixture
-def opened(url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any:
+def opened(moto_url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The models that a key opens, none where it is refused."""
     monkeypatch.setenv("CLIENT_TABLE", "authorized")
     from functions.authorizer.handler import Unauthorized, make_handler
 
-    environ = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+    environ = {"AWS_ENDPOINT_URL": moto_url, "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
     handle = make_handler(AuthorizerSettings(client_table="authorized"), JsonService.from_environ("dynamodb", environ), clock=clock)
 
     def ask(key: str) -> str | None:

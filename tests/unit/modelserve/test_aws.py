@@ -3,7 +3,7 @@
 import json
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from math import inf
 from typing import Any
 
@@ -14,7 +14,6 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from modelserve import aws
 from modelserve.aws import Credentials, JsonService, Service, ServiceUnavailable
@@ -37,15 +36,6 @@ def refusal(status: int, kind: str) -> bytes:
     return response(status, json.dumps({"__type": kind, "message": "do-not-tell-message"}).encode())
 
 
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 def client(name: Any, url: str) -> Any:
     return boto3.client(name, endpoint_url=url, region_name="us-east-1", aws_access_key_id="local", aws_secret_access_key="local")
 
@@ -63,7 +53,7 @@ def test_an_item_of_dynamodb_is_read(moto_url):
 
     found = service(moto_url).call(GET_ITEM, {"TableName": "clients", "Key": {"client": {"S": "ünï"}}, "ConsistentRead": True})
 
-    dynamodb.delete_table(TableName="clients")  # moto's state outlives its server
+    dynamodb.delete_table(TableName="clients")
     assert found["Item"] == item
 
 

@@ -12,7 +12,6 @@ import boto3
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from modelserve.aws import JsonService, ServiceUnavailable
 from modelserve.clients import Client, Key, Refused, check, from_item, hash_key, presented, read_client, to_item
@@ -222,11 +221,10 @@ def test_anything_for_an_item_is_refused(item):
 
 
 @pytest.fixture(scope="module")
-def table() -> Iterator[Any]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    url = "http://{}:{}".format(*server.get_host_and_port())
-    made = boto3.client("dynamodb", endpoint_url=url, region_name="us-east-1", aws_access_key_id="local", aws_secret_access_key="local")
+def table(moto_url: str) -> Iterator[Any]:
+    made = boto3.client(
+        "dynamodb", endpoint_url=moto_url, region_name="us-east-1", aws_access_key_id="local", aws_secret_access_key="local"
+    )
     schema: Any = [{"AttributeName": "client", "KeyType": "HASH"}]
     made.create_table(
         TableName="clients",
@@ -235,8 +233,7 @@ def table() -> Iterator[Any]:
         BillingMode="PAY_PER_REQUEST",
     )
     yield made
-    made.delete_table(TableName="clients")  # moto's state outlives its server
-    server.stop()
+    made.delete_table(TableName="clients")
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.session import get_session
 from hypothesis import given
 from hypothesis import strategies as st
-from moto.server import ThreadedMotoServer
 
 from modelserve import aws
 from modelserve import s3 as s3_module
@@ -46,15 +45,6 @@ def reader(
 
     slept = pauses if pauses is not None else []
     return S3Reader(bucket, region="us-east-1", endpoint=url, credentials=credentials, remaining=remaining, sleep=slept.append)
-
-
-@pytest.fixture(scope="module")
-def moto_url() -> Iterator[str]:
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture(scope="module")
