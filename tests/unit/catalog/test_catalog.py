@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import base64
-import io
 import json
-import logging
 import threading
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 from modelserve.errors import ObjectNotFound, StoreUnavailable
 from modelserve.manifest import Alias, File, Object, alias_key
 from modelserve.settings import CatalogSettings
+from tests.unit.invocations import Context, lines, logged
 
 VERSION = "20261120T174100Z-1a2b3c4d"
 
@@ -50,14 +49,6 @@ class FakeStore:
 def an_alias(name: str) -> bytes:
     model = File(path=f"models/{name}/versions/{VERSION}/model.onnx", size=1, sha256="0" * 64)
     return Alias(name=name, alias="production", version=VERSION, manifest_sha256="0" * 64, model=model).to_json()
-
-
-@dataclass
-class Context:
-    function_name: str = "catalog"
-    memory_limit_in_mb: int = 512
-    invoked_function_arn: str = "arn:aws:lambda:us-east-1:123456789012:function:catalog"
-    aws_request_id: str = "a-request"
 
 
 @dataclass
@@ -107,14 +98,9 @@ def call(make_handler):
 
 @pytest.fixture
 def log(call):
-    """What Powertools' logger writes: it keeps the stream that it found when it was first made."""
-    call("GET", "/v2")
-    (handler,) = logging.getLogger("serverless-onnx").handlers
-    assert isinstance(handler, logging.StreamHandler)
-    written = io.StringIO()
-    before = handler.setStream(written)
-    yield written
-    handler.setStream(before)
+    call("GET", "/v2")  # makes the logger
+    with logged() as written:
+        yield written
 
 
 @pytest.mark.parametrize("path", ["/v2", "/v2/", "/dev/v2", "/a/base/path/v2/"])
@@ -248,7 +234,7 @@ def test_a_client_is_in_the_log_line(call, log):
     call("GET", "/v2", caller=whoever_may("fruit"))
     call("GET", "/v2")
 
-    assert [json.loads(line).get("client") for line in log.getvalue().splitlines()] == ["shop", None]
+    assert [line.get("client") for line in lines(log)] == ["shop", None]
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/v2/nothing", "/v2/health", "/v2/health/ready/now"])
@@ -284,7 +270,7 @@ def test_a_bug_is_answered_in_the_protocols_shape_and_logged_without_its_text(ca
     answer = call("GET", "/v2/health/ready", store=Broken())
     assert answer.status == 500
     assert "a-request" in answer.body["error"]
-    line = json.loads(log.getvalue().splitlines()[0])
+    line = lines(log)[0]
     assert line["error"] == "LookupError"
     assert "test_catalog.py" in line["frames"][-1]
     assert "canary" not in log.getvalue()
@@ -320,7 +306,7 @@ def test_a_browser_can_read_errors_too(call):
 
 def test_a_request_leaves_a_log_line(call, log):
     call("GET", "/v2")
-    line = json.loads(log.getvalue())
+    (line,) = lines(log)
     assert (line["message"], line["status"], line["service"], line["function_request_id"]) == (
         "request",
         200,
