@@ -11,7 +11,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004  # botocore's own
 
 from models.config import ModelConfig
-from modelserve.clients import ALL_MODELS, Client
+from modelserve.clients import ALL_MODELS, Client, presented
 from modelserve.errors import ServeError
 from tools.modelctl import api
 from tools.modelctl.deployment import CONFIG, Deployment, find, open_session, stack_name, stack_outputs
@@ -196,7 +196,8 @@ def _api(deployment: Deployment, models: Sequence[ModelConfig], clients: Sequenc
 
 def _expected(models: Sequence[ModelConfig], clients: Sequence[Client], key: str) -> list[str]:
     """The models that the API must list to the client of this key."""
-    own = next((client.models for client in clients if key.startswith(f"sox.{client.client}.")), (ALL_MODELS,))
+    name, _ = presented(f"Bearer {key}")
+    own = next((client.models for client in clients if client.client == name), (ALL_MODELS,))
     return [model.name for model in models if model.name in own or ALL_MODELS in own]
 
 
