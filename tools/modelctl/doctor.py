@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTT
 
 from models.config import ModelConfig
 from modelserve.clients import ALL_MODELS, Client, presented
-from modelserve.errors import ServeError
+from modelserve.errors import ServeError, UnverifiedModel
 from tools.modelctl import api
 from tools.modelctl.deployment import CONFIG, Deployment, find, open_session, stack_name, stack_outputs
 from tools.modelctl.errors import CallFailed, DeploymentNotFound, ModelctlError
@@ -139,10 +139,15 @@ def _store(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Ch
     for model in models:
         what = f"model {model.name}"
         try:
-            versions, aliases = registry.versions(model.name), registry.aliases(model.name)
+            versions, aliases, damaged = registry.versions(model.name), registry.aliases(model.name), registry.damaged(model.name)
         except ServeError as error:
             yield Check(what="model store", state="fail", found=str(error), fix=f"check the role's access to bucket {deployment.bucket}")
             return
+        for alias, damage in damaged.items():
+            again = f"modelctl promote {model.name} VERSION --alias {alias}{where}" if isinstance(damage, UnverifiedModel) else ""
+            yield Check(what=f"{what}, {alias}", state="fail", found=f"its alias is damaged: {damage}", fix=again)
+        if "production" in damaged:
+            continue
         if "production" in aliases:
             yield Check(what=what, state="ok", found=f"serves {aliases['production'].version}")
         elif versions:

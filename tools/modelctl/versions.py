@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+from modelserve.errors import AliasNotFound
+from modelserve.manifest import ALIAS_NAME
 from modelserve.registry import Registry
 from tools.modelctl.errors import UsageFailed, VersionAmbiguous
 
@@ -11,7 +15,8 @@ __all__ = ["resolve"]
 def resolve(registry: Registry, name: str, text: str) -> str:
     """A version of `name`: exactly, `latest`, what an alias names, or the start or end of just one.
 
-    Raises `UsageFailed` when nothing is published, `VersionAmbiguous` when the text fits no version, or more than one.
+    Raises `UsageFailed` when nothing is published, `VersionAmbiguous` when the text fits no version, or more than one,
+    `UnverifiedModel` for an alias that can't be read.
     """
     versions = registry.versions(name)
     if not versions:
@@ -20,8 +25,9 @@ def resolve(registry: Registry, name: str, text: str) -> str:
         return text
     if text == "latest":
         return versions[-1]
-    if text in (aliases := registry.aliases(name)):
-        return aliases[text].version
+    if ALIAS_NAME.fullmatch(text):
+        with suppress(AliasNotFound):
+            return registry.alias(name, text).version
     fitting = [version for version in versions if text and (version.startswith(text) or version.endswith(text))]
     if len(fitting) != 1:
         raise VersionAmbiguous(name, text, fitting)

@@ -174,6 +174,64 @@ def test_promote_of_nothing_that_exists_says_what_exists(workplace: Path, aws: N
     assert "fits none of step's versions" in run("promote", "step", "cafe", code=1).stderr
 
 
+def spoil(*, alias: str = "production", body: bytes | None = None, **changes: object) -> None:
+    """Writes `body` over an alias of dev, or the alias with `changes` to its file."""
+    bucket, client = find("dev").bucket, boto3.client("s3")
+    key = f"models/step/aliases/{alias}.json"
+    document = json.loads(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+    document["model"] |= changes
+    client.put_object(Bucket=bucket, Key=key, Body=body or json.dumps(document).encode())
+
+
+DAMAGES: dict[str, dict[str, Any]] = {"that cannot be read": {"body": b"{"}, "with another SHA-256": {"sha256": "0" * 64}}
+REPAIR = "modelctl promote step VERSION --alias production"
+
+
+@pytest.mark.parametrize("how", DAMAGES.values(), ids=DAMAGES)
+def test_promote_of_what_is_promoted_already_repairs_an_alias(workplace: Path, aws: None, how: dict[str, Any]) -> None:
+    version = publish(workplace)
+    run("promote", "step", "latest")
+    spoil(**how)
+    assert f"production of step is now {version}" in run("promote", "step", "latest").stdout
+    assert registry().damaged("step") == {}
+    assert "already" in run("promote", "step", "latest").stdout
+
+
+@pytest.mark.parametrize("how", DAMAGES.values(), ids=DAMAGES)
+@pytest.mark.parametrize("command", ["list", "show", "history"])
+def test_a_damaged_alias_is_shown_with_what_repairs_it(workplace: Path, aws: None, command: str, how: dict[str, Any]) -> None:
+    publish(workplace)
+    run("promote", "step", "latest")
+    name = [] if command == "list" else ["step"]
+    assert run(command, *name).stderr == ""
+    spoil(**how)
+    result = run(command, *name)
+    assert "alias production of step is damaged" in result.stderr
+    assert REPAIR in result.stderr
+    if command == "list":
+        assert "production damaged" in result.stdout
+        assert REPAIR in json.loads(run("list", "--json").stdout)[0]["damaged"]["production"]
+
+
+@pytest.mark.parametrize("how", DAMAGES.values(), ids=DAMAGES)
+def test_doctor_names_the_command_that_repairs_a_damaged_alias(workplace: Path, aws: None, how: dict[str, Any]) -> None:
+    publish(workplace)
+    run("promote", "step", "latest")
+    spoil(**how)
+    found = run("doctor", "--json", code=1).stdout
+    (check,) = [check for check in json.loads(found) if check["what"] == "model step, production"]
+    assert check["state"] == "fail"
+    assert check["fix"] == f"{REPAIR} --deployment dev"
+    assert not [check for check in json.loads(found) if check["what"] == "model step"]
+
+
+def test_naming_a_version_by_an_alias_that_cannot_be_read_says_what_repairs_it(workplace: Path, aws: None) -> None:
+    publish(workplace)
+    run("promote", "step", "latest")
+    spoil(body=b"{")
+    assert REPAIR in run("show", "step", "production", code=1).stderr
+
+
 def test_rollback_returns_to_what_was_before(workplace: Path, aws: None) -> None:
     first = publish(workplace)
     run("promote", "step", "latest")

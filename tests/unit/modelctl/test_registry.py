@@ -1,6 +1,7 @@
 """The model store's format on the client that writes it."""
 
 import hashlib
+import json
 import re
 import threading
 from pathlib import Path
@@ -239,6 +240,126 @@ def test_rollback_of_an_alias_that_was_never_set_is_refused(registry: Registry, 
     published(registry, tmp_path)
     with pytest.raises(AliasNotFound, match="modelctl promote fruit"):
         rollback(registry)
+
+
+def damage(store: S3Store, body: bytes | None = None, *, alias: str = "production", **changes: object) -> bytes:
+    """Puts `body` in the place of an alias, or the alias with `changes` to it or to its file."""
+    key = f"models/fruit/aliases/{alias}.json"
+    found = store.get(key)
+    assert found is not None
+    document = json.loads(found.body)
+    for name, value in changes.items():
+        (document["model"] if name in document["model"] else document)[name] = value
+    body = body or json.dumps(document).encode()
+    store.put(key, body, if_etag=found.etag)
+    return body
+
+
+UNREADABLE: dict[str, dict[str, object]] = {
+    "no JSON": {"body": b"{"},
+    "a copy of another alias": {"alias_": "candidate"},
+    "another model": {"name": "other"},
+    "another model's file": {"path": "models/other/versions/v/model.onnx"},
+    "a file of no name": {"path": 5},
+    "no digest": {"manifest_sha256": None},
+}
+ALTERED: dict[str, dict[str, object]] = {
+    "SHA-256 of the model": {"sha256": "0" * 64},
+    "VersionId": {"version_id": "77"},
+    "digest of the manifest": {"manifest_sha256": "0" * 64},
+    "size": {"size": 1},
+}
+
+
+def spoil(store: S3Store, how: dict[str, object]) -> None:
+    changes = {name.rstrip("_"): value for name, value in how.items()}
+    if "alias" in changes:
+        damage(store, json.dumps(json.loads(damage(store)) | {"alias": changes["alias"]}).encode())
+    else:
+        damage(store, **changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("how", UNREADABLE.values(), ids=UNREADABLE)
+def test_promoting_writes_over_an_alias_that_cannot_be_read(
+    registry: Registry, store: S3Store, tmp_path: Path, how: dict[str, object]
+) -> None:
+    version = published(registry, tmp_path)
+    promote(registry, version)
+    spoil(store, how)
+    assert registry.aliases("fruit") == {}
+    assert "run: modelctl promote fruit VERSION --alias production" in str(registry.damaged("fruit")["production"])
+
+    promote(registry, version)
+
+    assert registry.damaged("fruit") == {}
+    assert production(registry) == version
+    assert [event.from_version for event in registry.history("fruit")] == [None, None]
+
+
+@pytest.mark.parametrize("how", ALTERED.values(), ids=ALTERED)
+def test_an_alias_with_other_values_than_its_promotion_wrote_is_damaged(
+    registry: Registry, store: S3Store, tmp_path: Path, how: dict[str, object]
+) -> None:
+    version = published(registry, tmp_path)
+    promote(registry, version)
+    assert registry.damaged("fruit") == {}
+    spoil(store, how)
+    assert "run: modelctl promote fruit VERSION --alias production" in str(registry.damaged("fruit")["production"])
+    promote(registry, version)
+    assert registry.damaged("fruit") == {}
+
+
+def test_an_alias_of_a_version_that_is_gone_is_damaged(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    version = published(registry, tmp_path)
+    promote(registry, version)
+    s3.delete_object(Bucket=BUCKET, Key=f"models/fruit/versions/{version}/manifest.json")
+    assert "found a version that is not there" in str(registry.damaged("fruit")["production"])
+
+
+def test_an_alias_of_a_newer_release_is_told_and_never_written_over(registry: Registry, store: S3Store, tmp_path: Path) -> None:
+    version = published(registry, tmp_path)
+    promote(registry, version)
+    newer = damage(store, schema=99)
+    for move in (lambda: promote(registry, version), lambda: rollback(registry), lambda: registry.prune("fruit", keep=1, by="ann")):
+        with pytest.raises(RegistryError, match=r"schema 99.*deploy a newer release"):
+            move()
+    assert "schema 99" in str(registry.damaged("fruit")["production"])
+    found = store.get("models/fruit/aliases/production.json")
+    assert found is not None
+    assert found.body == newer
+
+
+def test_rollback_of_an_alias_that_cannot_be_read_goes_back_from_what_the_history_says(
+    registry: Registry, store: S3Store, tmp_path: Path
+) -> None:
+    first, second, third = (published(registry, tmp_path, body) for body in (b"1", b"2", b"3"))
+    for version in (first, second, third):
+        promote(registry, version)
+    damage(store, b"{")
+    assert rollback(registry) == second
+    assert registry.history("fruit")[-1].from_version is None
+    assert rollback(registry) == first
+
+
+def test_prune_deletes_nothing_while_an_alias_cannot_be_read(registry: Registry, store: S3Store, tmp_path: Path) -> None:
+    versions = [published(registry, tmp_path, bytes([number])) for number in range(3)]
+    promote(registry, versions[0])
+    promote(registry, versions[1], alias="staging")
+    damage(store, b"{", alias="staging")
+    with pytest.raises(UnverifiedModel, match="run: modelctl promote fruit VERSION --alias staging"):
+        registry.prune("fruit", keep=1, by="ann")
+    assert registry.versions("fruit") == versions
+
+
+def test_what_is_no_alias_and_no_version_by_its_name_is_passed_over(registry: Registry, store: S3Store, tmp_path: Path) -> None:
+    version = published(registry, tmp_path, b"1")
+    promote(registry, version)
+    for key in ("aliases/UP.json", "aliases/a/b.json", "aliases/note.txt", "versions/zzz/manifest.json"):
+        store.put(f"models/fruit/{key}", b"{")
+    assert list(registry.aliases("fruit")) == ["production"]
+    assert registry.damaged("fruit") == {}
+    assert registry.versions("fruit") == [version]
+    assert published(registry, tmp_path, b"2") > version
 
 
 @settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

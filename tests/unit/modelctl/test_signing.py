@@ -1,11 +1,13 @@
 """Publishing, promoting and copying where manifests are signed by KMS."""
 
 import hashlib
+import json
 from base64 import b64decode
 from pathlib import Path
 from typing import Any
 
 import boto3
+import orjson
 import pytest
 from types_boto3_kms.client import KMSClient
 from types_boto3_s3.client import S3Client
@@ -107,17 +109,18 @@ def test_a_version_from_before_signing_is_not_promoted_until_publishing_has_sign
     verify(kms, arn, signed.alias("fruit", "production"))
 
 
-def test_an_alias_from_before_signing_or_of_a_former_key_is_unsigned_until_it_is_promoted_again(
-    registry: Registry, signed: Registry, store: S3Store, kms: KMSClient, tmp_path: Path
+def test_an_alias_from_before_signing_is_not_what_promoting_writes_until_it_is_promoted_again(
+    registry: Registry, signed: Registry, tmp_path: Path
 ) -> None:
     version = published(registry, tmp_path)
     promote(registry, version)
-    for asks in (signed, Registry(store, signer=KmsSigner(kms, new_key(kms)))):
-        assert asks.unsigned(asks.alias("fruit", "production"))
-        published(asks, tmp_path)
-        promote(asks, version)
-        assert not asks.unsigned(asks.alias("fruit", "production"))
-    assert not registry.unsigned(registry.alias("fruit", "production"))
+    assert signed.damaged("fruit") == {}  # nothing is signed yet
+    published(signed, tmp_path)
+    assert signed.alias("fruit", "production") != signed.promotion("fruit", version, alias="production")
+    assert list(signed.damaged("fruit")) == ["production"]
+    promote(signed, version)
+    assert signed.alias("fruit", "production") == signed.promotion("fruit", version, alias="production")
+    assert signed.damaged("fruit") == registry.damaged("fruit") == {}
 
 
 def test_a_rollback_to_a_version_from_before_signing_is_refused(registry: Registry, signed: Registry, tmp_path: Path) -> None:
@@ -136,7 +139,7 @@ def test_publishing_signed_content_again_signs_nothing(signed: Registry, signer:
     assert published(signed, tmp_path) == version
 
 
-def test_a_signature_by_a_former_key_is_not_promoted_and_publishing_replaces_it(
+def test_a_signature_by_a_former_key_is_not_promoted_and_publishing_makes_another_version(
     signed: Registry, store: S3Store, kms: KMSClient, tmp_path: Path
 ) -> None:
     version = published(signed, tmp_path)
@@ -145,9 +148,90 @@ def test_a_signature_by_a_former_key_is_not_promoted_and_publishing_replaces_it(
     with pytest.raises(RegistryError, match="is not signed by this store's key"):
         promote(renewed, version)
 
-    assert published(renewed, tmp_path) == version
-    promote(renewed, version)
+    renewed_version = published(renewed, tmp_path)
+    assert renewed_version != version
+    assert published(renewed, tmp_path) == renewed_version
+    promote(renewed, renewed_version)
     verify(kms, arn, renewed.alias("fruit", "production"))
+
+
+def rewrite(s3: S3Client, version: str, **changes: Any) -> None:
+    """As somebody does who may write the bucket but not sign."""
+    key = f"models/fruit/versions/{version}/manifest.json"
+    document = json.loads(s3.get_object(Bucket=BUCKET, Key=key)["Body"].read())
+    file = document["files"][0]
+    file |= {name: changes.pop(name) for name in list(changes) if name in file}
+    s3.put_object(Bucket=BUCKET, Key=key, Body=orjson.dumps({**document, **changes}, option=orjson.OPT_INDENT_2))
+
+
+FORGERIES: dict[str, dict[str, Any]] = {
+    "metrics": {"metrics": {"accuracy": 1.0}},
+    "a reason to force it": {"lineage": {"framework": "none", "forced": "trust me"}},
+    "a VersionId of nothing": {"version_id": "77"},
+    "no VersionId": {"version_id": None},
+    "a size": {"size": 6},
+    "anything else": {"ir": 9},
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES.values(), ids=FORGERIES)
+@pytest.mark.parametrize("planted", [False, True], ids=["in a signed version", "in a planted one without a signature"])
+def test_publishing_signs_no_manifest_that_it_would_not_write(
+    signed: Registry, s3: S3Client, tmp_path: Path, planted: bool, forgery: dict[str, Any]
+) -> None:
+    store = S3Store(s3, BUCKET)
+    forged = published(Registry(store) if planted else signed, tmp_path)
+    rewrite(s3, forged, **forgery)
+    before = {key: object_of(store, forged, "manifest.sig") for key in store.list("models/") if key.endswith(".sig")}
+
+    version = published(signed, tmp_path)
+
+    assert version != forged
+    after = {key: object_of(store, forged, "manifest.sig") for key in store.list("models/") if key.endswith(f"{forged}/manifest.sig")}
+    assert after == before
+    with pytest.raises(RegistryError, match="is not signed by this store's key"):
+        promote(signed, forged)
+    promote(signed, version)
+    assert published(signed, tmp_path) == version
+
+
+def test_publishing_signs_no_manifest_that_names_other_bytes_of_its_file(
+    registry: Registry, signed: Registry, s3: S3Client, tmp_path: Path
+) -> None:
+    version = published(registry, tmp_path, b"model")
+    evil = s3.put_object(Bucket=BUCKET, Key=f"models/fruit/versions/{version}/model.onnx", Body=b"other")["VersionId"]
+    rewrite(s3, version, version_id=evil)
+    assert published(signed, tmp_path, b"model") != version
+
+
+def test_a_version_from_before_signing_with_files_that_are_not_those_published_is_not_signed(
+    registry: Registry, signed: Registry, tmp_path: Path
+) -> None:
+    model = model_file(tmp_path, b"model")
+    before = registry.publish(draft(), {MODEL_FILE: model, "report.json": model_file(tmp_path, b"theirs")})
+    assert signed.publish(draft(), {MODEL_FILE: model, "report.json": model_file(tmp_path, b"ours")}).version != before.version
+
+
+def test_a_signature_that_is_planted_while_publishing_signs_is_left_alone(
+    registry: Registry, store: S3Store, kms: KMSClient, arn: str, tmp_path: Path
+) -> None:
+    version = published(registry, tmp_path)
+    planted = f"models/fruit/versions/{version}/manifest.sig"
+
+    class Planting(KmsSigner):
+        def sign(self, sha256: str) -> str:
+            if planted not in store.list("models/"):
+                store.put(planted, b"theirs")
+            return super().sign(sha256)
+
+    assert published(Registry(store, signer=Planting(kms, arn)), tmp_path) != version
+    assert object_of(store, version, "manifest.sig") == b"theirs"
+
+
+def test_publishing_passes_over_a_manifest_that_cannot_be_read(signed: Registry, s3: S3Client, tmp_path: Path) -> None:
+    damaged = published(signed, tmp_path)
+    s3.put_object(Bucket=BUCKET, Key=f"models/fruit/versions/{damaged}/manifest.json", Body=b"{")
+    assert published(signed, tmp_path) != damaged
 
 
 @pytest.mark.parametrize("damage", [b"", b"?", "ü".encode(), b"\xff\xff", b"AAAA"])
@@ -193,6 +277,23 @@ def test_pruning_deletes_the_signature_too(signed: Registry, store: S3Store, tmp
     published(signed, tmp_path, b"2")
     signed.prune("fruit", keep=1, by="ann")
     assert not [key for key in store.list("models/fruit/") if old in key]
+
+
+@pytest.mark.parametrize("forged", ["an altered manifest", "no signature"])
+def test_nothing_is_downloaded_or_copied_before_its_signature_fits(
+    registry: Registry, signed: Registry, s3: S3Client, tmp_path: Path, forged: str
+) -> None:
+    version = published(signed if forged == "an altered manifest" else registry, tmp_path)
+    rewrite(s3, version, metrics={"accuracy": 1.0})
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    for refused in (
+        lambda: signed.download("fruit", version, to=scratch),
+        lambda: signed.copy("fruit", version, to=registry, scratch=scratch),
+    ):
+        with pytest.raises(RegistryError, match="is not signed by this store's key"):
+            refused()
+    assert list(scratch.iterdir()) == []
 
 
 def test_a_copy_is_signed_by_the_key_of_the_store_it_goes_to(

@@ -235,6 +235,8 @@ FAILURES: dict[str, Callable[[World, str], None]] = {
     "a manifest that was altered": altered_manifest,
     "a manifest that is missing": missing_manifest,
     "the alias of another model": changed_alias(name="other"),
+    "another alias of the same model": changed_alias(alias="candidate"),
+    "an alias to a version of no such name": changed_alias(version="v", path="models/sample/versions/v/model.onnx"),
     "an alias to a file of another model": changed_alias(path="models/other/versions/20261120T174100Z-1a2b3c4d/model.onnx"),
     "an alias to a path that is no text": changed_alias(path=5),
     "an alias to a version that is not there": changed_alias(version="20991120T174100Z-1a2b3c4d"),

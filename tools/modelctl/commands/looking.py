@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from modelserve.registry import Registry
 from tools.modelctl import paths, tables
-from tools.modelctl.console import next_step, out, print_json, table
+from tools.modelctl.console import next_step, note, out, print_json, table
 from tools.modelctl.deployment import find
 from tools.modelctl.errors import UsageFailed
 from tools.modelctl.options import DeploymentName, DeploymentOption, Json, Name, Profile
@@ -26,12 +27,20 @@ class _Overview:
     versions: list[str]
     """Oldest first."""
     aliases: dict[str, str]
+    damaged: dict[str, str]
+    """An alias that no promotion wrote so, and what is wrong with it."""
 
     @classmethod
     def of(cls, registry: Registry, name: str) -> _Overview:
         aliases = {alias: found.version for alias, found in registry.aliases(name).items()}
         folder = (paths.MODELS / name / "model.toml").is_file()
-        return cls(name=name, folder=folder, versions=registry.versions(name), aliases=aliases)
+        damaged = {alias: str(error) for alias, error in registry.damaged(name).items()}
+        return cls(name=name, folder=folder, versions=registry.versions(name), aliases=aliases, damaged=damaged)
+
+    def row(self) -> tuple[str, str, str, str]:
+        named = [f"{alias} → {version[-8:]}" for alias, version in self.aliases.items() if alias not in self.damaged]
+        aliases = ", ".join([*named, *(f"{alias} damaged" for alias in self.damaged)])
+        return self.name, str(len(self.versions)), self.versions[-1] if self.versions else "not published", aliases or "none"
 
     def next_command(self) -> str | None:
         """What makes it answer; None when it does."""
@@ -53,9 +62,10 @@ def list_models(*, deployment: DeploymentOption = DeploymentName.LOCAL, profile:
         return
     shown = table("=model", ">versions", "=latest", "aliases", title=f"Models of {deployment}")
     for model in models:
-        aliases = ", ".join(f"{alias} → {version[-8:]}" for alias, version in model.aliases.items())
-        shown.add_row(model.name, str(len(model.versions)), model.versions[-1] if model.versions else "not published", aliases or "none")
+        shown.add_row(*model.row())
     out.print(shown)
+    for model in models:
+        _tell(model.name, model.damaged)
     waiting = [command for model in models if (command := model.next_command())]
     next_step(waiting[0] if waiting else "modelctl show NAME", deployment)
 
@@ -91,13 +101,15 @@ def history(name: Name, *, deployment: DeploymentOption = DeploymentName.LOCAL, 
 
     Example: `modelctl history fruit --deployment prod`
     """
-    events = find(deployment, profile=profile).registry().history(name)
+    registry = find(deployment, profile=profile).registry()
+    events = registry.history(name)
     if as_json:
         print_json(events)
         return
     if not events:
         raise UsageFailed(f"nothing of {name!r} was ever promoted in {deployment}; run: modelctl promote {name} latest")
     out.print(tables.events(events))
+    _tell(name, registry.damaged(name))
     next_step(f"modelctl show {name}", deployment)
 
 
@@ -109,4 +121,10 @@ def _show_all(registry: Registry, name: str, deployment: str, *, as_json: bool) 
         print_json(manifests)
         return
     out.print(tables.versions(manifests, registry.aliases(name)))
+    _tell(name, registry.damaged(name))
     next_step(f"modelctl show {name} latest", deployment)
+
+
+def _tell(name: str, damaged: Mapping[str, object]) -> None:
+    for alias, reason in damaged.items():
+        note(f"alias {alias} of {name} is damaged: {reason}")

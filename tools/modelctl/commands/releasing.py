@@ -78,14 +78,14 @@ def promote(
     registry = target.registry()
     chosen = resolve(registry, name, version)
     before = registry.aliases(name).get(alias)
-    if before and before.version == chosen and not registry.unsigned(before):
+    if before and before == registry.promotion(name, chosen, alias=alias):
         moved, text = before, f"is {chosen} already"
     else:
         _warn_of_force(registry, name, chosen)
         if refused := _refused(registry, name, chosen, force):
             reason = "; ".join(filter(None, (reason, f"forced: {refused}")))
         moved = registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
-        text = f"is now {chosen}" + (f", before {before.version}" if before else "")
+        text = f"is now {chosen}" + (f", before {before.version}" if before and before.version != chosen else "")
     if as_json:
         print_json(moved)
         return

@@ -214,9 +214,13 @@ class Alias(Record):
         return dump({key: value for key, value in vars(self).items() if (key, value) != ("signature", None)})
 
     @classmethod
-    def from_json(cls, body: bytes, *, what: str) -> Alias:
-        """Raises `UnverifiedModel` for anything but an alias, `RegistryError` for a newer schema."""
-        return parse(body, what, lambda document: cls(**{**document, "model": File(**document["model"])}), newest=SIGNED_SCHEMA)
+    def from_json(cls, body: bytes, *, what: str, advice: str) -> Alias:
+        """Raises `UnverifiedModel` with `advice` for anything but an alias, `RegistryError` for a newer schema."""
+
+        def build(document: dict[str, Any]) -> Alias:
+            return cls(**{**document, "model": File(**document["model"])})
+
+        return parse(body, what, build, newest=SIGNED_SCHEMA, advice=advice)
 
 
 def model_prefix(name: str) -> str:
@@ -246,12 +250,16 @@ def read_alias(store: Reader, name: str, alias: str) -> tuple[Alias, str]:
 
 
 def parse_alias(body: bytes, name: str, alias: str) -> Alias:
-    """Raises `UnverifiedModel` when it is the alias of another model, or points outside its model."""
-    parsed = Alias.from_json(body, what=alias_key(name, alias))
-    if parsed.name != name or not parsed.model.path.startswith(version_prefix(name, parsed.version)):
-        raise UnverifiedModel(alias_key(name, alias), f"an alias of {parsed.name!r} to {parsed.model.path!r}", f"one of {name!r}")
-    if not isinstance(parsed.manifest_sha256, str):
-        raise UnverifiedModel(alias_key(name, alias), f"{parsed.manifest_sha256!r} for the manifest's SHA-256", "64 hex digits")
+    """Raises `UnverifiedModel` when it is another alias, or points outside its model; `RegistryError` for a newer schema."""
+    key, advice = alias_key(name, alias), f"run: modelctl promote {name} VERSION --alias {alias}"
+    parsed = Alias.from_json(body, what=key, advice=advice)
+    version, path = str(parsed.version), str(parsed.model.path)
+    if (parsed.name, parsed.alias) != (name, alias) or not path.startswith(version_prefix(name, version)):
+        found = f"alias {parsed.alias!r} of {parsed.name!r} to {path!r}"
+        raise UnverifiedModel(key, found, f"alias {alias!r} of {name!r} to a file of its own", advice)
+    if not isinstance(parsed.manifest_sha256, str) or not VERSION_NAME.fullmatch(version):
+        found = f"version {version!r} with {parsed.manifest_sha256!r} for its manifest's SHA-256"
+        raise UnverifiedModel(key, found, "the name of a version and 64 hex digits", advice)
     return parsed
 
 
@@ -274,7 +282,14 @@ def dump(document: Record | Mapping[str, Any]) -> bytes:
     return orjson.dumps(document, default=vars, option=orjson.OPT_INDENT_2)
 
 
-def parse(body: bytes, what: str, build: Callable[[dict[str, Any]], _T], *, newest: int = SCHEMA) -> _T:
+def parse(
+    body: bytes,
+    what: str,
+    build: Callable[[dict[str, Any]], _T],
+    *,
+    newest: int = SCHEMA,
+    advice: str = "publish the model again",
+) -> _T:
     """What `build` makes of a JSON object. Raises `UnverifiedModel`, and `RegistryError` for a newer schema."""
     try:
         document = orjson.loads(body)
@@ -282,7 +297,7 @@ def parse(body: bytes, what: str, build: Callable[[dict[str, Any]], _T], *, newe
         if not newer:
             return build(document)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise UnverifiedModel(what, f"a document that can't be read ({error})", "what this library writes") from None
+        raise UnverifiedModel(what, f"a document that can't be read ({error})", "what this library writes", advice) from None
     raise RegistryError(f"{what} has schema {document['schema']}, and this release reads up to {newest}; deploy a newer release")
 
 

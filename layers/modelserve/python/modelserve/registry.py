@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import calendar
 import hashlib
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import Protocol
 
-from .errors import AliasConflict, AliasNotFound, ObjectNotFound, PreconditionFailed, RegistryError, UnverifiedModel, VersionNotFound
+from .errors import (
+    AliasConflict,
+    AliasNotFound,
+    ObjectNotFound,
+    PreconditionFailed,
+    RegistryError,
+    StoreUnavailable,
+    UnverifiedModel,
+    VersionNotFound,
+)
 from .manifest import (
     ALIAS_NAME,
     MANIFEST_FILE,
@@ -24,14 +35,12 @@ from .manifest import (
     dump,
     model_prefix,
     parse,
+    parse_alias,
     read_alias,
     read_manifest,
     version_prefix,
 )
 from .record import Record, replace
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 __all__ = ["Event", "Registry", "Signer", "Writer"]
 
@@ -84,20 +93,20 @@ class Registry:
         self._clock = clock
 
     def publish(self, draft: Manifest, files: Mapping[str, Path]) -> Manifest:
-        """Stores `files` as a new version; the same model bytes, task, signature and labels give the version that already holds them.
+        """Stores `files` as a new version; the same model bytes, task, tensors and labels give the version that already holds them.
 
         `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
-        visible version, because the manifest is written last. A version that holds them without this signer's signature
-        is given it. Raises `StoreUnavailable`.
+        visible version, because the manifest is written last. With a signer a version that holds them must be signed, or
+        be signed now: only if it has no signature yet, and is in every byte what would be published. Raises `StoreUnavailable`.
         """
         digests = tuple(File(path=path, size=file.stat().st_size, sha256=_sha256(file)) for path, file in files.items())
-        content = replace(draft, files=digests).model_file.sha256
+        draft = replace(draft, files=digests)
+        content = draft.model_file.sha256
         now = int(self._clock())
         # Versions sort by their second: two in one second, or a clock that runs behind, must not swap old and new.
         first = max([now, *(_moment(version) + 1 for version in self.versions(draft.name)[-1:])])
         for moment in range(first, first + _SECONDS_TO_TRY):
-            if known := self._published(draft, content):
-                self._sign(draft.name, known.version, self._read_manifest(draft.name, known.version)[1])
+            if known := self._published(draft):
                 return known
             version = f"{time.strftime(_SECOND, time.gmtime(moment))}-{content[:8]}"
             prefix = version_prefix(draft.name, version)
@@ -120,66 +129,75 @@ class Registry:
     def versions(self, name: str) -> list[str]:
         """Every version of `name`, oldest first."""
         keys = self._store.list(f"{model_prefix(name)}versions/")
-        return sorted(key.split("/")[3] for key in keys if key.endswith(f"/{MANIFEST_FILE}"))
+        versions = (key.split("/")[3] for key in keys if key.endswith(f"/{MANIFEST_FILE}"))
+        return sorted(version for version in versions if VERSION_NAME.fullmatch(version))
 
     def manifest(self, name: str, version: str) -> Manifest:
         """Raises `VersionNotFound`."""
         return self._read_manifest(name, version)[0]
 
     def aliases(self, name: str) -> dict[str, Alias]:
-        """Every alias of `name`."""
+        """Every alias of `name` that can be read; `damaged` tells of the others."""
         found = {}
-        for key in self._store.list(f"{model_prefix(name)}aliases/"):
-            alias = key.rsplit("/", 1)[1].removesuffix(".json")
-            found[alias] = self.alias(name, alias)
+        for alias in self._alias_names(name):
+            try:
+                found[alias] = self.alias(name, alias)
+            except StoreUnavailable:
+                raise
+            except RegistryError:
+                continue
+        return found
+
+    def damaged(self, name: str) -> dict[str, RegistryError]:
+        """Every alias of `name` that is not what `promote` writes, and why; whose a signature is, isn't looked at."""
+        found: dict[str, RegistryError] = {}
+        for alias in self._alias_names(name):
+            try:
+                self._check_written(self.alias(name, alias))
+            except StoreUnavailable:
+                raise
+            except RegistryError as error:
+                found[alias] = error
         return found
 
     def alias(self, name: str, alias: str) -> Alias:
-        """Raises `AliasNotFound`."""
+        """Raises `AliasNotFound`, `UnverifiedModel`."""
         return read_alias(self._store, name, alias)[0]
 
-    def unsigned(self, alias: Alias) -> bool:
-        """Whether `alias` lacks the signature that this store asks for, so that promoting its version once more has a use."""
-        return self._signer is not None and not (alias.signature and self._signer.signed(alias.manifest_sha256, alias.signature))
+    def promotion(self, name: str, version: str, *, alias: str) -> Alias:
+        """What `promote` would write. Raises `VersionNotFound`; `RegistryError` when the signature that this store asks for is missing."""
+        manifest, digest = self._read_manifest(name, version)
+        return _alias(alias, manifest, digest, self._signature(name, version, digest))
 
     def promote(self, name: str, version: str, *, alias: str, by: str, reason: str, event: str = "promote") -> Alias:
-        """Points `alias` at `version`.
+        """Points `alias` at `version`, whatever is in its place but an alias of a newer release.
 
-        Raises `VersionNotFound`; `RegistryError` when the signature that this store asks for is missing; `AliasConflict` when
-        somebody else moved the alias meanwhile.
+        Raises as `promotion`; `AliasConflict` when somebody else moved the alias meanwhile.
         """
         if not ALIAS_NAME.fullmatch(alias):
             raise RegistryError(f"{alias!r} can't be an alias; expected lower-case letters, digits, - and _, a letter first, 32 at most")
-        manifest, digest = self._read_manifest(name, version)
-        signature = self._signature(name, version, digest)
-        moved = Alias(
-            name=name,
-            alias=alias,
-            version=version,
-            manifest_sha256=digest,
-            model=manifest.model_object,
-            signature=signature,
-            schema=SIGNED_SCHEMA if signature else SCHEMA,
-        )
-        try:
-            before, etag = read_alias(self._store, name, alias)
-        except AliasNotFound:
-            before, etag = None, None
+        moved = self.promotion(name, version, alias=alias)
+        before, etag = self._before(name, alias)
         try:
             self._put_once(alias_key(name, alias), moved.to_json(), if_etag=etag)
         except (PreconditionFailed, ObjectNotFound):
             raise AliasConflict(name, alias) from None
-        self._record(name, event, alias=alias, before=before.version if before else None, after=version, by=by, reason=reason)
+        self._record(name, event, alias=alias, before=before, after=version, by=by, reason=reason)
         return moved
 
     def rollback(self, name: str, *, alias: str, by: str, reason: str) -> Alias:
         """Points `alias` at what it named before; once more goes one further back, never forth again.
 
-        Versions that were pruned meanwhile are passed over. Raises `RegistryError` when there is nothing before.
+        Versions that were pruned meanwhile are passed over; what a damaged alias named, the history says. Raises
+        `AliasNotFound`, and `RegistryError` when there is nothing before.
         """
-        current = self.alias(name, alias).version
+        current, etag = self._before(name, alias)
+        if etag is None:
+            raise AliasNotFound(name, alias)
+        trail = self._trail(name, alias)
+        current = current or (trail[-1] if trail else "now")
         existing = set(self.versions(name))
-        for version in reversed(self._trail(name, alias, current)):
+        for version in reversed(trail):
             if version in existing and version != current:
                 return self.promote(name, version, alias=alias, by=by, reason=reason, event="rollback")
         raise RegistryError(
@@ -200,6 +218,7 @@ class Registry:
         """Deletes all but the newest `keep` versions, never one that an alias names; returns what it deleted.
 
         Files without a manifest go with them once they are a day old: nobody will finish that upload or deletion.
+        Raises `UnverifiedModel` while an alias can't be read, which may name any version.
         """
         versions = self.versions(name)
         deleted = []
@@ -221,34 +240,71 @@ class Registry:
         return to.publish(manifest, {file.path: scratch / file.path for file in manifest.files})
 
     def download(self, name: str, version: str, *, to: Path) -> Manifest:
-        """Puts a version's files into the folder `to`. Raises `UnverifiedModel` unless they are what the manifest names."""
-        manifest = self.manifest(name, version)
+        """Puts a version's files into the folder `to`.
+
+        Raises `UnverifiedModel` unless they are what the manifest names, `RegistryError` when the signature that this store asks
+        for is missing.
+        """
+        manifest, digest = self._read_manifest(name, version)
+        self._signature(name, version, digest)
+        self._fetch(manifest, to)
+        return manifest
+
+    def _fetch(self, manifest: Manifest, to: Path) -> None:
+        name, version = manifest.name, manifest.version
         for file in manifest.files:
             if "/" in file.path or file.path in {"", ".", ".."}:
                 raise UnverifiedModel(f"manifest of {name}/{version}", f"the path {file.path!r}", "file names only")
             key = version_prefix(name, version) + file.path
             self._store.download(key, version_id=file.version_id, size=file.size, sha256=file.sha256, to=str(to / file.path))
-        return manifest
 
-    def _published(self, draft: Manifest, content: str) -> Manifest | None:
+    def _published(self, draft: Manifest) -> Manifest | None:
+        """A version that holds `draft`, and is signed where this store asks for it."""
+        content = draft.model_file.sha256
         for version in self.versions(draft.name):
             if version.endswith(content[:8]):
-                known = self.manifest(draft.name, version)
-                if known.model_file.sha256 == content and known.answers_like(draft):
+                try:
+                    known, digest = self._read_manifest(draft.name, version)
+                    same = known.model_file.sha256 == content and known.answers_like(draft)
+                except UnverifiedModel:
+                    continue
+                if same and self._signed(known, digest, draft):
                     return known
         return None
 
-    def _sign(self, name: str, version: str, digest: str) -> None:
-        """Adds the signature that is missing, in the place of one by a key that this store had before."""
+    def _signed(self, known: Manifest, digest: str, draft: Manifest) -> bool:
+        """Whether `known` is signed, or could be signed now. Never replaces a signature: it may be right, and the manifest forged."""
         if self._signer is None:
-            return
-        key = version_prefix(name, version) + SIGNATURE_FILE
-        known = self._stored_signature(name, version)
-        if known is not None:
-            if self._signer.signed(digest, known):
-                return
-            self._store.delete([key])  # nothing there can be written over
-        self._put_once(key, self._signer.sign(digest).encode())
+            return True
+        stored = self._stored_signature(known.name, known.version)
+        if stored is not None:
+            return self._signer.signed(digest, stored)
+        if not self._made_of(known, digest, draft):
+            return False
+        try:
+            self._sign(known.name, known.version, digest)
+        except PreconditionFailed:  # somebody else was quicker, with whatever
+            return False
+        return True
+
+    def _made_of(self, known: Manifest, digest: str, draft: Manifest) -> bool:
+        """Whether `known`, of that SHA-256, is what publishing `draft` then would have written, and the store holds its files."""
+        places = {file.path: file.version_id for file in known.files}
+        files = tuple(replace(file, version_id=places.get(file.path)) for file in draft.files)
+        expected = replace(draft, version=known.version, created=known.created, files=files)
+        if hashlib.sha256(expected.to_json()).hexdigest() != digest or not all(isinstance(file.version_id, str) for file in files):
+            return False
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                self._fetch(known, Path(scratch))
+            except RegistryError:  # not there, other bytes, or no VersionId of this store
+                return False
+        return True
+
+    def _sign(self, name: str, version: str, digest: str) -> None:
+        """Raises `PreconditionFailed` where another signature is already."""
+        if self._signer is not None:
+            self._put_once(version_prefix(name, version) + SIGNATURE_FILE, self._signer.sign(digest).encode())
 
     def _signature(self, name: str, version: str, digest: str) -> str | None:
         """What an alias of `version` must hold. Raises `RegistryError` when that is missing."""
@@ -270,8 +326,39 @@ class Registry:
         assert found is not None  # only a conditional read answers None
         return found.body.decode("ascii", "replace")
 
+    def _alias_names(self, name: str) -> list[str]:
+        """Those that a function would look for; whatever else lies there is no alias."""
+        prefix = f"{model_prefix(name)}aliases/"
+        names = (key.removeprefix(prefix).removesuffix(".json") for key in self._store.list(prefix) if key.endswith(".json"))
+        return [alias for alias in names if ALIAS_NAME.fullmatch(alias)]
+
     def _aliased(self, name: str) -> set[str]:
-        return {alias.version for alias in self.aliases(name).values()}
+        """Raises `UnverifiedModel` for an alias that can't be read."""
+        return {self.alias(name, alias).version for alias in self._alias_names(name)}
+
+    def _check_written(self, alias: Alias) -> None:
+        """Raises `UnverifiedModel` unless `promote` writes `alias` so; with a signature that is no more than the one stored."""
+        key, advice = alias_key(alias.name, alias.alias), f"run: modelctl promote {alias.name} VERSION --alias {alias.alias}"
+        try:
+            manifest, digest = self._read_manifest(alias.name, alias.version)
+        except VersionNotFound:
+            raise UnverifiedModel(key, "a version that is not there", "one that is", advice) from None
+        stored = self._stored_signature(alias.name, alias.version)
+        signatures = [stored] if self._signer else [stored, None]
+        if alias not in [_alias(alias.alias, manifest, digest, signature) for signature in signatures]:
+            raise UnverifiedModel(key, "other values", f"what promoting {alias.version} writes", advice)
+
+    def _before(self, name: str, alias: str) -> tuple[str | None, str | None]:
+        """What `alias` names, None when that can't be read, and its ETag, None when it was never set."""
+        try:
+            found = self._store.get(alias_key(name, alias))
+        except ObjectNotFound:
+            return None, None
+        assert found is not None  # only a conditional read answers None
+        try:
+            return parse_alias(found.body, name, alias).version, found.etag
+        except UnverifiedModel:  # damaged; one of a newer release is another error, and not to be written over
+            return None, found.etag
 
     def _unfinished(self, name: str) -> set[str]:
         """What has files but no manifest, and was begun more than a day ago."""
@@ -280,8 +367,8 @@ class Registry:
         old = {version for version in begun if VERSION_NAME.fullmatch(version) and _moment(version) < yesterday}
         return old - set(self.versions(name)) - self._aliased(name)
 
-    def _trail(self, name: str, alias: str, current: str) -> list[str]:
-        """What `alias` named before `current`, oldest first; a rollback takes back the moves that it undid."""
+    def _trail(self, name: str, alias: str) -> list[str]:
+        """What `alias` was made to name, oldest first; a rollback takes back the moves that it undid."""
         trail: list[str] = []
         for event in self.history(name):
             if event.alias != alias or event.to_version is None:
@@ -291,7 +378,7 @@ class Registry:
                     trail.pop()
             elif trail[-1:] != [event.to_version]:
                 trail.append(event.to_version)
-        return trail[:-1] if trail[-1:] == [current] else trail
+        return trail
 
     def _read_manifest(self, name: str, version: str) -> tuple[Manifest, str]:
         if not VERSION_NAME.fullmatch(version):
@@ -316,6 +403,18 @@ class Registry:
             found = self._store.get(key)
             if found is None or found.body != body:
                 raise
+
+
+def _alias(alias: str, manifest: Manifest, digest: str, signature: str | None) -> Alias:
+    return Alias(
+        name=manifest.name,
+        alias=alias,
+        version=manifest.version,
+        manifest_sha256=digest,
+        model=manifest.model_object,
+        signature=signature,
+        schema=SIGNED_SCHEMA if signature else SCHEMA,
+    )
 
 
 def _moment(version: str) -> int:
