@@ -32,10 +32,15 @@ class Tally:
     """What came back so far."""
 
     sent: int = 0
-    expected: Counter[int] = field(default_factory=Counter)
+    valid: int = 0
+    """Of them, however odd."""
     found: Counter[int] = field(default_factory=Counter)
     refused: int = 0
+    """With a 4xx, of those that are not valid."""
+    served: int = 0
+    """With the right answer, of those that are."""
     right: int = 0
+    """As the case says: this status, and this answer."""
     next_right: int = 0
     failures: list[Failure] = field(default_factory=list)
     slowest: tuple[float, str] = (0.0, "")
@@ -52,10 +57,11 @@ def play(wire: Wire, index: int, case: Case, tally: Tally) -> None:
     answer = wire.send(case)
     tally.slowest = max(tally.slowest, (time.perf_counter() - begun, case.title))
     tally.sent += 1
-    tally.expected[case.status] += 1
-    tally.found[answer.status] += 1
-    tally.refused += 400 <= answer.status < 500 and case.status != 200
     problem = problem_of(case, answer)
+    tally.found[answer.status] += 1
+    tally.valid += case.status == 200
+    tally.served += case.status == 200 and not problem
+    tally.refused += case.status != 200 and 400 <= answer.status < 500
     tally.right += not problem
     if problem:
         tally.failures.append(Failure(index, case, problem))
@@ -67,6 +73,13 @@ def play(wire: Wire, index: int, case: Case, tally: Tally) -> None:
 
 def problem_of(case: Case, answer: Response) -> str:
     """What is wrong with an answer; empty when nothing is."""
+    try:
+        return _problem(case, answer)
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return f"no answer of the protocol ({error!r}): {answer.body[:300]!r}"
+
+
+def _problem(case: Case, answer: Response) -> str:
     if "X-Injected" in answer.headers:
         return "a header of the caller's is in the answer"
     if answer.status != case.status:

@@ -165,19 +165,20 @@ def _as_binary(text: str) -> dict[str, Any]:
 
 
 def _bombs() -> Iterator[Case]:
-    bomb = b" " * 200 * 2**20
-    yield _text("a gzip bomb of 200 MB", gzip.compress(bomb, 9, mtime=0), 413, headers=_GZIP)
-    yield _text("a deflate bomb of 200 MB", zlib.compress(bomb, 9), 413, headers=(("Content-Encoding", "deflate"),))
+    plain = b" " * 200 * 2**20
+    bomb = gzip.compress(plain, mtime=0)
+    yield _text("a gzip bomb of 200 MB", bomb, 413, headers=_GZIP)
+    yield _text("a deflate bomb of 200 MB", zlib.compress(plain), 413, headers=(("Content-Encoding", "deflate"),))
     yield _text("gzip in gzip", gzip.compress(gzip.compress(valid(NUMBERS).text(), mtime=0), mtime=0), headers=_GZIP)
-    yield _text("a bomb in gzip", gzip.compress(gzip.compress(bomb, 9, mtime=0), mtime=0), headers=_GZIP)
+    yield _text("a bomb in gzip", gzip.compress(bomb, mtime=0), headers=_GZIP)
     yield _text("gzip by its first bytes only", b"\x1f\x8b\x08" + b"\xff" * 40, headers=_GZIP)
     yield _text("deflate that breaks", zlib.compress(valid(NUMBERS).text())[:10] + b"\xff" * 10, headers=(("Content-Encoding", "deflate"),))
     yield _text("more than Lambda takes", b" " * 5 * 2**20, 413)
     yield _text("more than the gateway takes", b" " * 11 * 2**20, 413)
     for element in (b"[]", b"{}", b"1.5", b'""'):
         for size, status in ((20, 400), (60, 413)):
-            body = _data(b",".join([element] * (size * 2**20 // (len(element) + 1))))
-            yield _packed(_text(f"{size} MiB of {element.decode()}", body, status))
+            elements = (element + b",") * (size * 2**20 // (len(element) + 1))
+            yield _packed(_text(f"{size} MiB of {element.decode()}", _data(elements[:-1]), status))
     for element in (b'"\\u0001"', b'"' + b"\\u0001" * 3 * _MILLION + b'"'):
         yield _packed(_text(f"{len(element):,} bytes as a name", _data(b"0").replace(b'"x"', element)))
         yield _packed(_text(f"{len(element):,} bytes as an output", _with(b"outputs", b'[{"name":' + element + b"}]")))

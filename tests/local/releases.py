@@ -7,11 +7,11 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from aws_cdk import App
@@ -23,7 +23,8 @@ from modelserve.manifest import Alias, alias_key
 from modelserve.record import replace
 from modelserve.registry import Registry
 from stacks.deployment import Deployment
-from stacks.settings import DeploymentSettings
+from stacks.settings import DeploymentSettings, Plan
+from tests.hostile.targets import TARGETS
 from tests.unit.modelserve.graphs import scaled
 from tests.unit.modelserve.stores import Publisher
 from tools import layers
@@ -36,24 +37,28 @@ UNREACHABLE = "unreachable"
 FLOWING = "flowing"
 """Its alias is looked at every 0.3 s; the others' with each request."""
 BREAKABLE = ("altered", "truncated", "deleted", "relabelled", "foreign", "garbled")
-ATTACKED = ("numbers", "words", "indices", "pair", "spread", "kinds", "halves")
-"""The models of tests/hostile."""
+ATTACKED = tuple(target.name for target in TARGETS)
 FORCED = ("endless", "greedy", "cramped")
 """Models that a lint refuses, promoted all the same; a run of theirs may take six seconds."""
 MODELS = ("latecomer", "overwritten", "private", "step", "sturdy", FLOWING, UNREACHABLE, *BREAKABLE, *ATTACKED, *FORCED)
 _ROOT = Path(__file__).parents[2]
+_PLAN = Plan(name="unhindered", requests_per_second=10_000, burst=10_000)
+"""The tests send as fast as they can."""
 _PATIENCE = 30.0
+_T = TypeVar("_T")
 
 
-def assembly(folder: Path) -> Path:
-    """A cloud assembly of the repository's own stacks with the models of these tests."""
+def assembly(folder: Path, models: Sequence[str] = MODELS, **settings: Any) -> Path:
+    """A cloud assembly of the repository's own stacks with models of these names; `settings` are of the deployment."""
     layers.build()
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # jsii starts `node`
     app = App(outdir=str(folder), context=json.loads((_ROOT / "cdk.json").read_text("utf-8"))["context"])
-    deployment = Deployment(app, settings=DeploymentSettings(name=NAME), models=[_config(name) for name in MODELS])
-    cut_off = deployment.serving.node.find_child(UNREACHABLE).node.find_child("Function")
-    assert isinstance(cut_off, lambda_.Function)
-    cut_off.add_environment("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    chosen = DeploymentSettings(**{"name": NAME, "plans": (_PLAN,), **settings})
+    deployment = Deployment(app, settings=chosen, models=[_config(name) for name in models])
+    if UNREACHABLE in models:
+        cut_off = deployment.serving.node.find_child(UNREACHABLE).node.find_child("Function")
+        assert isinstance(cut_off, lambda_.Function)
+        cut_off.add_environment("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
     app.synth()
     return folder
 
@@ -93,6 +98,13 @@ class Served(Publisher):
 
     def predict(self, **headers: str) -> Response:
         return call(self._stack, "POST", f"/v2/models/{self.name}/infer", request(), headers)
+
+    def invoke(self, payload: bytes | None = None) -> dict[str, Any]:
+        """As a service inside AWS calls the function: an inference response, or Lambda's document of an error."""
+        answer = self.cloud.client("lambda").invoke(FunctionName=self.function, Payload=payload or request())
+        found: dict[str, Any] = json.loads(answer["Payload"].read())
+        assert answer.get("FunctionError") == ("Unhandled" if "errorType" in found else None)
+        return found
 
     @cached_property
     def function(self) -> str:
@@ -156,10 +168,10 @@ def call(stack: LocalStack, method: str, path: str, body: bytes = b"", headers: 
     return send(stack.url, method, path, body, {"Authorization": f"Bearer {stack.key}", **(headers or {})})
 
 
-def eventually(ask: Callable[[], Response], expected: Callable[[Response], bool]) -> Response:
+def eventually(ask: Callable[[], _T], expected: Callable[[_T], bool]) -> _T:
     """The first answer that is as expected; fails after half a minute."""
     deadline = time.monotonic() + _PATIENCE
-    while not expected(response := ask()):
-        assert time.monotonic() < deadline, response.body
+    while not expected(found := ask()):
+        assert time.monotonic() < deadline, getattr(found, "body", found)
         time.sleep(0.1)
-    return response
+    return found

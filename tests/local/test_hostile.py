@@ -6,11 +6,11 @@ import sys
 
 import pytest
 
+from modelserve.endpoints import Response
 from tests.hostile.corpus import drawn, fixed, generate
-from tests.hostile.deployment import publish
+from tests.hostile.deployment import functions, publish
 from tests.hostile.draft import valid
-from tests.hostile.judge import Tally, play
-from tests.hostile.processes import functions
+from tests.hostile.judge import Tally, play, problem_of
 from tests.hostile.targets import NUMBERS, TARGETS
 from tests.hostile.wire import Wire
 
@@ -73,3 +73,19 @@ def test_a_wrong_answer_is_not_taken_for_a_right_one(wire):
     assert failure.problem.startswith("y holds [0.0, 2.0, 4.0]")
     (failure,) = played(wire, [valid(NUMBERS).case("valid", "another status", 400)]).failures
     assert failure.problem.startswith("status 200, expected 400")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (200, {}, b"<html>"),
+        (200, {}, b"[]"),
+        (200, {}, b"{}"),
+        (200, {"Inference-Header-Content-Length": "many"}, b"{}"),
+        (400, {"Content-Type": "application/json"}, b"<html>"),
+        (400, {"Content-Type": "application/json"}, b"7"),
+    ],
+)
+def test_an_answer_that_nobody_can_read_is_a_problem_and_does_not_end_the_run(status, headers, body):
+    case = valid(NUMBERS).case("valid", "any", status)
+    assert problem_of(case, Response(status, headers, body)).startswith("no answer of the protocol")

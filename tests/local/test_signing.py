@@ -4,24 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aws_cdk import App
 
-from models.config import ModelConfig
 from modelserve.errors import RegistryError
 from modelserve.manifest import alias_key, version_prefix
-from stacks.deployment import Deployment
-from stacks.settings import DeploymentSettings
-from tests.local.releases import Served
+from tests.local.releases import Served, assembly, eventually
 from tests.unit.modelserve.graphs import scaled
-from tools import layers
 from tools.local.stack import LocalStack
 from tools.modelctl.deployment import on_this_machine
 
@@ -31,20 +24,11 @@ pytestmark = [
 ]
 NAME = "signed"
 MODELS = ("honest", "swapped", "replaced", "unsigned")
-_ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalStack]:
-    layers.build()
-    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # jsii starts `node`
-    folder = tmp_path_factory.mktemp("cdk.out")
-    app = App(outdir=str(folder), context=json.loads((_ROOT / "cdk.json").read_text("utf-8"))["context"])
-    serving = {"alias_check_seconds": 0}
-    models = [ModelConfig.model_validate({"name": name, "task": "regression", "serving": serving}) for name in MODELS]
-    Deployment(app, settings=DeploymentSettings(name=NAME, signed_manifests=True), models=models)
-    app.synth()
-    with LocalStack(folder, NAME) as running:
+    with LocalStack(assembly(tmp_path_factory.mktemp("cdk.out"), MODELS, name=NAME, signed_manifests=True), NAME) as running:
         yield running
 
 
@@ -53,7 +37,6 @@ class Signed(Served):
 
     def __init__(self, stack: LocalStack, name: str, folder: Path) -> None:
         super().__init__(stack, name, folder)
-        self._lambda = stack.cloud.client("lambda")
         found = on_this_machine(stack.endpoint_url, stack.bucket, stack.region, signing_key=stack.outputs["SigningKey"])
         self.registry = found.registry()
 
@@ -78,11 +61,6 @@ class Signed(Served):
     def _for_the_alarm(self, line: dict[str, Any]) -> bool:
         (directive,) = line["_aws"]["CloudWatchMetrics"]
         return ["service"] in directive["Dimensions"] and line["service"] == f"serverless-onnx-{NAME}"
-
-    def invoke(self) -> Any:
-        """An inference response, or Lambda's document of an error."""
-        document = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}
-        return json.loads(self._lambda.invoke(FunctionName=self.function, Payload=json.dumps(document))["Payload"].read())
 
 
 @pytest.fixture
@@ -135,9 +113,5 @@ def test_a_model_from_before_signing_answers_once_it_was_published_and_promoted_
         unsigned.promote(version)
 
     assert unsigned.release_scaled(2) == version
-    for _ in range(300):  # which the function looks for at most once a second
-        answered = unsigned.invoke()
-        if "errorType" not in answered:
-            break
-        time.sleep(0.1)
-    assert answered["model_version"] == version
+    # The function looks for it at most once a second.
+    assert eventually(unsigned.invoke, lambda answer: "errorType" not in answer)["model_version"] == version
