@@ -12,10 +12,8 @@ from rich.progress import Progress
 
 from tests.faults.report import table, write
 from tests.faults.scenarios import SCENARIOS, Scenario, Start
-from tests.faults.trial import Result, attempt
+from tests.faults.trial import AT_ONCE, Result, attempt
 from tests.faults.world import World
-
-_AT_ONCE = 4  # they wait for each other's faults, and not for the processor
 
 app = typer.Typer(add_completion=False)
 
@@ -33,7 +31,7 @@ def faults(
             "faults: the Lambda Runtime Interface Emulator is a Linux program; open this folder in its dev container", style="red"
         )
         raise typer.Exit(1)
-    with World() as world, Progress(console=console, transient=True) as progress, ThreadPoolExecutor(_AT_ONCE) as pool:
+    with World() as world, Progress(console=console, transient=True) as progress, ThreadPoolExecutor(AT_ONCE) as pool:
         task = progress.add_task("faults", total=len(trials))
 
         def tried(trial: tuple[int, Scenario, Start]) -> Result:

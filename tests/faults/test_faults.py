@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
 from tests.faults.proxy import Fault
 from tests.faults.report import DOCUMENT, MARKED, promised
 from tests.faults.scenarios import MODEL, SCENARIOS, Expected, Scenario, Start
-from tests.faults.trial import attempt
+from tests.faults.trial import AT_ONCE, Result, attempt
 from tests.faults.world import World
 from tests.unit.modelserve.servers import failure
 
@@ -27,24 +28,6 @@ SAMPLE = (
 TRIALS: list[tuple[Scenario, Start]] = [(each, start) for each in SCENARIOS for start in each.starts]
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with World() as opened:
-        yield opened
-
-
-@pytest.mark.parametrize(
-    ("scenario", "start"), [pytest.param(*trial, id=f"{trial[0].name}-{trial[1]}") for trial in TRIALS if trial[0].name in SAMPLE]
-)
-def test_a_fault_is_met_as_expected_and_forgotten_a_second_later(world, scenario, start):
-    assert attempt(world, SCENARIOS.index(scenario), scenario, start).problems == ()
-
-
-def test_every_name_of_the_sample_is_a_scenario():
-    assert set(SAMPLE) <= {scenario.name for scenario in SCENARIOS}
-    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
-
-
 BUSY = Fault(on=MODEL, instead=failure(503, "SlowDown"))
 MISTAKEN = {
     "an answer for a refusal": ((), Expected(outcome="refuses", says="SlowDown"), "expected 503"),
@@ -53,16 +36,33 @@ MISTAKEN = {
     "another kind": ((BUSY,), Expected(outcome="refuses", says="SlowDown", counts="UnverifiedModel"), "in the log, found"),
     "a fault that nobody met": ((Fault(on="nowhere"),), Expected(outcome="answers"), "not met as often"),
 }
+TRIED = {f"{scenario.name}-{start}": (scenario, start) for scenario, start in TRIALS if scenario.name in SAMPLE}
 
 
-@pytest.mark.parametrize(("faults", "cold", "problem"), MISTAKEN.values(), ids=MISTAKEN)
-def test_a_trial_tells(world, request, faults, cold, problem):
-    scenario = Scenario(name="mistaken", faults=faults, cold=cold)
-    number = len(SCENARIOS) + list(MISTAKEN).index(request.node.callspec.id)
+@pytest.fixture(scope="module")
+def results() -> Iterator[dict[str, Future[Result]]]:
+    """Of everything that is tried here, by its name."""
+    trials: dict[str, tuple[Scenario, Start]] = {**TRIED}
+    trials |= {name: (Scenario(name="mistaken", faults=faults, cold=cold), "cold") for name, (faults, cold, _) in MISTAKEN.items()}
+    with World() as world, ThreadPoolExecutor(AT_ONCE) as pool:
+        yield {name: pool.submit(attempt, world, number, *trial) for number, (name, trial) in enumerate(trials.items())}
+        pool.shutdown(cancel_futures=True)
 
-    (found,) = attempt(world, number, scenario, "cold").problems
 
-    assert problem in found
+@pytest.mark.parametrize("name", TRIED)
+def test_a_fault_is_met_as_expected_and_forgotten_a_second_later(results, name):
+    assert results[name].result().problems == ()
+
+
+@pytest.mark.parametrize("name", MISTAKEN)
+def test_a_trial_tells(results, name):
+    (found,) = results[name].result().problems
+    assert MISTAKEN[name][-1] in found
+
+
+def test_every_name_of_the_sample_is_a_scenario():
+    assert set(SAMPLE) <= {scenario.name for scenario in SCENARIOS}
+    assert len({scenario.name for scenario in SCENARIOS}) == len(SCENARIOS)
 
 
 def test_the_document_says_what_is_tried_and_expected():

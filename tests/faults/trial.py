@@ -12,7 +12,10 @@ from tests.faults.scenarios import Expected, Scenario, Start
 from tests.faults.world import Answer, Subject, World, padded
 from tests.unit.modelserve.servers import failure
 
-__all__ = ["Result", "attempt"]
+__all__ = ["AT_ONCE", "Result", "attempt"]
+
+AT_ONCE = 4
+"""Trials; they wait for each other's faults, and not for the processor."""
 
 _BEFORE, _NEXT = 2.0, 3.0  # factors
 _RETRY_AFTER = 1
@@ -38,7 +41,7 @@ class Result:
 
 
 def attempt(world: World, number: int, scenario: Scenario, start: Start) -> Result:
-    """Tries one scenario on a model of its own; `number` tells the models of one world apart."""
+    """Tries one scenario on a model of its own; `number` tells the models of one world apart. Several may be tried at once."""
     with Subject(world, f"fault{number}_{start}", container=scenario.container, environments=scenario.callers) as subject:
         versions = {factor: subject.publish(padded(factor)) for factor in (_BEFORE, _NEXT)}
         subject.promote(versions[_BEFORE if start == "warm" or scenario.moves else _NEXT])
