@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.image.docker import BUILD, PROJECT, ImageError, run
@@ -19,26 +20,26 @@ _PACKAGES = "python3,python3-pip,ca-certificates"
 _TARGET = ("--python-platform", "x86_64-manylinux_2_28", "--python-version", "3.13", "--only-binary", ":all:")
 
 
+@dataclass(frozen=True, kw_only=True)
 class Base:
     """An image to build on, and the network that a build on it needs."""
 
-    def __init__(self, name: str, *, network: str) -> None:
-        self.name = name
-        self.network = network
+    name: str
+    network: str
 
 
 def base(environ: Mapping[str, str]) -> Base:
     """What BASE_IMAGE names is pulled, and pip reaches its index; the stand-in has all it needs. Raises `ImageError`."""
     if name := environ.get("BASE_IMAGE"):
         run("docker", "pull", "--quiet", name)
-        return Base(name, network="host")
+        return Base(name=name, network="host")
     _system()
     context = BUILD / "base"
     shutil.copytree(_STANDIN, context, dirs_exist_ok=True)
     _runtime(context / "runtime")
     _wheels(context / "wheels")
     run("docker", "build", "--quiet", "--network", "none", "--tag", "serverless-onnx/base", context)
-    return Base("serverless-onnx/base", network="none")
+    return Base(name="serverless-onnx/base", network="none")
 
 
 def _system() -> None:

@@ -1,4 +1,4 @@
-"""Who gets into the whole app, to which models, and how often: over HTTP as on AWS, and by the command line's own keys."""
+"""Who gets into the whole app, and to which models: over HTTP as on AWS, and straight to a function as a service inside AWS."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import urllib.parse
 import pytest
 
 from tests.local.callers import KEY, MINE, OTHERS, example, infer, refused
+from tests.local.releases import Served, eventually
 
 pytestmark = [
     pytest.mark.xdist_group("local"),
@@ -26,32 +27,52 @@ def altered(key: str) -> str:
     return key[:-1] + ("A" if key[-1] != "A" else "B")
 
 
-@pytest.mark.parametrize(
-    "header",
-    [
-        None,
-        "",
-        "Bearer",
-        "Bearer ",
-        "Basic dXNlcjpwYXNzd29yZA==",
-        "Bearer sox.one-model.short",
-        "Bearer SOX.one-model." + "a" * 43,
-        "Bearer sox.One-Model." + "a" * 43,
-        "Bearer sox..one-model." + "a" * 43,
-        "Bearer sox.one-model." + "a" * 44,
-        "Bearer sox.one-model." + "a" * 42 + "é",
-        "Bearer sox." + "a" * 33 + "." + "a" * 43,
-        "Bearer sox.one-model." + "a" * 43 + " Bearer",
-        "AWS4-HMAC-SHA256 Credential=AKIA/20261121/us-east-1/execute-api/aws4_request, SignedHeaders=host, Signature=0",
-        "Bearer sox.nobody-at-all." + "a" * 43,
-        "Bearer sox.one-model." + "a" * 43,
-    ],
+MALFORMED = (
+    "",
+    "Bearer",
+    "Bearer ",
+    "Basic dXNlcjpwYXNzd29yZA==",
+    "Bearer sox.one-model.short",
+    "Bearer SOX.one-model." + "a" * 43,
+    "Bearer sox.One-Model." + "a" * 43,
+    "Bearer sox..one-model." + "a" * 43,
+    "Bearer sox.one-model." + "a" * 44,
+    "Bearer sox.one-model." + "a" * 42 + "é",
+    "Bearer sox." + "a" * 33 + "." + "a" * 43,
+    "Bearer sox.one-model." + "a" * 43 + " Bearer",
+    "AWS4-HMAC-SHA256 Credential=AKIA/20261121/us-east-1/execute-api/aws4_request, SignedHeaders=host, Signature=0",
 )
-@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/models", infer(MINE), infer("nobody")])
-def test_without_a_key_that_is_known_nothing_answers_and_nothing_says_why(ask, header, path):
-    answer = ask(path, header=header)
+UNKNOWN = ("Bearer sox.nobody-at-all." + "a" * 43, "Bearer sox.one-model." + "a" * 43)
+
+
+@pytest.mark.parametrize("header", [None, *MALFORMED, *UNKNOWN])
+def test_without_a_key_that_is_known_nothing_answers_and_nothing_says_why(ask, header):
+    answer = ask(infer(MINE), header=header)
     assert refused(answer, 401) == refused(ask("/v2"), 401)
     assert answer.headers["Www-Authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/health/live", "/v2/models", infer(MINE), infer("nobody")])
+def test_no_path_answers_without_a_known_key(ask, path):
+    refused(ask(path, header=UNKNOWN[0]), 401)
+
+
+@pytest.fixture
+def asked(local):
+    """How often the authorizer's function was asked so far."""
+    functions = local.cloud.client("lambda").list_functions()["Functions"]
+    tables = {each["FunctionName"]: each["Environment"]["Variables"].get("CLIENT_TABLE") for each in functions}
+    (log,) = [environments.log for name, environments in local.environments.items() if tables[name]]
+    return lambda: sum('"message":"refused"' in line or '"message":"authorized"' in line for line in log.read_text("utf-8").splitlines())
+
+
+def test_a_malformed_key_starts_no_function(ask, asked):
+    """API Gateway's own pattern refuses it, so that it costs nothing; the function hears of one that is whole."""
+    before = asked()
+    for header in (None, *MALFORMED):
+        refused(ask("/v2", header=header), 401)
+    refused(ask("/v2", header="Bearer sox.somebody-new." + "a" * 43), 401)
+    assert eventually(asked, lambda count: count > before) == before + 1
 
 
 def test_a_key_is_right_to_its_last_character(ask, client):
@@ -127,15 +148,8 @@ def test_what_is_remembered_of_a_key_holds_for_all_its_models_and_for_no_other(a
     assert statuses == [200, 200]
 
 
-def test_a_service_of_the_same_account_needs_no_key(local):
-    (function,) = [
-        each["FunctionName"]
-        for each in local.cloud.client("lambda").list_functions()["Functions"]
-        if each.get("Environment", {}).get("Variables", {}).get("MODEL_NAME") == MINE and each["FunctionName"] in local.environments
-    ]
-    answer = local.cloud.client("lambda").invoke(FunctionName=function, Payload=example(MINE))
-    assert "FunctionError" not in answer
-    assert json.load(answer["Payload"])["model_name"] == MINE
+def test_a_service_of_the_same_account_needs_no_key(local, tmp_path):
+    assert Served(local, MINE, tmp_path).invoke(example(MINE))["model_name"] == MINE
 
 
 def test_what_is_handed_to_another_program_holds_the_key(local):

@@ -1,7 +1,8 @@
-"""What a caller sends stays between the caller and the model: no log, metric, queue or table repeats any of it.
+"""What a caller sends stays between the caller and the model: no log, metric, table or bucket repeats any of it.
 
 Every field that a caller controls holds a canary of its own, on calls that succeed and on calls that fail; then every place where the
-deployment writes is searched. What API Gateway logs is the template's word: `tests/stacks` holds its access log's format to a list.
+deployment writes is searched. Metrics are lines of the log. What API Gateway logs is the template's word: `tests/stacks` holds its access
+log's format to a list. A trace has only what Lambda writes: `tests/unit/test_layering.py` keeps every tracer out of the functions.
 """
 
 from __future__ import annotations
@@ -125,7 +126,7 @@ def _invocations(sent: Sent, model: Served, release: LocalStack) -> None:
     lines = len(model.log)
     sent.invoke("asynchronous", model.function, document(sent.canaries, "asynchronous"), "Event")
     sent.invoke("asynchronous and wrong", model.function, document(sent.canaries, "asynchronous and wrong", shape=[7]), "Event")
-    eventually(lambda: Response(200, {}, b""), lambda _: len(model.log) >= lines + 4)
+    eventually(lambda: len(model.log), lambda count: count >= lines + 4)
 
 
 def test_each_call_met_what_it_was_made_for(sent):
@@ -145,23 +146,6 @@ def test_no_function_writes_what_it_was_sent(sent, release):
     assert leaks == {}
 
 
-def _log_events(cloud: Any) -> Iterator[Any]:
-    logs = cloud.client("logs")
-    for group in logs.describe_log_groups()["logGroups"]:
-        yield group
-        yield logs.filter_log_events(logGroupName=group["logGroupName"])["events"]
-
-
-def _metrics(cloud: Any) -> Iterator[Any]:
-    yield cloud.client("cloudwatch").list_metrics()["Metrics"]
-
-
-def _messages(cloud: Any) -> Iterator[Any]:
-    queues = cloud.client("sqs")
-    for url in queues.list_queues().get("QueueUrls", ()):
-        yield queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=0)
-
-
 def _items(cloud: Any) -> Iterator[Any]:
     tables = cloud.client("dynamodb")
     for name in tables.list_tables()["TableNames"]:
@@ -174,9 +158,11 @@ def _objects(cloud: Any) -> Iterator[Any]:
         yield s3.list_object_versions(Bucket=bucket["Name"]).get("Versions")
 
 
-@pytest.mark.parametrize("read", [_log_events, _metrics, _messages, _items, _objects])
-def test_no_service_keeps_what_was_sent(sent, release, read):
-    assert sent.canaries.found_in(json.dumps(list(read(release.cloud)), default=str)) == set()
+@pytest.mark.parametrize("read", [_items, _objects])
+def test_no_store_keeps_what_was_sent(sent, release, read):
+    kept = json.dumps(list(read(release.cloud)), default=str)
+    assert (CLIENT if read is _items else MODEL) in kept, "so that it is what this deployment keeps"
+    assert sent.canaries.found_in(kept) == set()
 
 
 def test_a_canary_is_found_in_whatever_form_it_is_written():

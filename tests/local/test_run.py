@@ -72,20 +72,12 @@ def test_the_last_line_is_a_call_that_works_and_ctrl_c_ends_everything(running: 
     assert psutil.wait_procs(family, timeout=10)[1] == []
 
 
-def test_the_readme_shows_the_steps_that_are_printed(running: tuple[subprocess.Popen[str], list[str]]) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    process, lines = running
-    assert _STEP.findall(readme) == _STEP.findall("\n".join(lines))
-
-    process.kill()  # nothing is left behind then either: the pipe closes with the last process that holds it
-    process.communicate(timeout=30)
-
-
-def test_demo_ends_by_itself_after_the_answer() -> None:
+def test_demo_prints_the_steps_that_the_readme_shows_and_ends_by_itself_after_the_answer() -> None:
     process = start("demo", free_port())
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     assert output.splitlines()[-1].startswith("curl ")
+    assert _STEP.findall(output) == _STEP.findall((ROOT / "README.md").read_text("utf-8"))
 
 
 def test_a_port_that_is_taken_is_said_before_anything_is_started() -> None:
