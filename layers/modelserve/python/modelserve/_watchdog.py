@@ -1,4 +1,4 @@
-"""Ends runs that pass their deadline, at the price of one comparison a run."""
+"""Ends runs that pass their deadline, between two operators, at the price of one comparison a run."""
 
 from __future__ import annotations
 
