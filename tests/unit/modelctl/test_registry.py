@@ -261,6 +261,7 @@ UNREADABLE: dict[str, dict[str, object]] = {
     "another model": {"name": "other"},
     "another model's file": {"path": "models/other/versions/v/model.onnx"},
     "a file of no name": {"path": 5},
+    "a version of no such name": {"version": "v", "path": "models/fruit/versions/v/model.onnx"},
     "no digest": {"manifest_sha256": None},
 }
 ALTERED: dict[str, dict[str, object]] = {
