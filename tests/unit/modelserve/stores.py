@@ -6,7 +6,8 @@ from pathlib import Path
 
 from modelserve.errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
 from modelserve.manifest import MODEL_FILE, Manifest, Object, TensorSpec
-from modelserve.registry import Registry, Signer
+from modelserve.registry import Registry
+from modelserve.versions import Signer
 
 BY = {"by": "ann", "reason": "because"}
 
