@@ -75,7 +75,7 @@ def _table(tally: Tally, deaths: int, restarts: int, growth: dict[str, int]) -> 
     for name, value in (
         ("hostile, answered 4xx", f"{tally.refused:,} / {tally.sent - tally.valid:,}"),
         ("odd but valid, answered right", f"{tally.served:,} / {tally.valid:,}"),
-        ("as its making says, in all", f"{tally.right:,} / {tally.sent:,}"),
+        ("right status, in all", f"{tally.right:,} / {tally.sent:,}"),
         ("5xx", f"{tally.server_errors}"),
         ("process deaths", f"{deaths} ({restarts} restarts)"),
         ("next valid request right", f"{tally.next_right:,} / {tally.sent:,}"),
