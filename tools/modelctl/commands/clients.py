@@ -64,7 +64,7 @@ def list_clients(*, deployment: DeploymentOption = DeploymentName.LOCAL, profile
     for client in found:
         shown.add_row(client.client, _shown(client.models), client.plan, _keys(client), client.by)
     out.print(shown)
-    next_step(f"modelctl client rotate {found[0].client}" if found else "modelctl client create NAME --models A,B", deployment)
+    next_step("modelctl client create NAME --models A,B", deployment)
 
 
 @app.command()
