@@ -70,6 +70,15 @@ class DeploymentSettings:
     alarm_topic_arn: str | None = None
     """The SNS topic that hears of alarms."""
 
+    def __post_init__(self) -> None:
+        """Raises `ValueError` where the firewall would refuse what a plan allows."""
+        fastest = max((plan.requests_per_second for plan in self.plans), default=0)
+        if self.firewall and self.requests_per_ip < 300 * fastest:
+            raise ValueError(
+                f"requests_per_ip of {self.name} is {self.requests_per_ip:,}, and its fastest plan allows {300 * fastest:,.0f} "
+                f"in five minutes; raise it, since a client may have but one address"
+            )
+
     @property
     def service(self) -> str:
         """What logs and metrics of this deployment's functions are filed under."""

@@ -19,7 +19,7 @@ BODY_RULES = {"SizeRestrictions_BODY", "CrossSiteScripting_BODY", "GenericLFI_BO
 
 @pytest.fixture(scope="module")
 def prod(synthesized):
-    return synthesized(replace(PROD, requests_per_ip=1234))
+    return synthesized(replace(PROD, requests_per_ip=34_567))
 
 
 def rules(templates: Templates) -> dict[str, dict[str, Any]]:
@@ -36,6 +36,11 @@ def test_neither_the_firewall_nor_the_stage_refuses_what_a_plan_allows(settings)
         assert 300 * plan.requests_per_second <= settings.requests_per_ip
 
 
+def test_a_firewall_that_is_tighter_than_a_plan_is_refused():
+    with pytest.raises(ValueError, match=r"requests_per_ip of prod is 29,999, and its fastest plan allows 30,000 in five minutes"):
+        replace(PROD, requests_per_ip=29_999)
+
+
 def test_the_firewall_is_of_the_apis_stage(prod):
     (association,) = properties(prod.serving, "AWS::WAFv2::WebACLAssociation")
     (acl,) = prod.serving.find_resources("AWS::WAFv2::WebACL")
@@ -46,7 +51,7 @@ def test_the_firewall_is_of_the_apis_stage(prod):
 
 def test_an_address_may_send_so_many_requests_in_five_minutes(prod):
     rule = rules(prod)["RequestsByAddress"]
-    assert rule["Statement"]["RateBasedStatement"] == {"AggregateKeyType": "IP", "Limit": 1234, "EvaluationWindowSec": 300}
+    assert rule["Statement"]["RateBasedStatement"] == {"AggregateKeyType": "IP", "Limit": 34_567, "EvaluationWindowSec": 300}
     assert rule["Action"] == {"Block": {}}
 
 

@@ -22,6 +22,8 @@ IR = (3, 13)
 """Likewise; both load up to 13."""
 CONTRIB = ("Tokenizer", "CDist")
 """Operators of ONNX Runtime's own domain, com.microsoft, that skl2onnx writes."""
+_RUNTIMES = ("ai.onnx", "com.microsoft", "com.ms")
+"""Beginnings of the domains that are ONNX's and ONNX Runtime's own."""
 MAX_NODES = 100_000
 """Of the graph with its subgraphs, and with every call of a function written out."""
 MAX_DEPTH = 8
@@ -119,6 +121,10 @@ def _defaults(model: ModelProto) -> Iterator[Finding]:
 
 
 def _operators(model: ModelProto) -> Iterator[Finding]:
+    for function in model.functions:
+        if graphs.domain(function.domain) in OPSETS or function.domain.startswith(_RUNTIMES):
+            where = f"function {function.domain or 'ai.onnx'}.{function.name}"[:100]
+            yield Finding("operator", where, "bears the domain of built-in operators, which would run in its place; give it one of its own")
     own = {(function.domain, function.name) for function in model.functions}
     for imports, nodes in graphs.scopes(model):
         for node in graphs.walk(nodes):

@@ -27,7 +27,7 @@ _MISSING = {"NoSuchKey", "NoSuchVersion", "404"}
 
 
 class S3Store:
-    """A bucket as `modelserve.registry.Writer`; `progress` is told the bytes of each piece sent or received."""
+    """A bucket as `modelserve.versions.Writer`; `progress` is told the bytes of each piece sent or received."""
 
     def __init__(self, client: S3Client, bucket: str, *, progress: Callable[[int], None] | None = None, part_size: int = PART) -> None:
         self._client = client

@@ -27,7 +27,7 @@ class SigningFailed(ModelctlError):
 
 
 class KmsSigner:
-    """A KMS key as `modelserve.registry.Signer`."""
+    """A KMS key as `modelserve.versions.Signer`."""
 
     def __init__(self, client: KMSClient, arn: str) -> None:
         self._client = client

@@ -136,6 +136,17 @@ def test_publish_twice_says_so_and_gives_the_same_version(workplace: Path, aws: 
     assert f"is published already as {version}" in run("publish", "step").stdout
 
 
+def test_publish_of_what_is_not_the_newest_version_says_so(workplace: Path, aws: None) -> None:
+    """`promote latest` would take another one."""
+    version = publish(workplace)
+    newer = publish(workplace, strength=1)
+    model_folder(workplace / "models", train=TRAIN)
+    again = run("publish", "step")
+    assert f"is published already as {version}" in again.stdout
+    assert f"Note: {newer} is newer, and what `latest` means" in again.stderr
+    assert f"Next: modelctl promote step {version}" in again.stdout
+
+
 def test_publish_of_a_failing_model_names_the_way_around_which_is_recorded(workplace: Path, aws: None) -> None:
     model_folder(workplace / "models", toml=TOML.replace(">= 0.9", ">= 1.1"))
     assert 'modelctl publish step --force "REASON"' in run("publish", "step", code=1).stderr

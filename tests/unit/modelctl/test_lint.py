@@ -190,6 +190,13 @@ def defaulted(attribute: AttributeProto) -> ModelProto:
     return model
 
 
+def disguised(domain: str, name: str) -> ModelProto:
+    """A harmless function of a built-in operator's name, which ONNX Runtime passes over for its own."""
+    model = functions({name: []})
+    model.functions[0].domain = model.graph.node[0].domain = domain
+    return model
+
+
 def an_external_default() -> ModelProto:
     tensor = TensorProto(name="secret", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
     return defaulted(AttributeProto(type=AttributeProto.TENSOR, t=tensor))
@@ -232,6 +239,9 @@ HOSTILE: dict[str, tuple[Callable[[], ModelProto | bytes], str]] = {
     "operator": (unknown_operator, "com.example.RunShell is not one that every tier runs; use those of ai.onnx"),
     "operator ": (contrib_operator, "com.microsoft.MatMulNBits is not one"),
     "operator  ": (operator_of_a_later_set, "ai.onnx.Swish is not one"),
+    "operator   ": (lambda: disguised("com.microsoft", "Gelu"), "give it one of its own"),
+    "operator    ": (lambda: disguised("ai.onnx.ml", "Scaler"), "give it one of its own"),
+    "operator     ": (lambda: disguised("", "Abs"), "give it one of its own"),
     "opset": (later_set, "ai.onnx 26; convert with target_opset 7 to 25"),
     "ir": (later_ir, "convert it to one from 3 to 13"),
     "locale": (folded_by_a_locale, '{"locale": "C.UTF-8"}'),

@@ -116,6 +116,21 @@ def test_what_is_published_later_sorts_later(store: S3Store, tmp_path: Path, the
     assert registry.versions("fruit") == order
 
 
+def test_what_could_not_be_a_version_stops_nobody_from_publishing(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    for stray in ("99999999T999999Z-aaaaaaaa", "20260101T000000Z-AAAAAAAA", "latest"):
+        s3.put_object(Bucket=BUCKET, Key=f"models/fruit/versions/{stray}/manifest.json", Body=b"{}")
+    version = published(registry, tmp_path, b"model")
+    assert registry.versions("fruit") == [version]
+    assert registry.prune("fruit", keep=1, by="ann") == []
+
+
+def test_a_version_that_no_reader_would_take_is_not_published(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
+    """After the last second of the year 9999 the name would grow by a digit."""
+    s3.put_object(Bucket=BUCKET, Key="models/fruit/versions/99991231T235959Z-aaaaaaaa/manifest.json", Body=b"{}")
+    with pytest.raises(RegistryError, match=r"100000101T000000Z.* which no reader takes; look at this machine's clock"):
+        published(registry, tmp_path, b"model")
+
+
 def test_a_version_without_a_manifest_cannot_be_promoted(s3: S3Client, registry: Registry, tmp_path: Path) -> None:
     version = published(registry, tmp_path)
     s3.delete_object(Bucket=BUCKET, Key=f"models/fruit/versions/{version}/manifest.json")

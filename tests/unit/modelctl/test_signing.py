@@ -171,6 +171,7 @@ FORGERIES: dict[str, dict[str, Any]] = {
     "no VersionId": {"version_id": None},
     "a size": {"size": 6},
     "anything else": {"ir": 9},
+    "anything for its time": {"created": {"evil": "\x1b[31m"}},
 }
 
 

@@ -427,10 +427,11 @@ def test_a_version_that_no_alias_names_is_not_found(world: World):
     assert world.loads == []
 
 
-def test_a_version_is_found_past_an_alias_that_cannot_be_read(world: World):
+@pytest.mark.parametrize("broken", [b"{", b'{"schema": 99}'])
+def test_a_version_is_found_past_an_alias_that_cannot_be_read(world: World, broken):
     """What is wrong with one alias is not answered to whoever asks for another's version."""
     version = world.publisher.release(b"two", "canary")
-    world.store.objects[PRODUCTION.replace("production", "broken")] = [b"{"]
+    world.store.objects[PRODUCTION.replace("production", "broken")] = [broken]
 
     assert world.serves(version) == version
 

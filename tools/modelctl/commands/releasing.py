@@ -50,6 +50,8 @@ def publish(
     out.print(f"{name} {state} {manifest.version}", soft_wrap=True)
     if manifest.lineage and manifest.lineage.forced:
         note(f"this version did not pass, and was forced: {manifest.lineage.forced}")
+    if known and manifest.version < known[-1]:
+        note(f"{known[-1]} is newer, and what `latest` means")
     next_step(f"modelctl promote {name} {manifest.version}", deployment)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
-from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, UnverifiedModel, VersionNotFound
+from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, Unavailable, UnverifiedModel, VersionNotFound
 from .manifest import ALIAS_NAME, VERSION_NAME, Alias, Manifest, Reader, TensorSpec, alias_key, model_prefix, parse_alias, read_manifest
 from .tensors import Tensor
 
@@ -209,10 +209,14 @@ class Loader:
                 return alias
         for key in self._store.list(f"{model_prefix(self.name)}aliases/"):
             alias = key.rpartition("/")[2].removesuffix(".json")
-            with suppress(ObjectNotFound, UnverifiedModel):  # of another alias, which is nobody's business here
+            try:
                 found = self._store.get(key)
                 if found is not None and parse_alias(found.body, self.name, alias).version == version:
                     return alias
+            except Unavailable:
+                raise
+            except RegistryError:  # of another alias, which is nobody's business here
+                continue
         raise VersionNotFound(self.name, version)
 
     def _evict(self, *, keep: str) -> None:

@@ -54,7 +54,7 @@ MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.sig"
 ALIAS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
-VERSION_NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{8}")
+VERSION_NAME = re.compile(r"[1-9][0-9]{3}(?:0[1-9]|1[0-2])(?:0[1-9]|[12][0-9]|3[01])T(?:[01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]Z-[0-9a-f]{8}")
 _T = TypeVar("_T")
 
 

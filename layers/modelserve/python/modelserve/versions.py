@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import calendar
 import hashlib
+import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +18,9 @@ from .record import replace
 __all__ = ["Signer", "Versions", "Writer", "published_at"]
 
 _SECOND = "%Y%m%dT%H%M%SZ"
+_FIELDS = ((0, 4), (4, 2), (6, 2), (9, 2), (11, 2), (13, 2))
+"""Where year to second stand in it, and their digits."""
+_CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _SECONDS_TO_TRY = 10
 """Names that a publisher tries for its version before it gives up."""
 
@@ -67,6 +71,9 @@ class Versions:
             if known := self._published(draft):
                 return known
             version = f"{time.strftime(_SECOND, time.gmtime(moment))}-{content[:8]}"
+            if not VERSION_NAME.fullmatch(version):
+                advice = "look at this machine's clock, and at the newest version in `modelctl list`"
+                raise RegistryError(f"a new version of {draft.name!r} would be {version!r}, which no reader takes; {advice}")
             prefix = version_prefix(draft.name, version)
             try:
                 stored = tuple(replace(file, version_id=self._store.put(prefix + file.path, files[file.path])) for file in digests)
@@ -152,6 +159,8 @@ class Versions:
         places = {file.path: file.version_id for file in known.files}
         files = tuple(replace(file, version_id=places.get(file.path)) for file in draft.files)
         expected = replace(draft, version=known.version, created=known.created, files=files)
+        if not isinstance(known.created, str) or not _CREATED.fullmatch(known.created):
+            return False
         if hashlib.sha256(expected.to_json()).hexdigest() != digest or not all(isinstance(file.version_id, str) for file in files):
             return False
         with tempfile.TemporaryDirectory() as scratch:
@@ -205,8 +214,8 @@ class Versions:
 
 
 def published_at(version: str) -> int:
-    """When `version` was published, in seconds since 1970."""
-    return calendar.timegm(time.strptime(version.partition("-")[0], _SECOND))
+    """When `version` was published, in seconds since 1970; a 31st of February, which nobody publishes on, is the 3rd of March."""
+    return calendar.timegm(tuple(int(version[begin : begin + size]) for begin, size in _FIELDS))
 
 
 def _sha256(file: Path) -> str:
