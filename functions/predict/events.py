@@ -6,12 +6,13 @@ import json
 from binascii import a2b_base64, b2a_base64
 from typing import Any
 
+from modelserve.dataplane import MAX_ANSWER_BYTES
 from modelserve.endpoints import BEFORE_V2, Request, Response, error_response
 from modelserve.errors import InvalidRequest, PayloadTooLarge
 
 __all__ = ["client_of", "from_event", "preflight", "to_proxy", "within_limit"]
 
-_MAX_ANSWER = 6 * 2**20 - 16 * 2**10
+_MAX_ANSWER = MAX_ANSWER_BYTES - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
 
 

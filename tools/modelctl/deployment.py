@@ -52,6 +52,11 @@ class Deployment:
     def local(self) -> bool:
         return self.endpoint_url is not None
 
+    @property
+    def option(self) -> str:
+        """What stands behind a command that is to act here; nothing on this machine, where commands act by themselves."""
+        return "" if self.local else f" --deployment {self.name}"
+
     def client(self, service: str) -> Any:
         """A boto3 client."""
         return self.session.client(service, endpoint_url=self.endpoint_url, config=CONFIG)  # type: ignore[call-overload]

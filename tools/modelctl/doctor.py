@@ -135,7 +135,7 @@ def _memory(models: Sequence[ModelConfig]) -> Check:
 
 def _store(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Check]:
     registry = deployment.registry()
-    where = "" if deployment.local else f" --deployment {deployment.name}"
+    where = deployment.option
     for model in models:
         what = f"model {model.name}"
         try:
@@ -158,7 +158,7 @@ def _store(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Ch
 
 def _clients(deployment: Deployment) -> Generator[Check, None, list[Client]]:
     """Those who may call the API, as far as that can be seen."""
-    where = "" if deployment.local else f" --deployment {deployment.name}"
+    where = deployment.option
     try:
         clients = deployment.clients()
         found = [client for client in clients.list() if client.revoked is None]

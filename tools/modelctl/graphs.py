@@ -8,7 +8,7 @@ from math import prod
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
-__all__ = ["TooDeep", "constants", "domain", "extent", "graphs", "scopes", "sparse_tensors", "tensors", "walk"]
+__all__ = ["TooDeep", "called", "constants", "domain", "extent", "functions", "graphs", "nodes", "scopes", "sparse_tensors", "tensors"]
 
 _SHAPE = 64  # more elements than a shape ever has
 _Key = tuple[str, str, str]  # domain, name and overload
@@ -20,49 +20,60 @@ class TooDeep(Exception):
     """Subgraphs or functions within one another beyond a bound, or without end."""
 
 
-def scopes(model: ModelProto) -> Iterator[tuple[dict[str, int], Iterable[NodeProto]]]:
-    """The graph and each function: the operator sets it is written in by domain, and its nodes."""
-    yield {domain(opset.domain): opset.version for opset in model.opset_import}, model.graph.node
+def scopes(model: ModelProto) -> Iterator[tuple[dict[str, int], Iterator[NodeProto]]]:
+    """The graph and each function: the operator sets it is written in by domain, and its nodes, those of subgraphs too."""
+    yield {domain(opset.domain): opset.version for opset in model.opset_import}, _walk(model.graph.node)
     for function in model.functions:
-        yield {domain(opset.domain): opset.version for opset in function.opset_import}, function.node
+        yield {domain(opset.domain): opset.version for opset in function.opset_import}, _walk(function.node)
 
 
-def walk(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+def functions(model: ModelProto) -> dict[_Key, FunctionProto]:
+    """The model's own functions, by what a node calls each by."""
+    return {(function.domain, function.name, function.overload): function for function in model.functions}
+
+
+def called(node: NodeProto) -> _Key:
+    """What `functions` has the node's function under, if the model has one."""
+    return node.domain, node.op_type, node.overload
+
+
+def nodes(model: ModelProto) -> Iterator[NodeProto]:
+    """Every node of the graph, its subgraphs and the functions."""
+    for _, within in scopes(model):
+        yield from within
+
+
+def _walk(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
     """Every node, those of subgraphs too; how deep these can be is bounded by the parser."""
     for node in nodes:
         yield node
         for graph in _subgraphs(node):
-            yield from walk(graph.node)
+            yield from _walk(graph.node)
 
 
 def graphs(model: ModelProto) -> Iterator[GraphProto]:
     """The graph and every subgraph."""
     yield model.graph
-    for _, nodes in scopes(model):
-        for node in walk(nodes):
-            yield from _subgraphs(node)
+    for node in nodes(model):
+        yield from _subgraphs(node)
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
     """Every tensor that the file holds or names, as an initializer or as an attribute."""
     for graph in graphs(model):
         yield from graph.initializer
-    for _, nodes in scopes(model):
-        for node in walk(nodes):
-            for attribute in node.attribute:
-                yield from (attribute.t, *attribute.tensors)
+    for attribute in _attributes(model):
+        yield from (attribute.t, *attribute.tensors)
 
 
 def sparse_tensors(model: ModelProto) -> Iterator[SparseTensorProto]:
     """Every sparse tensor, as an initializer or as an attribute."""
     for graph in graphs(model):
         yield from graph.sparse_initializer
-    for _, nodes in scopes(model):
-        for node in walk(nodes):
-            for attribute in node.attribute:
-                yield from attribute.sparse_tensors
-                if attribute.HasField("sparse_tensor"):
-                    yield attribute.sparse_tensor
+    for attribute in _attributes(model):
+        yield from attribute.sparse_tensors
+        if attribute.HasField("sparse_tensor"):
+            yield attribute.sparse_tensor
 
 
 def constants(model: ModelProto) -> dict[str, int]:
@@ -79,14 +90,13 @@ def constants(model: ModelProto) -> dict[str, int]:
 
 
 def _constant_nodes(model: ModelProto) -> Iterator[tuple[str, list[int]]]:
-    for _, nodes in scopes(model):
-        for node in walk(nodes):
-            if node.op_type == "Constant" and node.output:
-                for attribute in node.attribute:
-                    if attribute.name == "value":
-                        yield node.output[0], _integers(attribute.t)
-                    elif attribute.name in {"value_int", "value_ints"}:
-                        yield node.output[0], list(attribute.ints) or [attribute.i]
+    for node in nodes(model):
+        if node.op_type == "Constant" and node.output:
+            for attribute in node.attribute:
+                if attribute.name == "value":
+                    yield node.output[0], _integers(attribute.t)
+                elif attribute.name in {"value_int", "value_ints"}:
+                    yield node.output[0], list(attribute.ints) or [attribute.i]
 
 
 def extent(model: ModelProto, most: int) -> tuple[int, int]:
@@ -94,8 +104,7 @@ def extent(model: ModelProto, most: int) -> tuple[int, int]:
 
     Every call of a function counts with all its nodes, since ONNX Runtime writes each out: thirty functions can be a billion nodes.
     """
-    functions = {(function.domain, function.name, function.overload): function for function in model.functions}
-    return _measure(model.graph.node, functions, {}, most)
+    return _measure(model.graph.node, functions(model), {}, most)
 
 
 def domain(name: str) -> str:
@@ -103,22 +112,27 @@ def domain(name: str) -> str:
     return "" if name == "ai.onnx" else name
 
 
-def _measure(nodes: Iterable[NodeProto], functions: _Functions, known: _Counts, most: int) -> tuple[int, int]:
+def _measure(within: Iterable[NodeProto], own: _Functions, known: _Counts, most: int) -> tuple[int, int]:
     if most < 0:
         raise TooDeep
     count, depth = 0, 0
-    for node in nodes:
+    for node in within:
         count += 1
-        below = [_measure(graph.node, functions, known, most - 1) for graph in _subgraphs(node)]
-        if function := functions.get(key := (node.domain, node.op_type, node.overload)):
+        below = [_measure(graph.node, own, known, most - 1) for graph in _subgraphs(node)]
+        if function := own.get(key := called(node)):
             if key not in known:
-                known[key] = _measure(function.node, functions, known, most - 1)
+                known[key] = _measure(function.node, own, known, most - 1)
             below.append(known[key])
         for inner, levels in below:
             count, depth = count + inner, max(depth, levels + 1)
     if depth > most:
         raise TooDeep
     return count, depth
+
+
+def _attributes(model: ModelProto) -> Iterator[AttributeProto]:
+    for node in nodes(model):
+        yield from node.attribute
 
 
 def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:

@@ -125,10 +125,10 @@ def _operators(model: ModelProto) -> Iterator[Finding]:
         if graphs.domain(function.domain) in OPSETS or function.domain.startswith(_RUNTIMES):
             where = f"function {function.domain or 'ai.onnx'}.{function.name}"[:100]
             yield Finding("operator", where, "bears the domain of built-in operators, which would run in its place; give it one of its own")
-    own = {(function.domain, function.name) for function in model.functions}
+    own = graphs.functions(model)
     for imports, nodes in graphs.scopes(model):
-        for node in graphs.walk(nodes):
-            if (node.domain, node.op_type) not in own and not _is_known(node, imports):
+        for node in nodes:
+            if graphs.called(node) not in own and not _is_known(node, imports):
                 yield Finding(
                     "operator",
                     f"operator {node.domain or 'ai.onnx'}.{node.op_type}"[:100],
@@ -150,17 +150,16 @@ def _is_known(node: NodeProto, imports: dict[str, int]) -> bool:
 
 def _nodes(model: ModelProto, memory: int) -> Iterator[Finding]:
     constants = graphs.constants(model)
-    for _, nodes in graphs.scopes(model):
-        for node in graphs.walk(nodes):
-            where = f"node {(node.name or node.op_type)!a:.60}"
-            if node.op_type == "StringNormalizer" and not _has_portable_locale(node):
-                fix = 'convert with options={id(vectorizer): {"locale": "C.UTF-8"}}'
-                yield Finding("locale", where, f"needs a locale that AWS's image lacks; {fix}")
-            if node.op_type == "Loop" and _trips(node, constants) > MAX_TRIPS:
-                yield Finding("loop", where, f"may never end; give it a trip count of at most {MAX_TRIPS:,}")
-            place = _SHAPE_INPUT.get(node.op_type, len(node.input))
-            if place < len(node.input) and constants.get(node.input[place], 0) > memory * 2**20:
-                yield Finding("memory", where, f"makes more elements than {memory:,} MB can hold; raise `memory`, or make fewer")
+    for node in graphs.nodes(model):
+        where = f"node {(node.name or node.op_type)!a:.60}"
+        if node.op_type == "StringNormalizer" and not _has_portable_locale(node):
+            fix = 'convert with options={id(vectorizer): {"locale": "C.UTF-8"}}'
+            yield Finding("locale", where, f"needs a locale that AWS's image lacks; {fix}")
+        if node.op_type == "Loop" and _trips(node, constants) > MAX_TRIPS:
+            yield Finding("loop", where, f"may never end; give it a trip count of at most {MAX_TRIPS:,}")
+        place = _SHAPE_INPUT.get(node.op_type, len(node.input))
+        if place < len(node.input) and constants.get(node.input[place], 0) > memory * 2**20:
+            yield Finding("memory", where, f"makes more elements than {memory:,} MB can hold; raise `memory`, or make fewer")
 
 
 def _trips(loop: NodeProto, constants: dict[str, int]) -> int:

@@ -197,6 +197,12 @@ def disguised(domain: str, name: str) -> ModelProto:
     return model
 
 
+def an_overload_that_is_not_there() -> ModelProto:
+    model = functions({"f": []})
+    model.graph.node[0].overload = "other"
+    return model
+
+
 def an_external_default() -> ModelProto:
     tensor = TensorProto(name="secret", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
     return defaulted(AttributeProto(type=AttributeProto.TENSOR, t=tensor))
@@ -242,6 +248,7 @@ HOSTILE: dict[str, tuple[Callable[[], ModelProto | bytes], str]] = {
     "operator   ": (lambda: disguised("com.microsoft", "Gelu"), "give it one of its own"),
     "operator    ": (lambda: disguised("ai.onnx.ml", "Scaler"), "give it one of its own"),
     "operator     ": (lambda: disguised("", "Abs"), "give it one of its own"),
+    "operator      ": (an_overload_that_is_not_there, "own.f is not one that every tier runs"),
     "opset": (later_set, "ai.onnx 26; convert with target_opset 7 to 25"),
     "ir": (later_ir, "convert it to one from 3 to 13"),
     "locale": (folded_by_a_locale, '{"locale": "C.UTF-8"}'),

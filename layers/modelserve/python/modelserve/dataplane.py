@@ -16,9 +16,10 @@ from .tensors import DATATYPES, Tensor
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["DataPlane", "Model", "check"]
+__all__ = ["MAX_ANSWER_BYTES", "DataPlane", "Model", "check"]
 
-_MAX_ANSWER = 6 * 2**20  # what Lambda carries back
+MAX_ANSWER_BYTES = 6 * 2**20
+"""What Lambda carries back."""
 
 
 class Model(Protocol):
@@ -110,8 +111,8 @@ def _refuse_too_large(outputs: Sequence[Tensor], request: InferRequest) -> None:
     for tensor in outputs:
         whole = tensor.name in classified or request.wants_binary(tensor.name)
         size += memoryview(tensor.data).nbytes if whole else 2 * prod(tensor.shape)
-    if size > _MAX_ANSWER:
-        raise PayloadTooLarge("the answer", _MAX_ANSWER, "send fewer rows, ask for fewer outputs, or ask for them with binary_data")
+    if size > MAX_ANSWER_BYTES:
+        raise PayloadTooLarge("the answer", MAX_ANSWER_BYTES, "send fewer rows, ask for fewer outputs, or ask for them with binary_data")
 
 
 def _from_raw(signature: Sequence[TensorSpec], data: Data) -> Tensor:
