@@ -67,7 +67,7 @@ class OnnxSession:
     def __init__(self, path: str, *, name: str, threads: int, refuse_nan: bool = False) -> None:
         options = ort.SessionOptions()
         # An arena keeps what the largest run took, which other models and Python itself then lack. Without it runs take as long, but for
-        # tensors beyond malloc's 32 MB, which no request carries and few models make (1.2x there).
+        # tensors beyond the 8 MiB of MALLOC_MMAP_THRESHOLD_ in the Dockerfile (1.2x there).
         options.enable_cpu_mem_arena = False
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
