@@ -10,7 +10,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
-__all__ = ["METRICS", "MODELS", "DataConfig", "FunctionConfig", "Gate", "ModelConfig", "ModelConfigError", "ParityConfig", "ServingConfig"]
+__all__ = [
+    "METRICS",
+    "MODELS",
+    "DataConfig",
+    "FunctionConfig",
+    "Gate",
+    "GpuConfig",
+    "ModelConfig",
+    "ModelConfigError",
+    "ParityConfig",
+    "ServingConfig",
+]
 
 MODELS = Path(__file__).parent
 METRICS = {
@@ -107,6 +118,42 @@ class FunctionConfig(_Section):
         return self
 
 
+class GpuConfig(_Section):
+    """How Triton runs a model whose `target` is `gpu`; ignored for any other, so that one line moves a model."""
+
+    mode: Literal["realtime", "async"] = "realtime"
+    """`realtime` answers at once, from one endpoint that all such models share; `async` takes jobs on an endpoint of its own, which
+    costs nothing while there are none."""
+    max_batch: Annotated[int, Field(ge=0, le=4096)] | None = None
+    """Rows that run at once, over requests too; 0 runs each request by itself. None is 32 where every tensor's first dimension is
+    dynamic, or else 0; an `async` model's is always 0."""
+    preferred_batch_sizes: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(strict=False)] = ()
+    """Batches that need not wait for more rows."""
+    queue_delay: Annotated[int, Field(ge=0, le=1_000_000)] = 500
+    """Microseconds that a request may wait for others to fill a batch."""
+    instance_count: Annotated[int, Field(ge=1, le=16)] = 1
+    """Copies of the model on each GPU; they run at the same time."""
+    tensorrt: bool = False
+    """Runs the parts that TensorRT takes in FP16: faster, less exact, and minutes to load."""
+    instance_type: Annotated[str, Field(pattern=r"ml\.[a-z0-9-]+\.[a-z0-9]+")] | None = None
+    """Of an `async` model's endpoint; None is the deployment's `gpu_instance_type`."""
+    max_instances: Annotated[int, Field(ge=1, le=100)] = 1
+    """Of an `async` model's endpoint; it has none while there are no jobs."""
+
+    @model_validator(mode="after")
+    def _fits_mode(self) -> Self:
+        if self.mode == "async" and (self.max_batch or self.preferred_batch_sizes):
+            raise ValueError("neither max_batch nor preferred_batch_sizes with mode = \"async\", where each job runs by itself")
+        if self.mode == "realtime" and (self.instance_type or self.max_instances != 1):
+            raise ValueError(
+                "neither instance_type nor max_instances with mode = \"realtime\", whose models share one endpoint: "
+                "gpu_instance_type and gpu_max_instances in stacks/settings.py"
+            )
+        if self.preferred_batch_sizes and (self.max_batch is None or max(self.preferred_batch_sizes) > self.max_batch):
+            raise ValueError("preferred_batch_sizes that are at most max_batch, which must be set")
+        return self
+
+
 class ServingConfig(_Section):
     """How requests are answered."""
 
@@ -122,14 +169,32 @@ class ModelConfig(_Section):
     name: str
     task: Literal["classification", "regression", "clustering"]
     description: str = ""
-    target: Literal["lambda"] = "lambda"
+    target: Literal["lambda", "gpu"] = "lambda"
+    """What runs it: ONNX Runtime in its function, or Triton on a SageMaker endpoint behind its function."""
     labels: tuple[str, ...] = Field(default=(), strict=False)
     """Class names in the order of the model's probabilities."""
     gates: tuple[Gate, ...] = Field(default=(), strict=False)
     data: DataConfig = DataConfig()
     parity: ParityConfig = ParityConfig()
     function: FunctionConfig = FunctionConfig()
+    gpu: GpuConfig = GpuConfig()
     serving: ServingConfig = ServingConfig()
+
+    @property
+    def realtime(self) -> bool:
+        """Whether it is on the endpoint that heavy models share."""
+        return self.target == "gpu" and self.gpu.mode == "realtime"
+
+    @property
+    def asynchronous(self) -> bool:
+        """Whether it takes jobs on an endpoint of its own."""
+        return self.target == "gpu" and self.gpu.mode == "async"
+
+    @model_validator(mode="after")
+    def _fits_target(self) -> Self:
+        if self.target == "gpu" and (self.function.architecture != "x86_64" or self.function.ephemeral_storage != 512):
+            raise ValueError("no architecture and no ephemeral_storage with target = \"gpu\": its function only passes requests on")
+        return self
 
     @field_validator("gates", mode="before")
     @classmethod

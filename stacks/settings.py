@@ -69,9 +69,29 @@ class DeploymentSettings:
     """Publishing signs with a KMS key, and functions load nothing that it did not sign."""
     alarm_topic_arn: str | None = None
     """The SNS topic that hears of alarms."""
+    gpu: bool = False
+    """Heavy models have endpoints, which cost while they run; off, their routes answer 503. `cdk deploy -c gpu=on` and `gpu=off` decide
+    for one deploy."""
+    gpu_instance_type: str = "ml.g4dn.xlarge"
+    """Of the endpoint that realtime models share, and of an async one whose model.toml names no other."""
+    gpu_min_instances: int = 1
+    gpu_max_instances: int = 2
+    """Of the endpoint that realtime models share."""
+    gpu_requests_per_instance: float = 8
+    """Requests of one model at once, in the mean over instances, beyond which the shared endpoint grows."""
+    gpu_subnets: tuple[str, ...] = ()
+    """Ids of subnets to put the endpoints' containers into; without them the containers reach no network at all."""
+    gpu_security_groups: tuple[str, ...] = ()
+    """Ids of the security groups of containers in `gpu_subnets`."""
+    gpu_capture_percent: int = 0
+    """Share of requests and answers of the shared endpoint that SageMaker keeps; 0 keeps none."""
+    job_days: int = 7
+    """How long requests and answers of jobs, and what SageMaker captured, are kept."""
 
     def __post_init__(self) -> None:
-        """Raises `ValueError` where the firewall would refuse what a plan allows."""
+        """Raises `ValueError` for settings that don't fit each other."""
+        if bool(self.gpu_subnets) != bool(self.gpu_security_groups):
+            raise ValueError(f"gpu_subnets and gpu_security_groups of {self.name} go together; set both, or neither")
         fastest = max((plan.requests_per_second for plan in self.plans), default=0)
         if self.firewall and self.requests_per_ip < 300 * fastest:
             raise ValueError(
@@ -94,4 +114,5 @@ PROD = DeploymentSettings(
     firewall=True,
     audit=True,
     signed_manifests=True,
+    gpu=True,
 )

@@ -3,6 +3,7 @@
 models/<name>/versions/<version>/manifest.sig     where manifests are signed: RSASSA-PKCS1-v1_5 with SHA-256 over manifest.json, in base64
 models/<name>/versions/<version>/manifest.json    written last: a version without it does not exist
 models/<name>/versions/<version>/model.onnx       and whatever else the manifest lists
+models/<name>/versions/<version>/model.tar.gz     of a heavy model: what Triton loads, model.onnx among it
 models/<name>/aliases/<alias>.json                the only mutable objects
 models/<name>/history/<time>-<event>.json         append-only: who moved which alias, and why
 """
@@ -21,6 +22,7 @@ from .record import Record, replace
 
 __all__ = [
     "ALIAS_NAME",
+    "ARCHIVE_FILE",
     "MANIFEST_FILE",
     "MODEL_FILE",
     "SCHEMA",
@@ -51,6 +53,7 @@ SCHEMA = 1
 SIGNED_SCHEMA = 2
 """Of aliases with a signature, which a release from before signatures refuses by this number."""
 MODEL_FILE = "model.onnx"
+ARCHIVE_FILE = "model.tar.gz"
 MANIFEST_FILE = "manifest.json"
 SIGNATURE_FILE = "manifest.sig"
 ALIAS_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}")
@@ -150,6 +153,8 @@ class Manifest(Record):
     gates: tuple[GateResult, ...] = ()
     parity: Parity | None = None
     lineage: Lineage | None = None
+    max_batch: int | None = None
+    """Rows that Triton takes at once, 0 for any number as one; None of a version without an archive."""
     schema: int = SCHEMA
 
     @property
@@ -166,12 +171,17 @@ class Manifest(Record):
         file = self.model_file
         return replace(file, path=version_prefix(self.name, self.version) + file.path)
 
-    def answers_like(self, other: Manifest) -> bool:
-        """Whether the same model bytes would be served in the same way."""
-        return (self.task, self.inputs, self.outputs, self.labels) == (other.task, other.inputs, other.outputs, other.labels)
+    def serves_like(self, other: Manifest) -> bool:
+        """Whether both are the same bytes, served in the same way; reports and metrics may differ."""
+        return self._served() == other._served()
+
+    def _served(self) -> tuple[object, ...]:
+        files = {(file.path, file.sha256) for file in self.files if file.path in {MODEL_FILE, ARCHIVE_FILE}}
+        return files, self.task, self.inputs, self.outputs, self.labels, self.max_batch
 
     def to_json(self) -> bytes:
-        return dump(self)
+        """Without a `max_batch` that is None, which releases from before archives could not read."""
+        return dump(_without(self, "max_batch"))
 
     @classmethod
     def from_json(cls, body: bytes, *, what: str) -> Manifest:
@@ -211,7 +221,7 @@ class Alias(Record):
 
     def to_json(self) -> bytes:
         """Without a `signature` that is None, which releases from before signatures could not read."""
-        return dump({key: value for key, value in vars(self).items() if (key, value) != ("signature", None)})
+        return dump(_without(self, "signature"))
 
     @classmethod
     def from_json(cls, body: bytes, *, what: str, advice: str) -> Alias:
@@ -299,6 +309,11 @@ def parse(
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UnverifiedModel(what, f"a document that can't be read ({error})", "what this library writes", advice) from None
     raise RegistryError(f"{what} has schema {document['schema']}, and this release reads up to {newest}; deploy a newer release")
+
+
+def _without(record: Record, name: str) -> dict[str, Any]:
+    """Its fields, less that one where it is None."""
+    return {key: value for key, value in vars(record).items() if (key, value) != (name, None)}
 
 
 def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

@@ -7,7 +7,15 @@ from typing import Any, Self
 
 from .record import Record
 
-__all__ = ["AUTHORIZER_CACHE_SECONDS", "BEARER_PATTERN", "AuthorizerSettings", "CatalogSettings", "PredictSettings", "SettingsError"]
+__all__ = [
+    "AUTHORIZER_CACHE_SECONDS",
+    "BEARER_PATTERN",
+    "AuthorizerSettings",
+    "CatalogSettings",
+    "GatewaySettings",
+    "PredictSettings",
+    "SettingsError",
+]
 
 BEARER_PATTERN = r"^Bearer sox\.([a-z][a-z0-9-]{0,31})\.[A-Za-z0-9_-]{43}$"
 """An Authorization header with a client key: API Gateway refuses any other before a function runs; the authorizer reads it by the same."""
@@ -84,6 +92,28 @@ class PredictSettings(_Environment):
     """The origin that browsers may call from; empty answers no CORS header."""
     signing_key_arn: str = ""
     """The KMS key that must have signed a manifest; empty asks for no signature."""
+    metrics_namespace: str = "ServerlessOnnx"
+    service: str = "serverless-onnx"
+    log_level: str = "INFO"
+
+
+class GatewaySettings(_Environment):
+    """The function of one model that a SageMaker endpoint runs; where a name is that of `PredictSettings`, so is its meaning."""
+
+    model_name: str
+    model_bucket: str
+    endpoint_name: str
+    job_bucket: str = ""
+    """Where requests and answers of an asynchronous endpoint are kept; empty for one that answers at once."""
+    model_alias: str = "production"
+    alias_check_seconds: float = 30.0
+    deadline_seconds: float = 25.0
+    nan_inputs: str = "accept"
+    max_loaded_versions: int = 2
+    """Versions known beside the one that `model_alias` names."""
+    max_body_bytes: int = 16 * 2**20
+    cors_origin: str = ""
+    signing_key_arn: str = ""
     metrics_namespace: str = "ServerlessOnnx"
     service: str = "serverless-onnx"
     log_level: str = "INFO"

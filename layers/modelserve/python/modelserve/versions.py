@@ -55,7 +55,7 @@ class Versions:
         self._clock = clock
 
     def publish(self, draft: Manifest, files: Mapping[str, Path]) -> Manifest:
-        """Stores `files` as a new version; the same model bytes, task, tensors and labels give the version that already holds them.
+        """Stores `files` as a new version; the same model, archive, task, tensors and labels give the version that already holds them.
 
         `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
         visible version, because the manifest is written last. With a signer a version that holds them must be signed, or
@@ -132,7 +132,7 @@ class Versions:
             if version.endswith(content[:8]):
                 try:
                     known, digest = self._read_manifest(draft.name, version)
-                    same = known.model_file.sha256 == content and known.answers_like(draft)
+                    same = known.serves_like(draft)
                 except UnverifiedModel:
                     continue
                 if same and self._signed(known, digest, draft):
