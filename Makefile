@@ -18,7 +18,7 @@ LOCKED := --frozen --no-emit-project --no-annotate --no-header --quiet
 # Strict: a package that could not be looked up is a failure, not a pass.
 AUDIT := --strict --disable-pip --require-hashes --progress-spinner off
 
-.PHONY: help run demo test test-image check bench hostile faults audit sbom lint types format lock synth destroy clean
+.PHONY: help run demo test test-image test-triton check bench hostile faults audit sbom lint types format lock synth destroy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -34,6 +34,9 @@ test: $(READY) ## Run the tests
 
 test-image: $(READY) ## Build the functions' image and predict with it within Lambda's limits; needs Docker (BASE_IMAGE=… for AWS's own base)
 	@python -m tests.image
+
+test-triton: $(READY) ## Drive a real Triton through the gateway function; needs x86_64 Linux, neither Docker nor a GPU
+	@python -m tests.triton
 
 check: lint types test ## What CI runs: lint, types, tests
 
