@@ -17,7 +17,7 @@ from tools.modelctl.deployment import CONFIG, open_session, stack_name, stack_ou
 
 __all__ = ["Remnant", "remaining", "remnants", "report"]
 
-_STACKS = ("Store", "Serving")
+_STACKS = ("Store", "Serving", "Gpu")
 # us-east-1; other regions differ by some tens of percent.
 _KEY_MONTH = 1.0  # USD
 _GIGABYTE_MONTH = 0.023  # USD, S3 Standard

@@ -13,7 +13,7 @@ from typer import Typer
 from models.config import ModelConfig
 from modelserve import errors
 from modelserve.protocol import STATUS
-from modelserve.settings import AuthorizerSettings, CatalogSettings, PredictSettings
+from modelserve.settings import AuthorizerSettings, CatalogSettings, GatewaySettings, PredictSettings
 from stacks.settings import DeploymentSettings
 from tools.modelctl.cli import app
 
@@ -46,7 +46,8 @@ def test_every_key_of_model_toml_is_documented(key: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", sorted({*AuthorizerSettings.__annotations__, *CatalogSettings.__annotations__, *PredictSettings.__annotations__})
+    "name",
+    sorted({name for kind in (AuthorizerSettings, CatalogSettings, GatewaySettings, PredictSettings) for name in kind.__annotations__}),
 )
 def test_every_variable_of_a_function_is_documented(name: str) -> None:
     assert f"`{name.upper()}`" in REFERENCE
