@@ -15,7 +15,8 @@ import orjson
 from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Response, error_response, inferred
 from modelserve.errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames
-from modelserve.loader import LoadedModel, Loader, Verifier
+from modelserve.fetch import Fetcher, LoadedModel, Verifier
+from modelserve.loader import Loader
 from modelserve.memory import hold
 from modelserve.protocol import encode, parse_document, status_of
 from modelserve.s3 import S3Reader
@@ -42,17 +43,19 @@ class App:
         self._cold_start = True
         self._ends = time.monotonic() + _INIT_SECONDS
         """When this invocation, or INIT, must be over."""
+        store = S3Reader.from_environ(settings.model_bucket, environ, remaining=lambda: self._ends - time.monotonic())
+        fetcher = Fetcher(store, self._open_session, self._verifier(environ))
         self._loader = Loader(
-            S3Reader.from_environ(settings.model_bucket, environ, remaining=lambda: self._ends - time.monotonic()),
+            store,
             settings.model_name,
+            fetcher,
             alias=settings.model_alias,
             check_seconds=settings.alias_check_seconds,
             warm_up_seconds=settings.deadline_seconds / 2,  # the rest is for the request that waits for it
             max_others=settings.max_loaded_versions,
-            open_session=self._open_session,
             on_load=self._on_load,
             on_failure=self._on_failure,
-            verifier=self._verifier(environ),
+            prefetch=fetcher.prefetch,
         )
         self._plane = DataPlane(self._loader.find)
         version = environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")

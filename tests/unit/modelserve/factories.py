@@ -5,7 +5,7 @@ from typing import Any
 
 from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Request, Response
-from modelserve.loader import LoadedModel, Session
+from modelserve.fetch import LoadedModel, Session
 from modelserve.manifest import Manifest
 
 from .graphs import identity, session

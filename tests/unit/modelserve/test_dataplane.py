@@ -141,7 +141,7 @@ def test_what_can_not_be_found_is_not_ready():
         raise ModelNotReady("sample", f"{version} is not there")
 
     with pytest.raises(ModelNotReady, match="v9 is not there"):
-        DataPlane(find).ready("v9")
+        DataPlane(find).ready("v9", seconds=5)
 
 
 class Wordy(Remembering):

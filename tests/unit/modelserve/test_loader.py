@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from modelserve.errors import ModelFailed, ModelNotReady, ServeError, UnverifiedModel, VersionNotFound
-from modelserve.loader import LoadedModel, Loader, Session
+from modelserve.fetch import Fetcher, LoadedModel, Session
+from modelserve.loader import Loader
 from modelserve.manifest import TensorSpec
 from modelserve.signature import SigningKey
 from modelserve.tensors import Tensor
@@ -63,17 +64,18 @@ class World:
         self.now = 1000.0
         self.loads: list[LoadedModel] = []
         self.failures: list[ServeError] = []
+        fetcher = Fetcher(self.store, opened, SigningKey(ARN, signer.call) if signer else None)
         self.loader = Loader(
             self.store,
             "sample",
+            fetcher,
             alias="production",
             check_seconds=check_seconds,
             warm_up_seconds=5,
             max_others=max_others,
-            open_session=opened,
             on_load=self.loads.append,
             on_failure=self.failures.append,
-            verifier=SigningKey(ARN, signer.call) if signer else None,
+            prefetch=fetcher.prefetch,
             clock=lambda: self.now,
         )
 

@@ -35,6 +35,9 @@ class Model(Protocol):
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
         """The named outputs. Raises `ServeError`."""
 
+    def ready(self, *, seconds: float) -> None:
+        """Raises `ServeError` unless it can answer now; finding out takes no longer than `seconds`."""
+
 
 class DataPlane:
     """What the protocol asks of a model, whatever brought the question."""
@@ -71,9 +74,10 @@ class DataPlane:
             "outputs": [_describe(spec) for spec in model.outputs],
         }
 
-    def ready(self, version: str | None) -> None:
-        """Raises `ServeError` unless the model can answer."""
-        self._find(version)
+    def ready(self, version: str | None, *, seconds: float) -> None:
+        """Raises `ServeError` unless the model can answer; finding out takes no longer than `seconds`."""
+        ends = time.monotonic() + seconds
+        self._find(version).ready(seconds=ends - time.monotonic())
 
 
 def check(inputs: Sequence[Tensor], signature: Sequence[TensorSpec]) -> None:

@@ -68,7 +68,7 @@ class Endpoints:
         if parts[:2] != ["", "v2"]:
             raise RouteNotFound(request.path)
         if parts[2:3] != ["models"]:
-            return self._server_route(request, parts[2:])
+            return self._server_route(request, parts[2:], seconds)
         name, rest = _unquote(parts[3]) if len(parts) > 3 else "", parts[4:]
         if name != self._name:
             raise ModelNotFound(name, (self._name,))
@@ -81,7 +81,7 @@ class Endpoints:
                 return json_response(self._plane.metadata(version))
             case ["ready"]:
                 _allow(request, "GET")
-                self._plane.ready(version)
+                self._plane.ready(version, seconds=seconds)
                 return json_response({"name": name, "ready": True})
             case ["infer"]:
                 _allow(request, "POST")
@@ -94,12 +94,12 @@ class Endpoints:
         answer = self._plane.infer(version, parsed, seconds=seconds)
         return inferred(answer, parsed, *encode(answer, parsed))
 
-    def _server_route(self, request: Request, parts: list[str]) -> Response:
+    def _server_route(self, request: Request, parts: list[str], seconds: float) -> Response:
         """What a client asks of a server; here a function URL makes the function the server."""
         routes: dict[tuple[str, ...], Callable[[], Any]] = {
             (): lambda: self._server,
             ("health", "live"): lambda: {"live": True},
-            ("health", "ready"): self._ready,
+            ("health", "ready"): lambda: self._ready(seconds),
         }
         if parts == ["repository", "index"]:
             _allow(request, "GET", "POST")
@@ -110,8 +110,8 @@ class Endpoints:
         _allow(request, "GET")
         return json_response(route())
 
-    def _ready(self) -> dict[str, bool]:
-        self._plane.ready(None)
+    def _ready(self, seconds: float) -> dict[str, bool]:
+        self._plane.ready(None, seconds=seconds)
         return {"ready": True}
 
     def _state(self) -> dict[str, str]:

@@ -1,62 +1,29 @@
-"""From an alias to a model that answers: fetched, verified, loaded beside the old one, and never half of it."""
+"""From an alias to the version that answers for it: loaded beside the old one, swapped when it is ready, and never half of it."""
 
 from __future__ import annotations
 
-import os
-import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
-from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, Unavailable, UnverifiedModel, VersionNotFound
-from .manifest import ALIAS_NAME, VERSION_NAME, Alias, Manifest, Reader, TensorSpec, alias_key, model_prefix, parse_alias, read_manifest
-from .tensors import Tensor
+from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, Unavailable, VersionNotFound
+from .manifest import ALIAS_NAME, VERSION_NAME, Alias, Reader, alias_key, model_prefix, parse_alias
 
-__all__ = ["Background", "LoadedModel", "Loader", "Session", "Verifier"]
+__all__ = ["Loader", "Version"]
 
 _RETRY_SECONDS = 1.0
-_T = TypeVar("_T")
 
 
-class Session(Protocol):
-    """What the loader needs of `modelserve.session.OnnxSession`."""
+class Version(Protocol):
+    """What the loader needs of a model: `fetch.LoadedModel`, or `endpoint.EndpointModel`."""
 
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-    def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
-        """The named outputs."""
+    version: str
 
     def warm_up(self, *, seconds: float) -> None:
-        """One run on made input."""
+        """One run on made input. Raises `ServeError` when the model doesn't answer within `seconds`."""
 
 
-class Verifier(Protocol):
-    """What the loader needs of `modelserve.signature.SigningKey`, where manifests are signed."""
-
-    def prefetch(self) -> None:
-        """Begins with what `check` will need, and doesn't wait for it."""
-
-    def check(self, alias: Alias) -> None:
-        """Raises `UnverifiedModel` unless the manifest that `alias` names is signed, `Unavailable` when that can't be known."""
-
-
-class LoadedModel:
-    """A version in memory; satisfies `dataplane.Model`."""
-
-    platform = "onnxruntime_onnx"
-
-    def __init__(self, manifest: Manifest, session: Session, *, load_seconds: float) -> None:
-        self.name = manifest.name
-        self.version = manifest.version
-        self.labels = manifest.labels
-        self.inputs = session.inputs
-        self.outputs = session.outputs
-        self.run = session.run
-        self.warm_up = session.warm_up
-        self.load_seconds = load_seconds
-        """From the first byte asked for to a session."""
+_M = TypeVar("_M", bound=Version)
 
 
 class _Known:
@@ -71,26 +38,28 @@ class _Known:
         self.failure: ServeError | None = None
 
 
-class Loader:
+class Loader(Generic[_M]):
     """Keeps the versions of one model that its aliases name; meant for one request at a time, as a function has it."""
 
     def __init__(
         self,
         store: Reader,
         name: str,
+        load: Callable[[Alias], _M],
         *,
         alias: str,
         check_seconds: float,
         warm_up_seconds: float,
         max_others: int,
-        open_session: Callable[[str], Session],
-        on_load: Callable[[LoadedModel], None],
+        on_load: Callable[[_M], None],
         on_failure: Callable[[ServeError], None],
-        verifier: Verifier | None = None,
+        prefetch: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`on_failure` hears once of each attempt that failed, whether an older version goes on answering or nothing does; of an alias
-        that was never set only the caller hears. Without a `verifier` no signature is asked for.
+        """`load` makes the version that an alias names, or raises `ServeError`; `prefetch` begins with what it will need.
+
+        `on_failure` hears once of each attempt that failed, whether an older version goes on answering or nothing does; of an alias
+        that was never set only the caller hears.
         """
         self.name = name
         self.default = alias
@@ -98,13 +67,13 @@ class Loader:
         self._check_seconds = check_seconds
         self._warm_up_seconds = warm_up_seconds
         self._max_others = max_others
-        self._open_session = open_session
+        self._load = load
+        self._prefetch = prefetch
         self._clock = clock
         self._on_load = on_load
         self._on_failure = on_failure
-        self._verifier = verifier
         self._known: dict[str, _Known] = {}
-        self._serving: dict[str, LoadedModel] = {}
+        self._serving: dict[str, _M] = {}
         """Alias to the version that answers for it, which may be older than the alias says."""
 
     def start(self) -> None:
@@ -114,7 +83,7 @@ class Loader:
         except ServeError:
             return  # kept in `_known`, and answered to whoever asks
 
-    def find(self, version: str | None) -> LoadedModel:
+    def find(self, version: str | None) -> _M:
         """The model that answers for a version or an alias, the default alias for None.
 
         Raises `ModelNotReady` with what to do, or `VersionNotFound` for what no alias names.
@@ -130,7 +99,7 @@ class Loader:
         except AliasNotFound:
             raise VersionNotFound(self.name, version) from None
 
-    def _of_alias(self, alias: str) -> LoadedModel:
+    def _of_alias(self, alias: str) -> _M:
         """What answers for `alias` now: checked if the last check is too old, the older version if the new one fails."""
         known = self._known.get(alias) or _Known()
         serving = self._serving.get(alias)
@@ -154,9 +123,8 @@ class Loader:
             raise failure
         raise ModelNotReady(self.name, str(failure))
 
-    def _refresh(self, alias: str, known: _Known) -> LoadedModel:
-        if self._verifier is not None:
-            self._verifier.prefetch()
+    def _refresh(self, alias: str, known: _Known) -> _M:
+        self._prefetch()
         try:
             found = self._store.get(alias_key(self.name, alias), unless_etag=known.etag)
         except ObjectNotFound:
@@ -175,32 +143,6 @@ class Loader:
         self._serving[alias] = model
         self._evict(keep=alias)
         return model
-
-    def _load(self, alias: Alias) -> LoadedModel:
-        begun = time.monotonic()
-        path = f"{os.environ.get('TMPDIR', '/tmp')}/model-{os.getpid()}-{time.monotonic_ns()}.onnx"  # noqa: S108 - a function's own
-        file = alias.model
-        try:
-            download = Background(
-                lambda: self._store.download(file.path, version_id=file.version_id, size=file.size, sha256=file.sha256, to=path)
-            )
-            try:
-                if self._verifier is not None:
-                    self._verifier.check(alias)
-                manifest, _ = read_manifest(self._store, self.name, alias.version, sha256=alias.manifest_sha256)
-                if file != manifest.model_object:  # else an alias could put any bytes under a manifest
-                    found, expected = (
-                        f"{file.path} of SHA-256 {file.sha256}",
-                        f"that of SHA-256 {manifest.model_file.sha256} in its manifest",
-                    )
-                    raise UnverifiedModel(alias_key(self.name, alias.alias), found, expected)
-            finally:
-                download.wait()
-            download.result()
-            return LoadedModel(manifest, self._open_session(path), load_seconds=time.monotonic() - begun)
-        finally:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
 
     def _alias_of(self, version: str) -> str:
         """An alias that names `version`. Raises `VersionNotFound`: loading old versions at a caller's whim is a memory attack."""
@@ -225,29 +167,3 @@ class Loader:
         for alias in others[: max(0, len(others) + (keep != self.default) - self._max_others)]:
             del self._serving[alias]
             del self._known[alias]
-
-
-class Background(Generic[_T]):
-    """A call on a thread of its own, and what became of it."""
-
-    def __init__(self, call: Callable[[], _T]) -> None:
-        self._call = call
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._call()
-        except BaseException as error:  # noqa: BLE001 - raised again in `result`
-            self._error = error
-
-    def wait(self) -> None:
-        self._thread.join()
-
-    def result(self) -> _T:
-        """Raises what the call raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._value

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from .aws import JsonService
 from .errors import RegistryError, UnverifiedModel
-from .loader import Background
+from .fetch import Background
 from .manifest import Alias, alias_key
 
 __all__ = ["ALGORITHM", "PublicKey", "SigningKey", "SigningKeyUnusable", "public_key"]

@@ -1,0 +1,132 @@
+"""A version's bytes: downloaded beside the check of its manifest, opened once both are what was published, and deleted."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Generic, Protocol, TypeVar
+
+from .errors import UnverifiedModel
+from .manifest import Alias, Manifest, Reader, TensorSpec, alias_key, read_manifest
+from .tensors import Tensor
+
+__all__ = ["Background", "Fetcher", "LoadedModel", "Session", "Verifier", "verified_manifest"]
+
+_T = TypeVar("_T")
+
+
+class Session(Protocol):
+    """What a loaded model needs of `modelserve.session.OnnxSession`."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
+        """The named outputs."""
+
+    def warm_up(self, *, seconds: float) -> None:
+        """One run on made input."""
+
+
+class Verifier(Protocol):
+    """What a fetcher needs of `modelserve.signature.SigningKey`, where manifests are signed."""
+
+    def prefetch(self) -> None:
+        """Begins with what `check` will need, and doesn't wait for it."""
+
+    def check(self, alias: Alias) -> None:
+        """Raises `UnverifiedModel` unless the manifest that `alias` names is signed, `Unavailable` when that can't be known."""
+
+
+class LoadedModel:
+    """A version in memory; satisfies `dataplane.Model`."""
+
+    platform = "onnxruntime_onnx"
+
+    def __init__(self, manifest: Manifest, session: Session, *, load_seconds: float) -> None:
+        self.name = manifest.name
+        self.version = manifest.version
+        self.labels = manifest.labels
+        self.inputs = session.inputs
+        self.outputs = session.outputs
+        self.run = session.run
+        self.warm_up = session.warm_up
+        self.load_seconds = load_seconds
+        """From the first byte asked for to a session."""
+
+    def ready(self, *, seconds: float) -> None:
+        """A session that exists can answer."""
+
+
+class Fetcher:
+    """Makes a model in memory of what an alias names."""
+
+    def __init__(self, store: Reader, open_session: Callable[[str], Session], verifier: Verifier | None = None) -> None:
+        """`open_session` makes a session of a file's path; without a `verifier` no signature is asked for."""
+        self._store = store
+        self._open_session = open_session
+        self._verifier = verifier
+
+    def prefetch(self) -> None:
+        """Begins with what a call will need of the verifier."""
+        if self._verifier is not None:
+            self._verifier.prefetch()
+
+    def __call__(self, alias: Alias) -> LoadedModel:
+        """Raises `UnverifiedModel`, and opens nothing, unless manifest and bytes are the ones published; `RegistryError`."""
+        begun = time.monotonic()
+        path = f"{os.environ.get('TMPDIR', '/tmp')}/model-{os.getpid()}-{time.monotonic_ns()}.onnx"  # noqa: S108 - a function's own
+        file = alias.model
+        try:
+            download = Background(
+                lambda: self._store.download(file.path, version_id=file.version_id, size=file.size, sha256=file.sha256, to=path)
+            )
+            try:
+                manifest = verified_manifest(self._store, alias, self._verifier)
+            finally:
+                download.wait()
+            download.result()
+            return LoadedModel(manifest, self._open_session(path), load_seconds=time.monotonic() - begun)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(path)
+
+
+def verified_manifest(store: Reader, alias: Alias, verifier: Verifier | None) -> Manifest:
+    """The manifest that `alias` names, signed where a `verifier` asks for it. Raises `UnverifiedModel`, `RegistryError`."""
+    if verifier is not None:
+        verifier.check(alias)
+    manifest, _ = read_manifest(store, alias.name, alias.version, sha256=alias.manifest_sha256)
+    if alias.model != manifest.model_object:  # else an alias could put any bytes under a manifest
+        found = f"{alias.model.path} of SHA-256 {alias.model.sha256}"
+        raise UnverifiedModel(alias_key(alias.name, alias.alias), found, f"that of SHA-256 {manifest.model_file.sha256} in its manifest")
+    return manifest
+
+
+class Background(Generic[_T]):
+    """A call on a thread of its own, and what became of it."""
+
+    def __init__(self, call: Callable[[], _T]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:  # noqa: BLE001 - raised again in `result`
+            self._error = error
+
+    def wait(self) -> None:
+        self._thread.join()
+
+    def result(self) -> _T:
+        """Raises what the call raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
