@@ -11,9 +11,9 @@ import orjson
 from .compression import decompress
 from .dataplane import DataPlane
 from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFound, ServeError
-from .protocol import InferRequest, InferResponse, encode, parse, status_of
+from .protocol import InferRequest, encode, parse, status_of
 
-__all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "inferred", "json_response"]
+__all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "json_response"]
 
 BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
 """A stage or a custom domain may stand before the protocol's own path."""
@@ -63,6 +63,15 @@ class Endpoints:
         except ServeError as error:
             return error_response(error)
 
+    def infer(self, version: str | None, request: InferRequest, *, seconds: float) -> Response:
+        """The model's answer to a parsed request. Raises `ServeError`."""
+        answer = self._plane.infer(version, request, seconds=seconds)
+        response = Response(200, *encode(answer, request))
+        response.version = answer.version
+        shape = request.inputs[0].shape
+        response.rows = shape[0] if shape else 1
+        return response
+
     def _route(self, request: Request, seconds: float) -> Response:
         parts = request.path.rstrip("/").split("/")
         if parts[:2] != ["", "v2"]:
@@ -85,14 +94,12 @@ class Endpoints:
                 return json_response({"name": name, "ready": True})
             case ["infer"]:
                 _allow(request, "POST")
-                return self._infer(request, version, seconds)
+                return self.infer(version, self._parsed(request), seconds=seconds)
         raise RouteNotFound(request.path)
 
-    def _infer(self, request: Request, version: str | None, seconds: float) -> Response:
+    def _parsed(self, request: Request) -> InferRequest:
         body = decompress(request.body, request.headers.get("content-encoding"), limit=self._max_body_bytes)
-        parsed = parse(body, _header_length(request.headers))
-        answer = self._plane.infer(version, parsed, seconds=seconds)
-        return inferred(answer, parsed, *encode(answer, parsed))
+        return parse(body, _header_length(request.headers))
 
     def _server_route(self, request: Request, parts: list[str], seconds: float) -> Response:
         """What a client asks of a server; here a function URL makes the function the server."""
@@ -121,15 +128,6 @@ class Endpoints:
         except ServeError as error:
             return {"name": self._name, "state": "UNAVAILABLE", "reason": str(error)}
         return {"name": self._name, "version": version, "state": "READY"}
-
-
-def inferred(answer: InferResponse, request: InferRequest, headers: dict[str, str], body: bytes) -> Response:
-    """The response that carries an encoded answer."""
-    response = Response(200, headers, body)
-    response.version = answer.version
-    shape = request.inputs[0].shape
-    response.rows = shape[0] if shape else 1
-    return response
 
 
 def json_response(document: Any, status: int = 200) -> Response:

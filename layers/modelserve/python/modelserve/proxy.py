@@ -6,9 +6,9 @@ import json
 from binascii import a2b_base64, b2a_base64
 from typing import Any
 
-from modelserve.dataplane import MAX_ANSWER_BYTES
-from modelserve.endpoints import BEFORE_V2, Request, Response, error_response
-from modelserve.errors import InvalidRequest, PayloadTooLarge
+from .dataplane import MAX_ANSWER_BYTES
+from .endpoints import BEFORE_V2, Request, Response, error_response
+from .errors import InvalidRequest, PayloadTooLarge
 
 __all__ = ["client_of", "from_event", "preflight", "to_proxy", "within_limit"]
 

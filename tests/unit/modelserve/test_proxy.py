@@ -6,10 +6,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from functions.predict.events import client_of, from_event, to_proxy, within_limit
 from modelserve.endpoints import Response
-
-from .apps import http, rest
+from modelserve.proxy import client_of, from_event, to_proxy, within_limit
+from tests.unit.predict.apps import http, rest
 
 LAMBDA_LIMIT = 6 * 2**20
 JSON = {"Content-Type": "application/json"}

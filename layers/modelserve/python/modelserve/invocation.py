@@ -1,0 +1,190 @@
+"""What the function of every model does with an event, whatever runs the model: answer it within its time, and tell what became of it."""
+
+from __future__ import annotations
+
+import gc
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+
+import orjson
+
+from .dataplane import DataPlane, Model
+from .endpoints import Endpoints, Response, error_response
+from .errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames
+from .loader import Loader, Version
+from .protocol import parse_document, status_of
+from .proxy import client_of, from_event, preflight, to_proxy, within_limit
+from .s3 import S3Reader
+
+if TYPE_CHECKING:
+    from .fetch import Verifier
+    from .manifest import Alias
+    from .settings import GatewaySettings, PredictSettings
+
+__all__ = ["App", "Observer", "Served", "Source"]
+
+_INIT_SECONDS = 8.0  # of the 10 that Lambda gives; the imports have had theirs
+_MARGIN_SECONDS = 0.5  # kept to write the answer in
+
+
+class Observer(Protocol):
+    """Where log lines and metrics go; a payload never reaches it."""
+
+    def log(self, level: str, message: str, *, location: str, context: Any = None, cold_start: bool = False, **keys: Any) -> None:
+        """One line, without the keys that are None; `context` is Lambda's, None outside of an invocation."""
+
+    def count(self, metrics: dict[str, float], *, model: str, version: str, by_service: bool = False) -> None:
+        """Counts, and times in milliseconds; `by_service` also for the service as a whole, which one alarm can watch."""
+
+
+class Served(Model, Version, Protocol):
+    """A version of a model as a function keeps it."""
+
+    load_seconds: float
+    """What it took to have it."""
+
+
+_M = TypeVar("_M", bound=Served)
+_M_co = TypeVar("_M_co", bound=Served, covariant=True)
+
+
+class Source(Protocol[_M_co]):
+    """Makes the version that an alias names: `fetch.Fetcher`, or `endpoint.Manifests`."""
+
+    def __call__(self, alias: Alias) -> _M_co:
+        """Raises `ServeError`."""
+
+    def prefetch(self) -> None:
+        """Begins with what a call will need."""
+
+
+class App(ABC, Generic[_M]):
+    """All that one execution environment of a model's function holds."""
+
+    def __init__(self, settings: PredictSettings | GatewaySettings, environ: Mapping[str, str], observer: Observer) -> None:
+        self._settings = settings
+        self._observer = observer
+        self._cold_start = True
+        self._ends = time.monotonic() + _INIT_SECONDS
+        """When this invocation, or INIT, must be over."""
+        store = S3Reader.from_environ(settings.model_bucket, environ, remaining=self._remaining)
+        source = self._source(store, self._verifier(environ), environ)
+        self._loader: Loader[_M] = Loader(
+            store,
+            settings.model_name,
+            source,
+            alias=settings.model_alias,
+            check_seconds=settings.alias_check_seconds,
+            warm_up_seconds=settings.deadline_seconds / 2,  # the rest is for the request that waits for it
+            max_others=settings.max_loaded_versions,
+            on_load=self._on_load,
+            on_failure=self._on_failure,
+            prefetch=source.prefetch,
+        )
+        self._plane = DataPlane(self._loader.find)
+        version = environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+        self._endpoints = Endpoints(settings.model_name, self._plane, server_version=version, max_body_bytes=settings.max_body_bytes)
+
+    @abstractmethod
+    def _source(self, store: S3Reader, verifier: Verifier | None, environ: Mapping[str, str]) -> Source[_M]:
+        """What makes the versions that answer; without a `verifier` no signature is asked for."""
+
+    def start(self) -> None:
+        """Loads the model; what goes wrong is answered to the first request."""
+        gc.disable()  # nothing that an import makes is garbage
+        self._loader.start()
+        gc.freeze()
+        gc.enable()
+
+    def handle(self, event: Any, context: Any) -> Any:
+        """The answer to an event, or to a plain inference request.
+
+        The latter raises when it can't be answered, so that the calling service sees it fail and by which name.
+        """
+        begun = time.perf_counter()
+        remaining = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
+        self._ends = time.monotonic() + remaining
+        seconds = min(self._settings.deadline_seconds, remaining)
+        direct = isinstance(event, dict) and "inputs" in event
+        try:
+            response = within_limit(self._infer(event, seconds) if direct else self._answer(event, seconds))
+        except ServeError as error:
+            response = error_response(error)
+        except MemoryError:
+            response = error_response(InsufficientMemory(self._settings.model_name))
+        except Exception as error:  # noqa: BLE001 - the next request must still be answered
+            response = self._unexpected(error, context)
+        self._observe(response, client_of(event), context, begun)
+        if not direct:
+            return to_proxy(response, cors_origin=self._settings.cors_origin)
+        if response.error is not None:
+            raise _told(response.error)
+        return orjson.loads(response.body)
+
+    def _remaining(self) -> float:
+        return self._ends - time.monotonic()
+
+    def _answer(self, event: Any, seconds: float) -> Response:
+        request = from_event(event)
+        if request.method == "OPTIONS" and self._settings.cors_origin:
+            return preflight()
+        return self._endpoints.answer(request, seconds=seconds)
+
+    def _infer(self, document: dict[str, Any], seconds: float) -> Response:
+        response = self._endpoints.infer(None, parse_document(document), seconds=seconds)
+        if "Inference-Header-Content-Length" in response.headers:
+            raise InvalidRequest("a direct invocation is answered in JSON; ask for outputs without binary_data, or call over HTTP")
+        return response
+
+    def _unexpected(self, error: Exception, context: Any) -> Response:
+        """A bug: the log says where, without a payload; the caller learns which log line to ask for."""
+        steps = frames(error)
+        self._observer.log("ERROR", "unexpected error", location=steps[-1], context=context, error=type(error).__name__, frames=steps)
+        return error_response(Unexpected(context.aws_request_id))
+
+    def _observe(self, response: Response, client: str | None, context: Any, begun: float) -> None:
+        latency = 1000 * (time.perf_counter() - begun)
+        error = response.error
+        keys: dict[str, Any] = {"client": client, "model": self._settings.model_name, "version": response.version}
+        keys |= {"status": response.status, "latency_ms": round(latency, 3)}
+        metrics = {"Latency": latency}
+        if response.rows:
+            metrics["BatchRows"] = response.rows
+        if self._cold_start:
+            metrics["ColdStart"] = 1
+        if error is not None:
+            metrics[error.kind] = 1
+            keys["error"] = error.kind
+            if response.status >= 500:
+                keys["reason"] = str(error)  # of the model or the store; a caller's mistake would quote what it sent
+        level = "INFO" if response.status < 500 else "ERROR"
+        self._observer.log(level, "request", location="handler", context=context, cold_start=self._cold_start, **keys)
+        self._observer.count(metrics, model=self._settings.model_name, version=response.version or "none")
+        self._cold_start = False
+
+    def _verifier(self, environ: Mapping[str, str]) -> Verifier | None:
+        if not self._settings.signing_key_arn:
+            return None
+        from .signature import SigningKey  # noqa: PLC0415 - most deployments ask for no signature
+
+        return SigningKey.from_environ(self._settings.signing_key_arn, environ, remaining=self._remaining)
+
+    def _on_load(self, model: _M) -> None:
+        self._observer.log("INFO", "model loaded", location="loader", model=model.name, version=model.version)
+        self._observer.count({"LoadTime": 1000 * model.load_seconds}, model=model.name, version=model.version)
+
+    def _on_failure(self, error: ServeError) -> None:
+        name = self._settings.model_name
+        self._observer.log("ERROR", str(error), location="loader", model=name, error=error.kind)
+        self._observer.count({"LoadFailure": 1, error.kind: 1}, model=name, version="none", by_service=True)
+
+
+def _told(error: ServeError) -> ServeError:
+    """The error as the runtime may log it, which it does with all that is raised: a caller's mistake without what the caller sent."""
+    if status_of(error) >= 500:
+        return error
+    told = type(error).__new__(type(error))
+    told.args = (f"{type(error).__doc__} The same request over HTTP is answered with what is wrong, and where.",)
+    return told
