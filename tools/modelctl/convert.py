@@ -1,12 +1,13 @@
-"""Turns a fitted scikit-learn estimator into an ONNX model whose bytes are the same each time."""
+"""Turns a fitted estimator into an ONNX model whose bytes are the same each time: skl2onnx's, or the graph that it brings itself."""
 
 from __future__ import annotations
 
 import warnings
 from typing import Any
 
+import numpy as np
 import onnx
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from onnx import TensorProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import BooleanTensorType, FloatTensorType, Int64TensorType, StringTensorType
@@ -14,10 +15,10 @@ from skl2onnx.common.utils_sklearn import enumerate_model_names
 from sklearn.feature_extraction.text import CountVectorizer
 
 from modelserve.manifest import TensorSpec
-from tools.modelctl.data import DATATYPES
+from tools.modelctl.data import DATATYPES, INPUT, tensors
 from tools.modelctl.errors import BuildFailed
 
-__all__ = ["OPSETS", "OUTPUTS", "convert", "opsets", "signature"]
+__all__ = ["OPSETS", "OUTPUTS", "convert", "datatype", "opsets", "signature"]
 
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 """Old enough for every runtime in use, Triton's too; IsolationForest converts at no newer one."""
@@ -46,8 +47,52 @@ _DATATYPES: dict[int, str] = {
 }
 
 
-def convert(name: str, task: str, estimator: Any, inputs: dict[str, NDArray[Any]]) -> onnx.ModelProto:
-    """The graph is named after the model and its outputs after the task. Raises `BuildFailed` when skl2onnx can't convert it."""
+def convert(name: str, task: str, estimator: Any, X: Any) -> onnx.ModelProto:
+    """The graph is named after the model and its outputs after the task.
+
+    An estimator's own `to_onnx(name)` goes before skl2onnx. Raises `BuildFailed` for one that can't be converted, or whose own graph
+    isn't a model for rows like `X`.
+    """
+    return _brought(name, task, estimator, X) if hasattr(estimator, "to_onnx") else _converted(name, task, estimator, tensors(X))
+
+
+def datatype(model: onnx.ModelProto) -> DTypeLike:
+    """Of numbers in an array: what the graph takes them as, INT64 only where it says so."""
+    return np.int64 if any(spec.name == INPUT and spec.datatype == "INT64" for spec in signature(model)[0]) else np.float32
+
+
+def _brought(name: str, task: str, estimator: Any, X: Any) -> onnx.ModelProto:
+    try:
+        model: onnx.ModelProto = estimator.to_onnx(name)
+        onnx.checker.check_model(model)
+        inputs, outputs = signature(model)
+    except Exception as error:  # whatever a train.py or onnx raises is told
+        raise BuildFailed(f"to_onnx() in models/{name}/train.py failed: {type(error).__name__}: {str(error).strip()}") from error
+    rows = tuple(
+        TensorSpec(name=tensor, datatype=DATATYPES[values.dtype.name], shape=(-1, *values.shape[1:]))
+        for tensor, values in tensors(X, datatype(model)).items()
+    )
+    if not _takes(inputs, rows) or tuple(spec.name for spec in outputs) != OUTPUTS[task]:
+        raise BuildFailed(
+            f"to_onnx() in models/{name}/train.py answered a graph from {_shown(inputs)} to {_shown(outputs)}; "
+            f"expected one from {_shown(rows)} to {', '.join(OUTPUTS[task])}"
+        )
+    return model
+
+
+def _takes(inputs: tuple[TensorSpec, ...], rows: tuple[TensorSpec, ...]) -> bool:
+    """Any number of rows; of the rest of a shape the graph may leave open what it likes."""
+    if [(spec.name, spec.datatype, len(spec.shape)) for spec in inputs] != [(spec.name, spec.datatype, len(spec.shape)) for spec in rows]:
+        return False
+    sizes = [pair for given, row in zip(inputs, rows, strict=True) for pair in zip(given.shape[1:], row.shape[1:], strict=True)]
+    return all(spec.shape[0] == -1 for spec in inputs) and all(size in {-1, wanted} for size, wanted in sizes)
+
+
+def _shown(specs: tuple[TensorSpec, ...]) -> str:
+    return ", ".join(f"{spec.name} {spec.datatype} {list(spec.shape)}" for spec in specs)
+
+
+def _converted(name: str, task: str, estimator: Any, inputs: dict[str, NDArray[Any]]) -> onnx.ModelProto:
     types = [(tensor, _TYPES[DATATYPES[values.dtype.name]]([None, *values.shape[1:]])) for tensor, values in inputs.items()]
     # A probability for each class in one tensor: the protocol has no list of maps, which zipmap would make.
     options = _text_options(estimator) | ({id(estimator): {"zipmap": False}} if task == "classification" else {})

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from sklearn.model_selection import train_test_split
 
 from models.config import ModelConfig
@@ -45,13 +45,14 @@ def split(config: ModelConfig, X: Any, y: Any) -> Split:
     return Split(X, y, held_out_X, held_out_y)
 
 
-def tensors(X: Any) -> dict[str, NDArray[Any]]:
-    """Rows of numbers are one FP32 tensor [rows, columns]; a table with text or truth values is one tensor [rows, 1] a column.
+def tensors(X: Any, datatype: DTypeLike = np.float32) -> dict[str, NDArray[Any]]:
+    """An array is one tensor of its shape, FP32 unless a graph of its own says otherwise; a table of numbers is one FP32 tensor
+    [rows, columns]; a table with text or truth values is one tensor [rows, 1] a column.
 
     In such a table whole numbers are INT64 and others FP32. Raises `BuildFailed` for a column of anything else.
     """
     if not isinstance(X, pd.DataFrame):
-        return {INPUT: np.asarray(X, dtype=np.float32)}
+        return {INPUT: np.asarray(X, dtype=datatype)}
     if all(pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in X.dtypes):
         return {INPUT: X.to_numpy(dtype=np.float32)}
     return {str(name): _column(X[name]) for name in X.columns}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import platform
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from models import config
 
 __all__ = ["fingerprint"]
 
-_PACKAGES = ("numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx")
+_PACKAGES = ("numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx", "torch")
 _CODE = ("convert", "data", "evaluate", "example", "graphs", "lifecycle", "lint", "parity", "report", "source", "trial")
 
 
@@ -19,7 +19,7 @@ def fingerprint(folder: Path) -> str:
     """SHA-256 over the model's folder, the code that builds it and the versions of what that code calls."""
     digest = hashlib.sha256(platform.python_version().encode())
     for package in _PACKAGES:
-        digest.update(f"{package}=={version(package)}\n".encode())
+        digest.update(f"{package}=={_version(package)}\n".encode())
     code = [Path(config.__file__), *(Path(__file__).with_name(f"{name}.py") for name in _CODE)]
     own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     for file in (*code, *own):
@@ -27,3 +27,11 @@ def fingerprint(folder: Path) -> str:
         digest.update(f"{file.name} {len(body)}\n".encode())
         digest.update(body)
     return digest.hexdigest()
+
+
+def _version(package: str) -> str:
+    """An extra that isn't there is a state too."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "none"

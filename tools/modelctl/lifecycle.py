@@ -19,6 +19,7 @@ from tools.modelctl.data import Split, split, tensors
 from tools.modelctl.errors import BuildFailed, GateFailed
 from tools.modelctl.example import example
 from tools.modelctl.fingerprint import fingerprint
+from tools.modelctl.limits import Limits
 from tools.modelctl.lint import lint
 from tools.modelctl.paths import BUILD, EXAMPLE_FILE, REPORT_FILE
 from tools.modelctl.report import Built
@@ -51,8 +52,9 @@ def build(
     estimator = fit(source, rows.X, rows.y)
     tell(f"converting, and comparing on {len(rows.held_out_X)} held-out rows")
     draft, trial = _convert(config, models, estimator, rows, folder)
-    lineage = Lineage(framework=f"scikit-learn {sklearn.__version__}", source=hashlib.sha256(source.file.read_bytes()).hexdigest())
-    findings = tuple(map(str, lint(folder / MODEL_FILE, memory=config.function.memory)))
+    framework = getattr(estimator, "framework", f"scikit-learn {sklearn.__version__}")
+    lineage = Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest())
+    findings = tuple(map(str, lint(folder / MODEL_FILE, memory=Limits.of(config).memory)))
     return report.write(folder, state, replace(draft, lineage=lineage), trial=trial, findings=findings)
 
 
@@ -74,9 +76,9 @@ def publish(registry: Registry, built: Built, *, forced: str | None = None) -> M
 
 
 def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, folder: Path) -> tuple[Manifest, Trial]:
-    inputs = tensors(rows.held_out_X)
     expected = parity.original(config.task, estimator, rows.held_out_X)
-    model = convert.convert(config.name, config.task, estimator, inputs)
+    model = convert.convert(config.name, config.task, estimator, rows.held_out_X)
+    inputs = tensors(rows.held_out_X, convert.datatype(model))
     report.write_file(folder / MODEL_FILE, model.SerializeToString(deterministic=True))
     report.write_file(folder / EXAMPLE_FILE, example(inputs))
     trial = _try(config, folder)
@@ -105,7 +107,7 @@ def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, fol
 
 def _try(config: ModelConfig, folder: Path) -> Trial:
     """Before this process runs the model itself, and without a bound."""
-    outcome = attempt(folder / MODEL_FILE, folder / EXAMPLE_FILE, memory=config.function.memory, seconds=config.function.timeout)
+    outcome = attempt(folder / MODEL_FILE, folder / EXAMPLE_FILE, Limits.of(config))
     if isinstance(outcome, Refused):
         raise BuildFailed(f"{config.name} was converted, but {outcome}")
     return outcome

@@ -34,7 +34,7 @@ def run(model: Path, inputs: Answers) -> Answers:
 
 
 def original(task: str, estimator: Any, X: Any) -> Answers:
-    """What scikit-learn answers, under the names that the ONNX model gives it. Raises `BuildFailed` for an estimator that can't."""
+    """What the estimator itself answers, under the names that the ONNX model gives it. Raises `BuildFailed` for an estimator that can't."""
     method = {"classification": "predict_proba", "clustering": "transform"}.get(task)
     if method and not hasattr(estimator, method):
         raise BuildFailed(
