@@ -12,33 +12,26 @@ from pathlib import Path
 
 from tests.triton.repository import adapt
 from tests.triton.server import TritonServer
+from tools.local.containers import LoadFailed
 
-__all__ = ["Container", "Refused"]
+__all__ = ["TritonContainer"]
 
 _TARGET = "X-Amzn-SageMaker-Target-Model"
 
 
-class Refused(Exception):
-    """Triton would not load or unload a model; `status` and its own words."""
-
-    def __init__(self, what: str, name: str, status: int, body: bytes) -> None:
-        super().__init__(f"Triton does not {what} {name!r}: {status} {body.decode(errors='replace')}")
-        self.status = status
-
-
-class Container:
-    """Models by `TargetModel`; what the archive is beside, SageMaker knows it by a hash of that name."""
+class TritonContainer:
+    """Models by `TargetModel`, which SageMaker sends beside a hash of it; satisfies `tools.local.containers.Container`."""
 
     def __init__(self, server: TritonServer) -> None:
         self._server = server
 
     def load(self, name: str, folder: Path) -> None:
-        """Loads what was unpacked into `folder`. Raises `Refused`."""
+        """Loads what was unpacked into `folder`. Raises `LoadFailed`."""
         adapt(folder, self._place(name))
         document = json.dumps({"model_name": _hash(name), "url": str(self._place(name))}).encode()
         status, _, body = self._server.request("POST", "/models", document, {"Content-Type": "application/json", _TARGET: name})
         if status != 200:
-            raise Refused("load", name, status, body)
+            raise LoadFailed(f"{status}: {_error(body)}")
 
     def loaded(self, name: str) -> bool:
         """Whether Triton has it."""
@@ -49,15 +42,20 @@ class Container:
         return self._server.request("POST", f"/models/{_hash(name)}/invoke", body, {"Content-Type": content_type, _TARGET: name})
 
     def unload(self, name: str) -> None:
-        """Returns when it is gone. Raises `Refused`."""
+        """Returns when it is gone."""
         status, _, body = self._server.request("DELETE", f"/models/{_hash(name)}", headers={_TARGET: name})
-        if status != 200:
-            raise Refused("unload", name, status, body)
-        shutil.rmtree(self._place(name))
+        if status not in {200, 404}:
+            raise RuntimeError(f"Triton does not unload {name!r}: {status} {_error(body)}")
+        shutil.rmtree(self._place(name).parent, ignore_errors=True)
 
     def _place(self, name: str) -> Path:
         """As /opt/ml/models/<hash>/model on SageMaker."""
         return self._server.folder / _hash(name) / "model"
+
+
+def _error(body: bytes) -> str:
+    """Triton's words; a model that it doesn't have is answered for without any."""
+    return str(json.loads(body)["error"]) if body else ""
 
 
 def _hash(name: str) -> str:

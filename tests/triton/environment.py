@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,7 +53,8 @@ class Environment:
         if _lacks() or not (_folder() / _MADE).exists():
             return None
         found = json.loads((_folder() / _MADE).read_text("utf-8"))
-        return cls(folder=_folder(), version=found["version"], library=Path(found["library"]))
+        made = cls(folder=_folder(), version=found["version"], library=Path(found["library"]))
+        return made if (made.folder / "bin" / "python").exists() else None  # or its interpreter is gone
 
     @classmethod
     def make(cls) -> Environment:
@@ -92,7 +92,7 @@ class Environment:
 
 
 def _folder() -> Path:
-    return CACHE / hashlib.sha256(REQUIREMENTS.read_bytes() + sys.version.encode()).hexdigest()[:16]
+    return CACHE / hashlib.sha256(REQUIREMENTS.read_bytes()).hexdigest()[:16]
 
 
 def _lacks() -> Unavailable | None:

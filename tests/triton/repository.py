@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from pathlib import Path
+
+from google.protobuf import text_format  # type: ignore[import-untyped]  # it has no types
+from tritonclient.grpc import model_config_pb2 as schema
 
 __all__ = ["adapt", "adapted"]
 
 MODEL = Path(__file__).parent / "python_backend" / "model.py"
-_ENGINE = re.compile(r'^\s*(?:backend|platform)\s*:\s*"[^"]*"', re.MULTILINE)
-_FILE = re.compile(r'^\s*default_model_filename\s*:\s*"[^"]*"\n?', re.MULTILINE)
-_GPUS = re.compile(r"\bgpus\s*:\s*(?:\[[^\]]*\]|\d+)")
 
 
 def adapt(folder: Path, into: Path) -> None:
@@ -24,11 +23,17 @@ def adapt(folder: Path, into: Path) -> None:
 
 
 def adapted(config: str) -> str:
-    """`config` for the Python backend on the CPU; all else, batching and tensors, stays as it is written.
+    """`config` for the Python backend on the CPU; all else, tensors, batching and warm-up, stays as it was written.
 
-    Raises `ValueError` unless it names one engine.
+    What the schema does not know is left for Triton to refuse.
     """
-    text, found = _ENGINE.subn('backend: "python"', config)
-    if found != 1:
-        raise ValueError(f"the configuration names {found} backends or platforms; expected one:\n{config}")
-    return _GPUS.sub("", _FILE.sub("", text)).replace("KIND_GPU", "KIND_CPU")
+    try:
+        found = text_format.Parse(config, schema.ModelConfig())
+    except text_format.ParseError:
+        return config
+    found.backend, found.platform = "python", ""
+    found.ClearField("default_model_filename")
+    for group in found.instance_group:
+        group.kind = schema.ModelInstanceGroup.KIND_CPU
+        group.ClearField("gpus")
+    return str(text_format.MessageToString(found))

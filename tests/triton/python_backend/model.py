@@ -19,6 +19,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         path = os.path.join(args["model_repository"], args["model_version"], "model.onnx")
         self._session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+        self._scalars = {each.name for each in self._session.get_inputs() if not each.shape}
         self._outputs = {each["name"]: pb_utils.triton_string_to_numpy(each["data_type"]) for each in config["output"]}
 
     def execute(self, requests):
@@ -27,7 +28,7 @@ class TritonPythonModel:
 
     def _answer(self, request):
         names = request.requested_output_names()
-        feed = {tensor.name(): _to_onnx(tensor.as_numpy()) for tensor in request.inputs()}
+        feed = {tensor.name(): self._to_onnx(tensor.name(), tensor.as_numpy()) for tensor in request.inputs()}
         try:
             arrays = self._session.run(names, feed)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
@@ -35,15 +36,15 @@ class TritonPythonModel:
         made = [pb_utils.Tensor(name, _to_triton(array, self._outputs[name])) for name, array in zip(names, arrays, strict=True)]
         return pb_utils.InferenceResponse(made)
 
-
-def _to_onnx(array):
-    """Triton's BYTES are bytes, ONNX's strings are text."""
-    if array.dtype != object:
-        return array
-    return np.array([element.decode() for element in array.flat], dtype=object).reshape(array.shape)
+    def _to_onnx(self, name, array):
+        """Triton's BYTES are bytes, ONNX's strings are text; a scalar is [1] to Triton."""
+        if array.dtype == object:
+            array = np.array([element.decode() for element in array.flat], dtype=object).reshape(array.shape)
+        return array.reshape(()) if name in self._scalars else array
 
 
 def _to_triton(array, dtype):
+    array = array.reshape(array.shape or (1,))
     if array.dtype != object:
         return np.ascontiguousarray(array, dtype)
     return np.array([str(element).encode() for element in array.flat], dtype=object).reshape(array.shape)
