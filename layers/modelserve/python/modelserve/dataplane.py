@@ -16,20 +16,25 @@ from .tensors import DATATYPES, Tensor
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["MAX_ANSWER_BYTES", "DataPlane", "Model", "check"]
+__all__ = ["MAX_ANSWER_BYTES", "Answering", "DataPlane", "Model", "check", "finished"]
 
 MAX_ANSWER_BYTES = 6 * 2**20
 """What Lambda carries back."""
 
 
-class Model(Protocol):
-    """One version of a model that can answer; a session here, an endpoint elsewhere."""
+class Answering(Protocol):
+    """One version of a model, as its answer names it."""
 
     name: str
     version: str
+    labels: tuple[str, ...]
+
+
+class Model(Answering, Protocol):
+    """One version of a model that can answer; a session here, an endpoint elsewhere."""
+
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
-    labels: tuple[str, ...]
     platform: str
 
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
@@ -49,19 +54,16 @@ class DataPlane:
     def infer(self, version: str | None, request: InferRequest, *, seconds: float) -> InferResponse:
         """The answer to `request`, loading and running within `seconds`. Raises `ServeError`."""
         ends = time.monotonic() + seconds
+        model, names = self.checked(version, request)
+        return finished(model, request, model.run(request.inputs, names, seconds=ends - time.monotonic()))
+
+    def checked(self, version: str | None, request: InferRequest) -> tuple[Model, list[str]]:
+        """The model that answers, whose signature `request` fits, and the outputs to ask it for. Raises `ServeError`."""
         model = self._find(version)
         if request.raw is not None:
             request.inputs = [_from_raw(model.inputs, request.raw)]
         check(request.inputs, model.inputs)
-        names = _names(model, request)
-        outputs = model.run(request.inputs, names, seconds=ends - time.monotonic())
-        _refuse_too_large(outputs, request)
-        if request.outputs is not None:
-            outputs = [
-                classify(tensor, requested.classification, model.labels) if requested.classification else tensor
-                for tensor, requested in zip(outputs, request.outputs, strict=True)
-            ]
-        return InferResponse(model.name, model.version, request.id, outputs)
+        return model, _names(model, request)
 
     def metadata(self, version: str | None) -> dict[str, Any]:
         """The model metadata object of the protocol. Raises `ServeError`."""
@@ -78,6 +80,17 @@ class DataPlane:
         """Raises `ServeError` unless the model can answer; finding out takes no longer than `seconds`."""
         ends = time.monotonic() + seconds
         self._find(version).ready(seconds=ends - time.monotonic())
+
+
+def finished(model: Answering, request: InferRequest, outputs: list[Tensor]) -> InferResponse:
+    """The answer made of the `outputs` that were asked for, in the order of the request. Raises `PayloadTooLarge`, `InvalidInput`."""
+    _refuse_too_large(outputs, request)
+    if request.outputs is not None:
+        outputs = [
+            classify(tensor, requested.classification, model.labels) if requested.classification else tensor
+            for tensor, requested in zip(outputs, request.outputs, strict=True)
+        ]
+    return InferResponse(model.name, model.version, request.id, outputs)
 
 
 def check(inputs: Sequence[Tensor], signature: Sequence[TensorSpec]) -> None:
