@@ -12,7 +12,10 @@ from models import config
 __all__ = ["fingerprint"]
 
 _PACKAGES = ("numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx", "torch")
-_CODE = ("convert", "data", "evaluate", "example", "graphs", "lifecycle", "lint", "parity", "report", "source", "trial")
+_CODE = (
+    *("convert", "data", "evaluate", "example", "graphs", "lifecycle", "limits", "lint", "parity", "report", "source", "trial"),
+    "triton",
+)
 
 
 def fingerprint(folder: Path) -> str:

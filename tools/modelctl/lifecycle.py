@@ -11,17 +11,17 @@ import sklearn
 from threadpoolctl import threadpool_limits
 
 from models.config import MODELS, ModelConfig, ModelConfigError
-from modelserve.manifest import MODEL_FILE, Lineage, Manifest
+from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Lineage, Manifest
 from modelserve.record import replace
 from modelserve.registry import Registry
-from tools.modelctl import convert, evaluate, parity, report
+from tools.modelctl import convert, evaluate, parity, report, triton
 from tools.modelctl.data import Split, split, tensors
 from tools.modelctl.errors import BuildFailed, GateFailed
 from tools.modelctl.example import example
 from tools.modelctl.fingerprint import fingerprint
 from tools.modelctl.limits import Limits
 from tools.modelctl.lint import lint
-from tools.modelctl.paths import BUILD, EXAMPLE_FILE, REPORT_FILE
+from tools.modelctl.paths import BUILD, EXAMPLE_FILE
 from tools.modelctl.report import Built
 from tools.modelctl.source import Source
 from tools.modelctl.trial import Refused, Trial, attempt
@@ -55,6 +55,7 @@ def build(
     framework = getattr(estimator, "framework", f"scikit-learn {sklearn.__version__}")
     lineage = Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest())
     findings = tuple(map(str, lint(folder / MODEL_FILE, memory=Limits.of(config).memory)))
+    draft = _packed(config, folder, draft, trial)
     return report.write(folder, state, replace(draft, lineage=lineage), trial=trial, findings=findings)
 
 
@@ -72,7 +73,7 @@ def publish(registry: Registry, built: Built, *, forced: str | None = None) -> M
             raise GateFailed(draft.name, built.failures)
         assert draft.lineage is not None  # build always writes one
         draft = replace(draft, lineage=replace(draft.lineage, forced=forced))
-    return registry.publish(draft, {MODEL_FILE: built.model, REPORT_FILE: built.folder / REPORT_FILE, EXAMPLE_FILE: built.example})
+    return registry.publish(draft, built.files)
 
 
 def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, folder: Path) -> tuple[Manifest, Trial]:
@@ -111,6 +112,14 @@ def _try(config: ModelConfig, folder: Path) -> Trial:
     if isinstance(outcome, Refused):
         raise BuildFailed(f"{config.name} was converted, but {outcome}")
     return outcome
+
+
+def _packed(config: ModelConfig, folder: Path, draft: Manifest, trial: Trial) -> Manifest:
+    """With the archive beside it that Triton loads, where Triton is to run it. Raises `BuildFailed`."""
+    if config.target != "gpu":
+        return draft
+    triton.archive(folder / MODEL_FILE, draft, config.gpu, folder / ARCHIVE_FILE, warm_up=trial.answers_zeros)
+    return replace(draft, max_batch=triton.max_batch(draft, config.gpu))
 
 
 def _labels(config: ModelConfig, models: Path, estimator: Any) -> tuple[str, ...]:

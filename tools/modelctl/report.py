@@ -10,7 +10,7 @@ from pathlib import Path
 import orjson
 
 from modelserve.errors import RegistryError
-from modelserve.manifest import MODEL_FILE, Manifest
+from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Manifest
 from tools.modelctl import evaluate, parity
 from tools.modelctl.paths import EXAMPLE_FILE, REPORT_FILE
 from tools.modelctl.trial import Trial
@@ -40,6 +40,12 @@ class Built:
         return self.folder / EXAMPLE_FILE
 
     @property
+    def files(self) -> dict[str, Path]:
+        """What a version holds, by its name there: the model, the report, the example, and of a heavy model what Triton loads."""
+        names = (MODEL_FILE, REPORT_FILE, EXAMPLE_FILE, *_archive(self.manifest))
+        return {name: self.folder / name for name in names}
+
+    @property
     def failures(self) -> tuple[str, ...]:
         """A sentence for each gate that doesn't hold, for parity, and for what speaks against serving the model at all."""
         return (*evaluate.failures(self.manifest.gates), *parity.failures(self.manifest.parity), *self.findings)
@@ -50,8 +56,8 @@ class Built:
 
 
 def write(folder: Path, state: str, manifest: Manifest, *, trial: Trial, findings: tuple[str, ...] = ()) -> Built:
-    """Vouches for the model and the example that lie in `folder` already; `state` is the fingerprint they were made from."""
-    files = {name: _sha256(folder / name) for name in (MODEL_FILE, EXAMPLE_FILE)}
+    """Vouches for the model, example and archive that lie in `folder` already; `state` is the fingerprint they were made from."""
+    files = {name: _sha256(folder / name) for name in (MODEL_FILE, EXAMPLE_FILE, *_archive(manifest))}
     report = {
         "fingerprint": state,
         "files": files,
@@ -81,6 +87,10 @@ def write_file(file: Path, body: bytes) -> None:
     part = file.with_name(f".{file.name}.{os.getpid()}")
     part.write_bytes(body)
     part.replace(file)
+
+
+def _archive(manifest: Manifest) -> list[str]:
+    return [] if manifest.max_batch is None else [ARCHIVE_FILE]
 
 
 def _sha256(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""Runs a model as its function would, in a process that may take no more memory and time than the function has.
+"""Runs a model as its function would, in a process that may take no more memory and time than that has; or an instance with a GPU.
 
 A graph can ask for 40 GB, or never end; what is to be served shows here that it doesn't.
 """
@@ -14,11 +14,17 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
+from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tools.modelctl.limits import Limits
+
+if TYPE_CHECKING:
+    from modelserve.session import OnnxSession
 
 __all__ = ["Refused", "Trial", "attempt"]
 
-_VCPU_MEMORY = 1769  # MB that come with one virtual CPU
 _IMAGE = {
     "OPENBLAS_NUM_THREADS": "1",
     "ORT_DISABLE_TELEMETRY": "1",
@@ -37,6 +43,8 @@ class Trial:
     run_seconds: float
     peak_megabytes: int
     """Of the whole process, Python and ONNX Runtime included."""
+    answers_zeros: bool
+    """Whether it takes zeros and empty strings, which some refuse, such as text that an encoder has never seen."""
 
 
 @dataclass(frozen=True)
@@ -49,27 +57,27 @@ class Refused:
         return f"the model {self.what} [trial]"
 
 
-def attempt(model: Path, example: Path | None, *, memory: int, seconds: int) -> Trial | Refused:
-    """Loads `model`, warms it up and asks it `example`, all within a function's `memory` (MB) and `seconds`.
+def attempt(model: Path, example: Path | None, limits: Limits) -> Trial | Refused:
+    """Loads `model`, warms it up and asks it `example`, all within `limits`.
 
     The process has no credentials. Its memory is bounded on Linux only; elsewhere its time is.
     """
-    arguments = [str(model.resolve()), str(example.resolve()) if example else "", str(memory), str(seconds)]
+    arguments = [str(model.resolve()), str(example.resolve()) if example else "", json.dumps(asdict(limits))]
     environment = _IMAGE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LANG": "C.UTF-8", "PATH": os.defpath}
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "tools.modelctl.trial", *arguments]
         try:
             done = subprocess.run(
-                command, check=False, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds
+                command, check=False, cwd=scratch, env=environment, stdin=subprocess.DEVNULL, capture_output=True, timeout=limits.seconds
             )
         except subprocess.TimeoutExpired:
-            return _too_slow(seconds)
-    return _verdict(done.returncode, done.stdout, seconds)
+            return Refused(limits.too_slow)
+    return _verdict(done.returncode, done.stdout, limits)
 
 
-def _verdict(code: int, report: bytes, seconds: int) -> Trial | Refused:
+def _verdict(code: int, report: bytes, limits: Limits) -> Trial | Refused:
     if code == -signal.SIGXCPU:
-        return _too_slow(seconds)
+        return Refused(limits.too_slow)
     if code:
         ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
         return Refused(f"ended the process that ran it, by {ended}; convert it again, with another version of the converter")
@@ -80,10 +88,6 @@ def _verdict(code: int, report: bytes, seconds: int) -> Trial | Refused:
         return Refused("ended the process that ran it before it had answered; convert it again")
 
 
-def _too_slow(seconds: int) -> Refused:
-    return Refused(f"did not load and answer within {seconds} s; raise `timeout` in model.toml, or make it smaller")
-
-
 def _run(model: str, example: str, seconds: float, threads: int) -> Trial:
     """In the process of its own. Raises `ServeError`."""
     from modelserve.protocol import parse_document  # noqa: PLC0415 - the process that waits needs none of it
@@ -92,13 +96,34 @@ def _run(model: str, example: str, seconds: float, threads: int) -> Trial:
     began = time.perf_counter()
     session = OnnxSession(model, name=Path(model).parent.name, threads=threads)
     loaded = time.perf_counter()
-    session.warm_up(seconds=seconds)
+    answers_zeros = _answers_zeros(session, seconds)
     asked = time.perf_counter()
     if example:
         request = parse_document(json.loads(Path(example).read_bytes()))
         session.run(request.inputs, [output.name for output in session.outputs], seconds=seconds)
     ended = time.perf_counter()
-    return Trial(load_seconds=round(loaded - began, 4), run_seconds=round(ended - asked, 6), peak_megabytes=_peak_megabytes())
+    return Trial(
+        load_seconds=round(loaded - began, 4),
+        run_seconds=round(ended - asked, 6),
+        peak_megabytes=_peak_megabytes(),
+        answers_zeros=answers_zeros,
+    )
+
+
+def _answers_zeros(session: OnnxSession, seconds: float) -> bool:
+    """What `OnnxSession.warm_up` does, and whether the graph took it."""
+    from modelserve.errors import ModelFailed  # noqa: PLC0415 - as above
+    from modelserve.tensors import DATATYPES, Tensor  # noqa: PLC0415
+
+    shapes = [tuple(1 if size < 0 else size for size in spec.shape) for spec in session.inputs]
+    sizes = [DATATYPES[spec.datatype].size or 4 for spec in session.inputs]  # an empty string is its length, 4 bytes
+    parts = zip(session.inputs, shapes, sizes, strict=True)
+    zeros = [Tensor(spec.name, spec.datatype, shape, bytes(prod(shape) * size)) for spec, shape, size in parts]
+    try:
+        session.run(zeros, [output.name for output in session.outputs], seconds=seconds)
+    except ModelFailed:
+        return False
+    return True
 
 
 def _peak_megabytes() -> int:
@@ -109,41 +134,37 @@ def _peak_megabytes() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) // 2**10
 
 
-def _report(model: str, example: str, memory: int, seconds: int) -> dict[str, object]:
+def _report(model: str, example: str, limits: Limits) -> dict[str, object]:
     from modelserve.errors import DeadlineExceeded, InsufficientMemory, ServeError  # noqa: PLC0415 - as above
 
     try:
-        return asdict(_run(model, example, seconds, _threads(memory)))
+        return asdict(_run(model, example, limits.seconds, limits.threads))
     except (InsufficientMemory, MemoryError):
-        return {"refused": f"needs more than the {memory:,} MB of its function; raise `memory` in model.toml, or make it smaller"}
+        return {"refused": limits.too_large}
     except DeadlineExceeded:
-        return {"refused": str(_too_slow(seconds).what)}
+        return {"refused": limits.too_slow}
     except ServeError as error:
         return {"refused": f"can't answer: {error}"}
 
 
-def _threads(memory: int) -> int:
-    return max(1, memory // _VCPU_MEMORY)
-
-
-def _confine(memory: int, seconds: int) -> None:
-    """Holds this process to a function's memory, and to the time that its threads can take, should nobody wait for it any more."""
+def _confine(limits: Limits) -> None:
+    """Holds this process to the memory, and to the time that its threads can take, should nobody wait for it any more."""
     from modelserve.memory import hold  # noqa: PLC0415 - as above
 
-    hold(memory)
-    computing = seconds * _threads(memory)
+    hold(limits.memory)
+    computing = limits.seconds * limits.threads
     resource.setrlimit(resource.RLIMIT_CPU, (computing, computing + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main() -> None:
     """The process of its own: holds itself to the limits first, and writes its report last."""
-    model, example, memory, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    _confine(memory, seconds)
+    model, example, limits = sys.argv[1], sys.argv[2], Limits(**json.loads(sys.argv[3]))
+    _confine(limits)
     # What native code writes goes elsewhere: only the report is the report.
     with os.fdopen(os.dup(1), "w") as answer:
         os.dup2(2, 1)
-        answer.write(json.dumps(_report(model, example, memory, seconds)))
+        answer.write(json.dumps(_report(model, example, limits)))
 
 
 if __name__ == "__main__":

@@ -13,15 +13,16 @@ from models.config import FunctionConfig
 from modelserve.manifest import MODEL_FILE
 from modelserve.registry import Registry
 from tests.unit.modelctl.factories import draft
-from tests.unit.modelserve.graphs import endless, filled, folded, lookup, scaled
+from tests.unit.modelserve.graphs import endless, filled, folded, lookup, picky, scaled
 from tools.local.dockerfile import argv, parse
 from tools.modelctl.commands import releasing
 from tools.modelctl.errors import ModelRefused
+from tools.modelctl.limits import Limits
 from tools.modelctl.safety import examine, examine_version
 from tools.modelctl.trial import Refused, Trial, attempt
 
 ROOT = Path(__file__).parents[3]
-FUNCTION = FunctionConfig(memory=512, timeout=20)
+LIMITS = Limits.of_function(FunctionConfig(memory=512, timeout=20))
 
 
 def tried(folder: Path, model: bytes, x: list[float] | None = None, *, datatype: str = "INT64", seconds: int = 20) -> Trial | str:
@@ -31,7 +32,8 @@ def tried(folder: Path, model: bytes, x: list[float] | None = None, *, datatype:
     if x is not None:
         shape = [1, 3] if datatype == "FP32" else [1]
         example.write_bytes(orjson.dumps({"inputs": [{"name": "x", "datatype": datatype, "shape": shape, "data": x}]}))
-    outcome = attempt(folder / MODEL_FILE, example if x is not None else None, memory=512, seconds=seconds)
+    limits = Limits.of_function(FunctionConfig(memory=512, timeout=seconds))
+    outcome = attempt(folder / MODEL_FILE, example if x is not None else None, limits)
     return str(outcome) if isinstance(outcome, Refused) else outcome
 
 
@@ -41,6 +43,13 @@ def test_what_answers_is_measured(tmp_path: Path) -> None:
     assert found.load_seconds > 0
     assert found.run_seconds > 0
     assert 10 < found.peak_megabytes < 512
+    assert found.answers_zeros
+
+
+def test_what_refuses_empty_strings_is_said_to(tmp_path: Path) -> None:
+    found = tried(tmp_path, picky())
+    assert isinstance(found, Trial)
+    assert not found.answers_zeros
 
 
 def test_what_has_no_example_is_warmed_up_all_the_same(tmp_path: Path) -> None:
@@ -130,8 +139,10 @@ def test_what_nobody_waits_for_computes_no_longer_than_a_function_however_many_c
     program = f"""
 import os, resource
 os.cpu_count = os.process_cpu_count = lambda: 64
+from models.config import FunctionConfig
+from tools.modelctl.limits import Limits
 from tools.modelctl.trial import _confine
-_confine({memory}, 10)
+_confine(Limits.of_function(FunctionConfig(memory={memory}, timeout=10)))
 print(resource.getrlimit(resource.RLIMIT_CPU)[0])
 """
     done = subprocess.run(
@@ -146,7 +157,7 @@ def test_what_the_lint_finds_is_not_run(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr("tools.modelctl.safety.attempt", lambda model, *_, **__: ran.append(model))
     (tmp_path / MODEL_FILE).write_bytes(endless())
 
-    (finding,) = examine(tmp_path / MODEL_FILE, None, FUNCTION)
+    (finding,) = examine(tmp_path / MODEL_FILE, None, LIMITS)
 
     assert "may never end" in str(finding)
     assert ran == []

@@ -40,7 +40,7 @@ def publish(
     from tools.modelctl import lifecycle  # noqa: PLC0415  # imported by build already, and slow for the other commands here
 
     known = target.registry().versions(name)
-    size = sum(file.stat().st_size for file in built.folder.iterdir())
+    size = sum(file.stat().st_size for file in built.files.values())
     with transfer(f"Uploading {name}", size) as moved:
         manifest = lifecycle.publish(target.registry(moved), built, forced=force)
     if as_json:
