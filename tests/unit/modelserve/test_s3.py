@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from modelserve import aws
 from modelserve import s3 as s3_module
 from modelserve.aws import Credentials
-from modelserve.errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
-from modelserve.s3 import S3Reader
+from modelserve.errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
+from modelserve.s3 import S3Bucket, S3Reader
 
 from .servers import RESET, Scripted, failure, response, scripted
 
@@ -39,12 +39,12 @@ def reader(
     pauses: list[float] | None = None,
     token: str | None = None,
     remaining: Callable[[], float] = lambda: inf,
-) -> S3Reader:
+) -> S3Bucket:
     def credentials() -> Credentials:
         return Credentials("local", "local", token)
 
     slept = pauses if pauses is not None else []
-    return S3Reader(bucket, region="us-east-1", endpoint=url, credentials=credentials, remaining=remaining, sleep=slept.append)
+    return S3Bucket(bucket, region="us-east-1", endpoint=url, credentials=credentials, remaining=remaining, sleep=slept.append)
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +149,28 @@ def test_a_bucket_that_is_not_there_is_unavailable(client, moto_url):
         reader(moto_url, bucket="nowhere").get("key")
 
 
+@pytest.mark.parametrize("key", ["plain/request", "a folder/with +&=?#%.json", "ünï/☃.json", "a:b@c,d;e!f'g(h)*"])
+@pytest.mark.parametrize("body", [b"{}", BODY], ids=len)
+def test_a_new_object_is_written_and_never_written_over(client, moto_url, key, body):
+    store, key = reader(moto_url), f"{len(body)}/{key}"
+
+    store.put(key, body)
+
+    assert client.get_object(Bucket=BUCKET, Key=key)["Body"].read() == body
+    with pytest.raises(PreconditionFailed):
+        store.put(key, b"other")
+    assert store.read(key, most=len(body)) == body
+
+
+def test_an_object_over_a_size_is_not_read(client, moto_url):
+    client.put_object(Bucket=BUCKET, Key="large", Body=BODY)
+
+    assert reader(moto_url).read("large", most=len(BODY)) == BODY
+    assert reader(moto_url).read("large", most=len(BODY) - 1) is None
+    with pytest.raises(ObjectNotFound):
+        reader(moto_url).read("nothing", most=1)
+
+
 # Faults
 
 
@@ -237,6 +259,31 @@ def test_a_refusal_is_said_with_its_code_and_not_tried_again(status, code):
         with pytest.raises(StoreUnavailable, match=f"'?key'?: HTTP {status} {code}"):
             reader(server.url).get("key")
         assert len(server.requests) == 1
+
+
+def test_a_write_that_meets_another_attempt_is_tried_again():
+    """S3 answers 409 while it writes an object of the same key; a 412 says that it has one."""
+    with scripted(failure(409, "ConditionalRequestConflict"), failure(503, "SlowDown"), failure(412, "PreconditionFailed")) as server:
+        with pytest.raises(PreconditionFailed):
+            reader(server.url).put("key", b"body")
+        assert server.bodies == [b"body"] * 3
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "KMS.DisabledException"])
+def test_a_write_that_is_refused_is_not_tried_again(code):
+    with scripted(failure(403, code)) as server:
+        with pytest.raises(StoreUnavailable, match=f"key: HTTP 403 {code}"):
+            reader(server.url).put("key", b"body")
+        assert len(server.requests) == 1
+
+
+def test_a_write_has_a_second_for_each_mib_beyond_what_a_document_has(monkeypatch):
+    monkeypatch.setattr(s3_module, "PATIENCE", 0.1)
+    monkeypatch.setattr(s3_module, "_SLOWEST", 10_000)
+    begun = time.monotonic()
+    with trickling(HEADS["body"]) as url, pytest.raises(StoreUnavailable, match="timed out"):
+        reader(url).put("key", bytes(3000))
+    assert time.monotonic() - begun > 0.3
 
 
 def test_a_missing_key_is_not_tried_again():
@@ -398,6 +445,24 @@ def test_a_key_is_written_into_the_url_as_botocore_writes_it(key):
         theirs, _ = head(server)
 
     assert ours == theirs
+
+
+@pytest.mark.parametrize("key", ["m/shop/0f/request", "a b/+&=?#%/é☃~-_.'()*!:@,;$"])
+def test_a_write_is_signed_as_botocore_signs_it(key):
+    """Also the condition, without which S3 would write over what is there."""
+    with scripted(response(200, b"", ETag='"x"')) as server:
+        reader(server.url).put(key, b"body")
+        target, sent = head(server)
+
+        request = AWSRequest("PUT", server.url + target, data=b"body", headers={"if-none-match": "*"})
+        request.context["payload_signing_enabled"] = True
+        request.context["timestamp"] = request.headers["X-Amz-Date"] = sent["x-amz-date"]
+        request.headers["X-Amz-Content-SHA256"] = sent["x-amz-content-sha256"]
+        auth = S3SigV4Auth(BotocoreCredentials("local", "local"), "s3", "us-east-1")
+        signature = auth.signature(auth.string_to_sign(request, auth.canonical_request(request)), request)
+
+    assert sent["x-amz-content-sha256"] == hashlib.sha256(b"body").hexdigest()
+    assert sent["authorization"].endswith(f"Signature={signature}")
 
 
 def test_each_attempt_is_signed_anew():

@@ -1,4 +1,4 @@
-"""A lean read-only S3 client: a function that loads boto3 for one GET spends more time importing it than downloading."""
+"""A lean S3 client: a function that loads boto3 for one GET spends more time importing it than downloading."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from contextlib import suppress
 from functools import partial
 from io import FileIO
 from math import inf
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from ._http import HttpResponse
-from .aws import PATIENCE, Credentials, Request, Service, domain, error_code, quote
-from .errors import ObjectNotFound, StoreUnavailable, UnverifiedModel
+from .aws import PATIENCE, Credentials, PassingFault, Request, Service, domain, error_code, quote
+from .errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
 from .manifest import Object
 
-__all__ = ["S3Reader"]
+__all__ = ["S3Bucket", "S3Reader"]
 
-_SLOWEST = 2**20  # bytes a second, without which a download is given up; a function of 256 MB gets many times that
+_SLOWEST = 2**20  # bytes a second, without which a transfer is given up; a function of 256 MB gets many times that
 _T = TypeVar("_T")
 
 
@@ -45,7 +45,7 @@ class S3Reader:
         self._service = Service("s3", region=region, url=url, credentials=credentials, remaining=remaining, sleep=sleep)
 
     @classmethod
-    def from_environ(cls, bucket: str, environ: Mapping[str, str], *, remaining: Callable[[], float] = lambda: inf) -> S3Reader:
+    def from_environ(cls, bucket: str, environ: Mapping[str, str], *, remaining: Callable[[], float] = lambda: inf) -> Self:
         """With region, credentials and endpoint as Lambda and the AWS SDKs name them."""
         return cls(
             bucket,
@@ -119,10 +119,39 @@ class S3Reader:
         return Request("GET", self._base + quote(key, "/"), query=query, headers=headers)
 
 
-def _refusal(key: str, response: HttpResponse) -> ObjectNotFound | StoreUnavailable:
+class S3Bucket(S3Reader):
+    """A bucket of what callers send and get: written to, and read up to a size."""
+
+    def read(self, key: str, *, most: int) -> bytes | None:
+        """None for an object of more than `most` bytes. Raises `ObjectNotFound`, `StoreUnavailable`."""
+
+        def read(response: HttpResponse) -> bytes | None:
+            body = bytearray()
+            for chunk in response.chunks():
+                body += chunk
+                if len(body) > most:
+                    return None
+            return bytes(body)
+
+        return self._send(self._object(key, None, {}), key, read, patience=PATIENCE + most / _SLOWEST)
+
+    def put(self, key: str, body: bytes) -> None:
+        """Writes a new object, encrypted as the bucket says. Raises `PreconditionFailed` where there is one, `StoreUnavailable`.
+
+        Where the answer to a first attempt gets lost, the next one meets the object that it wrote.
+        """
+        sent = Request("PUT", self._base + quote(key, "/"), headers={"if-none-match": "*"}, body=body)
+        self._send(sent, key, HttpResponse.read, patience=PATIENCE + len(body) / _SLOWEST)
+
+
+def _refusal(key: str, response: HttpResponse) -> Exception:
     code = error_code(response.read())
     if response.status == 404 and code != "NoSuchBucket":
         return ObjectNotFound(key)
+    if response.status == 412:
+        return PreconditionFailed(key)
+    if response.status == 409:  # another attempt is being written
+        return PassingFault(f"HTTP 409 {code}")
     return StoreUnavailable(key, f"HTTP {response.status} {code}")
 
 
