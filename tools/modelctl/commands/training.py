@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,10 +20,23 @@ if TYPE_CHECKING:
 
 __all__ = ["build", "evaluate", "new", "train"]
 
-_SCAFFOLD = Path(__file__).parents[1] / "scaffold"
+_SCAFFOLD = Path(__file__).parents[1] / "scaffold"  # a folder a kind
 
 
-def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _, a letter first.")]) -> None:
+class Kind(StrEnum):
+    """What a new folder holds: one of scaffold/."""
+
+    ESTIMATOR = "estimator"
+    TRANSFORMER = "transformer"
+
+
+def new(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _, a letter first.")],
+    *,
+    kind: Annotated[
+        Kind, typer.Option("--kind", help="`transformer` makes one the size of BERT base for load tests, with random weights.")
+    ] = Kind.ESTIMATOR,
+) -> None:
     """Start a model: a folder that trains and deploys as it is.
 
     Example: `modelctl new churn`, then put your data and estimator in models/churn/train.py.
@@ -33,7 +47,7 @@ def new(name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case let
         raise ModelConfigError(folder / "model.toml", [("(folder name)", name, expected)])
     if folder.exists():
         raise UsageFailed(f"{folder} is there already; expected a new name, or delete that folder first")
-    shutil.copytree(_SCAFFOLD, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(_SCAFFOLD / kind, folder, ignore=shutil.ignore_patterns("__pycache__"))
     out.print(f"Wrote models/{name}/model.toml and models/{name}/train.py", soft_wrap=True)
     next_step(f"modelctl train {name}")
 
