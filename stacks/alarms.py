@@ -12,28 +12,78 @@ from modelserve.settings import PredictSettings
 
 from .settings import DeploymentSettings
 
-__all__ = ["TamperingAlarm"]
+__all__ = ["VARIANT", "EndpointAlarm", "TamperingAlarm"]
+
+VARIANT = "AllTraffic"
+"""The one variant of every endpoint; a blue/green deployment needs it to keep its name."""
 
 
-class TamperingAlarm(cloudwatch.Alarm):
-    """Rings when any function of the deployment refused a model whose bytes, manifest or signature are not what was published."""
+class _Alarm(cloudwatch.Alarm):
+    """Tells the topic of the deployment, if it has one."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings) -> None:
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: DeploymentSettings,
+        description: str,
+        metric: cloudwatch.Metric,
+        threshold: float,
+        evaluation_periods: int,
+    ) -> None:
         super().__init__(
             scope,
             construct_id,
-            alarm_description=f"{settings.name}: a model was refused, because it is not what was published; see docs/security.md",
-            metric=cloudwatch.Metric(
-                namespace=PredictSettings.metrics_namespace,
-                metric_name="UnverifiedModel",
-                dimensions_map={"service": settings.service},
-                statistic=cloudwatch.Stats.SUM,
-                period=Duration.minutes(1),
-            ),
+            alarm_description=f"{settings.name}: {description}",
+            metric=metric,
             comparison_operator=cloudwatch.ComparisonOperator.GREATER_THAN_OR_EQUAL_TO_THRESHOLD,
-            threshold=1,
-            evaluation_periods=1,
+            threshold=threshold,
+            evaluation_periods=evaluation_periods,
             treat_missing_data=cloudwatch.TreatMissingData.NOT_BREACHING,
         )
         if settings.alarm_topic_arn:
             self.add_alarm_action(actions.SnsAction(sns.Topic.from_topic_arn(self, "Topic", settings.alarm_topic_arn)))
+
+
+class TamperingAlarm(_Alarm):
+    """Rings when any function of the deployment refused a model whose bytes, manifest or signature are not what was published."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings) -> None:
+        metric = cloudwatch.Metric(
+            namespace=PredictSettings.metrics_namespace,
+            metric_name="UnverifiedModel",
+            dimensions_map={"service": settings.service},
+            statistic=cloudwatch.Stats.SUM,
+            period=Duration.minutes(1),
+        )
+        description = "a model was refused, because it is not what was published; see docs/security.md"
+        super().__init__(scope, construct_id, settings=settings, description=description, metric=metric, threshold=1, evaluation_periods=1)
+
+
+class EndpointAlarm(_Alarm):
+    """Rings when an endpoint is ill, and sends an update of it back to what ran before."""
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: DeploymentSettings,
+        endpoint: str,
+        metric: str,
+        statistic: str,
+        threshold: float,
+    ) -> None:
+        """`metric` is SageMaker's own name of it, and `threshold` in that metric's unit."""
+        watched = cloudwatch.Metric(
+            namespace="AWS/SageMaker",
+            metric_name=metric,
+            dimensions_map={"EndpointName": endpoint, "VariantName": VARIANT},
+            statistic=statistic,
+            period=Duration.minutes(1),
+        )
+        description = f"{metric} of the endpoint {endpoint}; see docs/gpu.md"
+        super().__init__(
+            scope, construct_id, settings=settings, description=description, metric=watched, threshold=threshold, evaluation_periods=2
+        )

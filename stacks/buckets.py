@@ -10,7 +10,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-__all__ = ["LogBucket", "ModelBucket"]
+__all__ = ["JobBucket", "LogBucket", "ModelBucket"]
 
 _WRITTEN_ONCE = ("models/*/versions/*", "models/*/history/*")
 
@@ -69,6 +69,23 @@ class ModelBucket(_Retained):
         )
         self.key_arn = key.key_arn
         self.add_to_resource_policy(_write_once(self))
+
+
+class JobBucket(_Retained):
+    """Requests and answers of jobs, and what SageMaker captures: under the store's key, or S3's where it has none, and forgotten."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, access_logs: s3.IBucket, key: kms.IKey | None, days: int) -> None:
+        expiry = s3.LifecycleRule(expiration=Duration.days(days), abort_incomplete_multipart_upload_after=Duration.days(1))
+        super().__init__(
+            scope,
+            construct_id,
+            encryption=s3.BucketEncryption.KMS if key else s3.BucketEncryption.S3_MANAGED,
+            encryption_key=key,
+            bucket_key_enabled=True if key else None,
+            server_access_logs_bucket=access_logs,
+            server_access_logs_prefix="jobs/",
+            lifecycle_rules=[expiry],
+        )
 
 
 def _write_once(bucket: s3.Bucket) -> iam.PolicyStatement:

@@ -1,4 +1,4 @@
-"""A deployment: its model store and what serves from it."""
+"""A deployment: its model store, what serves from it, and what runs the heavy models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from constructs import Construct
 
 from models.config import ModelConfig
 
+from .gpu import Gpu
 from .serving import Serving
 from .settings import APPLICATION, DeploymentSettings
 from .store import Store
@@ -18,16 +19,20 @@ __all__ = ["Deployment"]
 
 
 class Deployment(Stage):
-    """Deployed in this order: store, then serving; models are published to the store in between or after."""
+    """Deployed in this order: store, serving, GPU; models are published to the store in between, or after the first two."""
 
     def __init__(self, scope: Construct, *, settings: DeploymentSettings, models: Sequence[ModelConfig]) -> None:
         super().__init__(scope, settings.name)
         common: dict[str, Any] = {
             "settings": settings,
-            "termination_protection": settings.production,
             # Of the stack, so that CloudFormation puts them on every resource it makes.
             "tags": {"Application": APPLICATION, "Deployment": settings.name},
         }
         prefix = f"{APPLICATION}-{settings.name}"
-        self.store = Store(self, "Store", stack_name=f"{prefix}-Store", **common)
-        self.serving = Serving(self, "Serving", stack_name=f"{prefix}-Serving", store=self.store, models=models, **common)
+        protected = settings.production
+        self.store = Store(self, "Store", stack_name=f"{prefix}-Store", termination_protection=protected, **common)
+        common |= {"store": self.store, "models": models}
+        self.serving = Serving(self, "Serving", stack_name=f"{prefix}-Serving", termination_protection=protected, **common)
+        # Not protected: it keeps nothing, and the CLI must be able to delete it once it is empty, lest it go on costing.
+        self.gpu = Gpu(self, "Gpu", stack_name=f"{prefix}-Gpu", **common)
+        self.gpu.add_stack_dependency(self.serving)

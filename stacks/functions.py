@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size
 from aws_cdk import aws_ecr_assets as ecr_assets
@@ -18,7 +19,7 @@ from .roles import FunctionRole
 from .settings import DeploymentSettings
 from .store import Store
 
-__all__ = ["BUILD_CONTEXT", "ROOT", "FunctionParts", "PredictFunction"]
+__all__ = ["BUILD_CONTEXT", "ROOT", "FunctionParts", "ModelFunction", "PredictFunction"]
 
 ROOT = Path(__file__).parents[1]
 # Only what the image is made of: any other file would change the image's hash, and with it every function, whenever it is edited.
@@ -44,17 +45,57 @@ class FunctionParts(Construct):
         acknowledge(self, "Serverless-LambdaDLQ", "API Gateway calls it and waits: nothing is invoked asynchronously, so nothing is lost.")
 
 
-class PredictFunction(FunctionParts):
-    """Answers for one model; all of them run the same image."""
+class ModelFunction(FunctionParts):
+    """What every function that answers for one model has: it may read that model, and `[function]` of model.toml says how large it is."""
 
     def __init__(self, scope: Construct, construct_id: str, *, model: ModelConfig, store: Store, settings: DeploymentSettings) -> None:
         super().__init__(scope, construct_id, settings=settings)
-        config = model.function
-        architecture, platform = _PLATFORMS[config.architecture]
+        self._config = model.function
+        store.grant_read(self.role, model.name)
+        self._told: dict[str, Any] = {
+            "model_name": model.name,
+            "model_bucket": store.bucket_name(self),
+            "alias_check_seconds": model.serving.alias_check_seconds,
+            "deadline_seconds": float(max(1, model.function.timeout - 2)),  # leaves time to say so
+            "nan_inputs": model.serving.nan,
+            "max_body_bytes": model.function.memory * 2**20 // 80,
+            "cors_origin": settings.cors_origin,
+            "signing_key_arn": store.signing_key_arn(self),
+            "service": settings.service,
+        }
+        self._properties: dict[str, Any] = {
+            "description": f"{model.name}: {model.description or model.task}"[:256],
+            "log_group": self.log_group,
+            "memory_size": self._config.memory,
+            "reserved_concurrent_executions": self._config.reserved_concurrency,
+            # The role says it all; left open, CDK would attach a second policy for tracing.
+            "role": self.role.without_policy_updates(),
+            "snap_start": lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if self._config.snap_start else None,
+            "timeout": Duration.seconds(self._config.timeout),
+            "tracing": lambda_.Tracing.ACTIVE,
+            "current_version_options": _version_options(self._config),
+        }
+
+    def _target(self, function: lambda_.Function) -> lambda_.IFunction:
+        """What the routes call.
+
+        Warm environments and snapshots belong to a published version. Routes name it without an alias between: on a deploy the new
+        version is warm before the API turns to it, and the old one is deleted after.
+        """
+        if self._config.snap_start:
+            acknowledge(function, "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish", "The routes name a published version.")
+        return function.current_version if self._config.provisioned_concurrency or self._config.snap_start else function
+
+
+class PredictFunction(ModelFunction):
+    """Answers for one model; all of them run the same image."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, model: ModelConfig, store: Store, settings: DeploymentSettings) -> None:
+        super().__init__(scope, construct_id, model=model, store=store, settings=settings)
+        architecture, platform = _PLATFORMS[model.function.architecture]
         function = lambda_.DockerImageFunction(
             self,
             "Function",
-            description=f"{model.name}: {model.description or model.task}"[:256],
             code=lambda_.DockerImageCode.from_image_asset(
                 str(ROOT),
                 file="functions/predict/Dockerfile",
@@ -64,38 +105,11 @@ class PredictFunction(FunctionParts):
                 cmd=["functions.predict.handler.handler"],
             ),
             architecture=architecture,
-            environment=_predict_settings(
-                model, settings, bucket=store.bucket_name(self), signing_key_arn=store.signing_key_arn(self)
-            ).to_env(),
-            ephemeral_storage_size=Size.mebibytes(config.ephemeral_storage),
-            log_group=self.log_group,
-            memory_size=config.memory,
-            reserved_concurrent_executions=config.reserved_concurrency,
-            # The role says it all; left open, CDK would attach a second policy for tracing.
-            role=self.role.without_policy_updates(),
-            snap_start=lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if config.snap_start else None,
-            timeout=Duration.seconds(config.timeout),
-            tracing=lambda_.Tracing.ACTIVE,
-            current_version_options=_version_options(config),
+            environment=PredictSettings(**self._told).to_env(),
+            ephemeral_storage_size=Size.mebibytes(model.function.ephemeral_storage),
+            **self._properties,
         )
-        if config.snap_start:
-            acknowledge(function, "Annotation::@aws-cdk/aws-lambda:snapStartRequirePublish", "The routes name a published version.")
-        store.grant_read(self.role, model.name)
-        self.target = _target(function, config)
-
-
-def _predict_settings(model: ModelConfig, settings: DeploymentSettings, *, bucket: str, signing_key_arn: str) -> PredictSettings:
-    return PredictSettings(
-        model_name=model.name,
-        model_bucket=bucket,
-        alias_check_seconds=model.serving.alias_check_seconds,
-        deadline_seconds=float(max(1, model.function.timeout - 2)),  # leaves time to say so
-        nan_inputs=model.serving.nan,
-        max_body_bytes=model.function.memory * 2**20 // 80,
-        cors_origin=settings.cors_origin,
-        signing_key_arn=signing_key_arn,
-        service=settings.service,
-    )
+        self.target = self._target(function)
 
 
 def _version_options(config: FunctionConfig) -> lambda_.VersionOptions:
@@ -103,12 +117,3 @@ def _version_options(config: FunctionConfig) -> lambda_.VersionOptions:
     return lambda_.VersionOptions(
         provisioned_concurrent_executions=config.provisioned_concurrency or None, removal_policy=RemovalPolicy.DESTROY
     )
-
-
-def _target(function: lambda_.Function, config: FunctionConfig) -> lambda_.IFunction:
-    """What the routes call.
-
-    Warm environments and snapshots belong to a published version. Routes name it without an alias between: on a deploy the new version
-    is warm before the API turns to it, and the old one is deleted after.
-    """
-    return function.current_version if config.provisioned_concurrency or config.snap_start else function

@@ -16,7 +16,7 @@ from .firewall import Firewall
 from .functions import PredictFunction
 from .settings import DeploymentSettings
 from .store import Store
-from .zip_functions import AuthorizerFunction, CatalogFunction, Layers
+from .zip_functions import AuthorizerFunction, CatalogFunction, GatewayFunction, Layers
 
 __all__ = ["Serving"]
 
@@ -48,8 +48,13 @@ class Serving(Stack):
         self._api.route(v2, catalog.target)
         self._api.route(per_model, catalog.target)
         for model in models:
-            predict = PredictFunction(self, model.name, model=model, store=store, settings=settings)
-            self._api.route(per_model.add_resource(model.name), predict.target)
+            common: dict[str, Any] = {"model": model, "store": store, "settings": settings}
+            function = (
+                GatewayFunction(self, model.name, layers=layers, **common)
+                if model.target == "gpu"
+                else PredictFunction(self, model.name, **common)
+            )
+            self._api.route(per_model.add_resource(model.name), function.target)
         self._api.permit_before_deploying()
         TamperingAlarm(self, "Tampering", settings=settings)
         if settings.firewall:

@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from aws_cdk.aws_logs import RetentionDays
 
-__all__ = ["APPLICATION", "DEV", "PROD", "DeploymentSettings", "Plan"]
+from models.config import ModelConfig
+
+__all__ = ["APPLICATION", "DEV", "PROD", "DeploymentSettings", "EndpointNameError", "Plan"]
 
 APPLICATION = "ServerlessOnnx"
+
+
+_ENDPOINT_NAME = re.compile(r"[a-z0-9](-*[a-z0-9]){0,62}")
+
+
+class EndpointNameError(ValueError):
+    """A model's endpoint would have a name that SageMaker refuses."""
+
+    def __init__(self, model: str, name: str) -> None:
+        super().__init__(
+            f"the endpoint of {model} would be named {name}, which SageMaker refuses; a name has at most 63 characters and ends in a "
+            f"letter or a digit: give the folder models/{model} another name"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +108,13 @@ class DeploymentSettings:
         """Raises `ValueError` for settings that don't fit each other."""
         if bool(self.gpu_subnets) != bool(self.gpu_security_groups):
             raise ValueError(f"gpu_subnets and gpu_security_groups of {self.name} go together; set both, or neither")
+        if not 1 <= self.gpu_min_instances <= self.gpu_max_instances:
+            raise ValueError(
+                f"gpu_min_instances of {self.name} is {self.gpu_min_instances} and gpu_max_instances {self.gpu_max_instances}; "
+                f"at least 1, and no more than the other: only an async model's endpoint can do without instances"
+            )
+        if not 0 <= self.gpu_capture_percent <= 100:
+            raise ValueError(f"gpu_capture_percent of {self.name} is {self.gpu_capture_percent}; a percentage is from 0 to 100")
         fastest = max((plan.requests_per_second for plan in self.plans), default=0)
         if self.firewall and self.requests_per_ip < 300 * fastest:
             raise ValueError(
@@ -103,6 +126,17 @@ class DeploymentSettings:
     def service(self) -> str:
         """What logs and metrics of this deployment's functions are filed under."""
         return f"serverless-onnx-{self.name}"
+
+    def endpoint_name(self, model: ModelConfig) -> str:
+        """Of the SageMaker endpoint that runs `model`: the realtime models share one, an async model has its own.
+
+        In lower case, as an endpoint's ARN is, whatever its name. Raises `EndpointNameError`.
+        """
+        shared = self.service.lower()
+        name = f"{shared}-{model.name.replace('_', '-')}" if model.asynchronous else shared
+        if not _ENDPOINT_NAME.fullmatch(name):
+            raise EndpointNameError(model.name, name)
+        return name
 
 
 DEV = DeploymentSettings(name="dev", noncurrent_days=30)

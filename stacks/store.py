@@ -1,7 +1,8 @@
-"""Models and clients: the one stack that holds state, and the only one that may grant access to it."""
+"""Models, jobs and clients: the one stack that holds state, and the only one that may grant access to it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -12,15 +13,22 @@ from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
 from .audit import Audit
-from .buckets import LogBucket, ModelBucket
-from .roles import FunctionRole
+from .buckets import JobBucket, LogBucket, ModelBucket
+from .roles import FunctionRole, NarrowRole
 from .settings import DeploymentSettings
 
-__all__ = ["Store"]
+__all__ = ["ANSWERS", "ARCHIVE", "CAPTURED", "FAILURES", "Store"]
+
+ARCHIVE = "model.tar.gz"
+"""The file of a version that an endpoint loads."""
+ANSWERS, FAILURES = "answers", "failures"
+"""Folders below a model's in the bucket of jobs, into which SageMaker writes."""
+CAPTURED = "captured"
+"""The folder of the bucket of jobs for what SageMaker captures of requests and answers."""
 
 
 class Store(Stack):
-    """A bucket with versions and aliases of models, its key, and a table of clients.
+    """A bucket with versions and aliases of models, its key, a bucket of jobs, and a table of clients.
 
     Other stacks learn their names from SSM parameters, never through an export, so that no stack locks another.
     """
@@ -31,9 +39,11 @@ class Store(Stack):
         self._encrypted = settings.existing_bucket is None or settings.existing_key_arn is not None
         self._settings = settings
         bucket = self._models()
+        jobs = self._jobs()
         clients = settings.existing_client_table or self._clients().table_name
         self._publish("clients", clients)
         CfnOutput(self, "ModelBucket", value=bucket, description="Where modelctl publishes models")
+        CfnOutput(self, "JobBucket", value=jobs, description="Where requests and answers of jobs are kept for some days")
         CfnOutput(self, "ClientTable", value=clients, description="Where modelctl keeps clients")
         if settings.signed_manifests:
             signing_key = settings.existing_signing_key_arn or self._signing_key().key_arn
@@ -43,6 +53,14 @@ class Store(Stack):
     def bucket_name(self, reader: Construct) -> str:
         """The bucket's name as `reader`'s stack may use it."""
         return self._look_up(reader, "bucket")
+
+    def job_bucket_name(self, reader: Construct) -> str:
+        """The name of the bucket of jobs as `reader`'s stack may use it."""
+        return self._look_up(reader, "jobs")
+
+    def key_arn(self, reader: Construct) -> str | None:
+        """The ARN of the key of both buckets as `reader`'s stack may use it; None where S3's own keys encrypt them."""
+        return self._look_up(reader, "key") if self._encrypted else None
 
     def client_table_name(self, reader: Construct) -> str:
         """The client table's name as `reader`'s stack may use it."""
@@ -64,17 +82,59 @@ class Store(Stack):
         narrow = "Aliases only: small documents that name a version and its hashes; no model's bytes."
         self._grant(role, actions=["s3:GetObject"], prefix="models/*/aliases/*", wildcard=narrow)
 
+    def grant_archives(self, role: NarrowRole, model_names: Sequence[str]) -> None:
+        """Lets an endpoint fetch the archives of its models' versions, and no other file of them.
+
+        SageMaker lists `models/` to see that an endpoint for several models has one at all.
+        """
+        bucket_arn = self._bucket_arn(role, "bucket")
+        versions = [f"models/{name}/versions/" for name in model_names]
+        narrow = "One file of each version of the models that this endpoint runs; versions are not known beforehand."
+        role.allow(["s3:GetObject"], [f"{bucket_arn}/{prefix}*/{ARCHIVE}" for prefix in versions], wildcard=narrow)
+        listed = ["models/", *(f"{prefix}*" for prefix in versions)]
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": listed}})
+        self._grant_key(role, ["kms:Decrypt"])
+
+    def grant_jobs(self, role: NarrowRole, model_name: str) -> None:
+        """Lets a gateway function write requests of one model's jobs and read what became of them."""
+        narrow = "The prefix of the one model whose jobs this function takes; each job has an id of its own."
+        bucket_arn, prefix = self._bucket_arn(role, "jobs"), f"{model_name}/*"
+        role.allow(["s3:GetObject", "s3:PutObject"], f"{bucket_arn}/{prefix}", wildcard=narrow)
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": prefix}})
+        self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
+
+    def grant_answers(self, role: NarrowRole, model_name: str) -> None:
+        """Lets an endpoint read requests of one model's jobs, and write answers and failures."""
+        narrow = "The prefix of the one model that this endpoint runs; each job has an id of its own."
+        bucket_arn = self._bucket_arn(role, "jobs")
+        role.allow(["s3:GetObject"], f"{bucket_arn}/{model_name}/*", wildcard=narrow)
+        written = [f"{bucket_arn}/{model_name}/{folder}/*" for folder in (ANSWERS, FAILURES)]
+        role.allow(["s3:PutObject"], written, wildcard=narrow)
+        self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
+
+    def grant_capture(self, role: NarrowRole) -> None:
+        """Lets an endpoint write down requests and answers, and read none of it."""
+        narrow = "What this endpoint captured; SageMaker names the files by the hour."
+        role.allow(["s3:PutObject"], f"{self._bucket_arn(role, 'jobs')}/{CAPTURED}/*", wildcard=narrow)
+        self._grant_key(role, ["kms:GenerateDataKey"])
+
     def grant_read_clients(self, role: FunctionRole) -> None:
         """Lets `role` look up one client at a time; it can list none."""
         role.allow(["dynamodb:GetItem"], self.format_arn(service="dynamodb", resource="table", resource_name=self.client_table_name(role)))
 
     def _grant(self, role: FunctionRole, *, actions: list[str], prefix: str, wildcard: str) -> None:
-        bucket_arn = self.format_arn(service="s3", region="", account="", resource=self._look_up(role, "bucket"))
+        bucket_arn = self._bucket_arn(role, "bucket")
         role.allow(actions, f"{bucket_arn}/{prefix}", wildcard=wildcard)
         # Without it S3 answers 403 for a key that doesn't exist, and a model that isn't there looks like a missing permission.
         role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": prefix}})
-        if self._encrypted:
-            role.allow(["kms:Decrypt"], self._look_up(role, "key"))
+        self._grant_key(role, ["kms:Decrypt"])
+
+    def _grant_key(self, role: NarrowRole, actions: list[str]) -> None:
+        if key_arn := self.key_arn(role):
+            role.allow(actions, key_arn)
+
+    def _bucket_arn(self, reader: Construct, parameter: str) -> str:
+        return self.format_arn(service="s3", region="", account="", resource=self._look_up(reader, parameter))
 
     def _models(self) -> str:
         """Makes or adopts the bucket of models, and its audit; the bucket's name."""
@@ -84,12 +144,20 @@ class Store(Stack):
             bucket = ModelBucket(self, "Bucket", access_logs=self._access_logs, noncurrent_days=settings.noncurrent_days)
             name, key_arn = bucket.bucket_name, bucket.key_arn
         self._publish("bucket", name)
+        self._key_arn = key_arn
         if key_arn is not None:
             self._publish("key", key_arn)
         if settings.audit:
             arn = self.format_arn(service="s3", region="", account="", resource=name)
             Audit(self, "Audit", model_bucket_arn=arn, access_logs=self._access_logs, days=settings.access_log_days)
         return name
+
+    def _jobs(self) -> str:
+        """Makes the bucket of jobs, under the key of the bucket of models; its name."""
+        key = kms.Key.from_key_arn(self, "StoreKey", self._key_arn) if self._key_arn else None
+        bucket = JobBucket(self, "Jobs", access_logs=self._access_logs, key=key, days=self._settings.job_days)
+        self._publish("jobs", bucket.bucket_name)
+        return bucket.bucket_name
 
     @cached_property
     def _access_logs(self) -> LogBucket:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from aws_cdk import Duration, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
-from modelserve.settings import AuthorizerSettings, CatalogSettings
+from models.config import ModelConfig
+from modelserve.settings import AuthorizerSettings, CatalogSettings, GatewaySettings
 
 from .acknowledgements import acknowledge
-from .functions import ROOT, FunctionParts
+from .functions import ROOT, FunctionParts, ModelFunction
 from .settings import DeploymentSettings
 from .store import Store
 
-__all__ = ["DEPENDENCIES", "AuthorizerFunction", "CatalogFunction", "LayerMissing", "Layers"]
+__all__ = ["DEPENDENCIES", "AuthorizerFunction", "CatalogFunction", "GatewayFunction", "LayerMissing", "Layers"]
 
 DEPENDENCIES = ROOT / "build" / "dependencies"
 """What `python -m tools.layers` makes."""
@@ -69,7 +71,8 @@ class CatalogFunction(FunctionParts):
             service=settings.service,
         )
         description = "catalog: server metadata, health, repository index"
-        self.target = _zip_function(self, "catalog", description, layers, environment.to_env(), seconds=15)
+        properties = _small(self, description, seconds=15)
+        self.target = _zip_function(self, "catalog", layers, environment=environment.to_env(), **properties)
         store.grant_read_aliases(self.role)
 
 
@@ -80,28 +83,55 @@ class AuthorizerFunction(FunctionParts):
         super().__init__(scope, construct_id, settings=settings)
         environment = AuthorizerSettings(client_table=store.client_table_name(self), service=settings.service)
         description = "authorizer: whose key it is, and what it opens"
-        self.target = _zip_function(self, "authorizer", description, layers, environment.to_env(), seconds=10)
+        properties = _small(self, description, seconds=10)
+        self.target = _zip_function(self, "authorizer", layers, environment=environment.to_env(), **properties)
         store.grant_read_clients(self.role)
 
 
-def _zip_function(
-    parts: FunctionParts, name: str, description: str, layers: Layers, environment: dict[str, str], *, seconds: int
-) -> lambda_.Function:
+class GatewayFunction(ModelFunction):
+    """Answers for one model that a SageMaker endpoint runs, whether there is one or not: without it, by saying how to make it."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, model: ModelConfig, layers: Layers, store: Store, settings: DeploymentSettings
+    ) -> None:
+        super().__init__(scope, construct_id, model=model, store=store, settings=settings)
+        endpoint = settings.endpoint_name(model)
+        environment = GatewaySettings(
+            endpoint_name=endpoint, job_bucket=store.job_bucket_name(self) if model.asynchronous else "", **self._told
+        )
+        self.target = self._target(_zip_function(self, "gpu_gateway", layers, environment=environment.to_env(), **self._properties))
+        arn = Stack.of(self).format_arn(service="sagemaker", resource="endpoint", resource_name=endpoint)
+        if model.asynchronous:
+            self.role.allow(["sagemaker:InvokeEndpointAsync"], arn)
+            store.grant_jobs(self.role, model.name)
+        else:
+            # All realtime models share the endpoint, and each function may ask it for its own.
+            own = {"StringLike": {"sagemaker:TargetModel": f"{model.name}/versions/*"}}
+            self.role.allow(["sagemaker:InvokeEndpoint"], arn, conditions=own)
+
+
+def _small(parts: FunctionParts, description: str, *, seconds: int) -> dict[str, Any]:
+    """Of a function that belongs to no model."""
+    return {
+        "description": description,
+        "log_group": parts.log_group,
+        "memory_size": 512,
+        "role": parts.role.without_policy_updates(),
+        "timeout": Duration.seconds(seconds),
+        "tracing": lambda_.Tracing.ACTIVE,
+    }
+
+
+def _zip_function(parts: FunctionParts, folder: str, layers: Layers, **properties: Any) -> lambda_.Function:
     for pack in ("AwsSolutions-L1", "Serverless-LambdaLatestVersion"):
         acknowledge(parts, pack, "Python 3.13 gets security fixes until 2029; layers, image and tests are made for one version.")
     return lambda_.Function(
         parts,
         "Function",
-        description=description,
-        code=lambda_.Code.from_asset(str(ROOT / "functions" / name), exclude=["__pycache__"]),
+        code=lambda_.Code.from_asset(str(ROOT / "functions" / folder), exclude=["__pycache__"]),
         handler="handler.handler",
         runtime=lambda_.Runtime.PYTHON_3_13,
         architecture=lambda_.Architecture.X86_64,
-        environment=environment,
         layers=layers.versions,
-        log_group=parts.log_group,
-        memory_size=512,
-        role=parts.role.without_policy_updates(),
-        timeout=Duration.seconds(seconds),
-        tracing=lambda_.Tracing.ACTIVE,
+        **properties,
     )

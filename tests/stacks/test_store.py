@@ -15,6 +15,9 @@ from tests.stacks.factories import Templates, a_model, properties, statements, t
 pytestmark = pytest.mark.xdist_group("stacks")
 
 
+JOBS = {"LifecycleConfiguration": {"Rules": [Match.object_like({"ExpirationInDays": DEV.job_days})]}}
+
+
 @pytest.fixture(scope="module")
 def bucket(dev) -> dict[str, Any]:
     (found,) = properties(dev.store, "AWS::S3::Bucket", with_={"VersioningConfiguration": {"Status": "Enabled"}})
@@ -77,6 +80,25 @@ def test_incomplete_uploads_are_cleared_away(bucket):
     assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
 
 
+def _under(*, algorithm: str, **key: Any) -> dict[str, Any]:
+    default = {"SSEAlgorithm": algorithm, **key}
+    return {"ServerSideEncryptionConfiguration": [Match.object_like({"ServerSideEncryptionByDefault": default})]}
+
+
+def test_jobs_are_encrypted_with_the_stores_key_and_forgotten(dev):
+    """Also what SageMaker captures, and uploads that were never ended."""
+    (key,) = dev.store.find_resources("AWS::KMS::Key")
+    under = _under(algorithm="aws:kms", KMSMasterKeyID={"Fn::GetAtt": [key, "Arn"]})
+    dev.store.has_resource_properties("AWS::S3::Bucket", {**JOBS, "BucketEncryption": under})
+    (rule,) = [
+        rule
+        for each in properties(dev.store, "AWS::S3::Bucket")
+        for rule in each["LifecycleConfiguration"]["Rules"]
+        if rule.get("AbortIncompleteMultipartUpload") == {"DaysAfterInitiation": 1}
+    ]
+    assert rule["ExpirationInDays"] == DEV.job_days
+
+
 @pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::KMS::Key", "AWS::DynamoDB::Table"])
 def test_state_outlives_the_stack(dev, kind):
     dev.store.all_resources(kind, {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"})
@@ -105,7 +127,7 @@ def test_no_stack_locks_the_store(dev):
     assert "Fn::ImportValue" not in str(dev.serving.to_json())
 
 
-@pytest.mark.parametrize("name", ["ModelBucket", "ClientTable"])
+@pytest.mark.parametrize("name", ["ModelBucket", "JobBucket", "ClientTable"])
 def test_what_modelctl_needs_is_an_output(dev, name):
     dev.store.has_output(name, {"Value": {"Ref": Match.any_value()}})
 
@@ -153,7 +175,9 @@ def adopted(synthesized):
 
 
 def test_an_adopted_bucket_is_not_made(adopted):
-    adopted.store.resource_count_is("AWS::S3::Bucket", 0)
+    """There are one of jobs and one of logs; neither is for models."""
+    adopted.store.resource_properties_count_is("AWS::S3::Bucket", JOBS, 1)
+    adopted.store.resource_count_is("AWS::S3::Bucket", 2)
 
 
 def test_an_adopted_bucket_has_a_table_of_clients_beside_it(adopted):
@@ -170,6 +194,7 @@ def test_an_adopted_bucket_without_a_key_grants_none(synthesized):
     templates = synthesized(DeploymentSettings(name="dev", existing_bucket="models-of-ours"), a_model())
     roles = properties(templates.serving, "AWS::IAM::Role")
     assert not [each for role in roles for each in statements(role) if any("kms" in action for action in each["Action"])]
+    templates.store.has_resource_properties("AWS::S3::Bucket", {**JOBS, "BucketEncryption": _under(algorithm="AES256")})
 
 
 @pytest.fixture(scope="module")
@@ -187,7 +212,7 @@ def restored(synthesized):
     )
 
 
-@pytest.mark.parametrize("kind", ["AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::S3::Bucket"])
+@pytest.mark.parametrize("kind", ["AWS::DynamoDB::Table", "AWS::KMS::Key"])
 def test_a_restored_store_makes_nothing_that_it_has(restored, kind):
     restored.store.resource_count_is(kind, 0)
 
