@@ -20,8 +20,9 @@ from moto.server import ThreadedMotoServer
 from tools.local.assembly import REGION, Assembly, FileAsset, Stack
 from tools.local.errors import LocalError
 from tools.local.functions import Function
-from tools.local.moto_gaps import keep_versions, quieten, without_gaps
+from tools.local.moto_gaps import defaults, keep_versions, quieten, without_gaps
 from tools.local.moto_kms import sign_as_kms
+from tools.local.moto_sagemaker import update_as_cloudformation
 
 __all__ = ["CREDENTIALS", "Cloud"]
 
@@ -48,6 +49,7 @@ class Cloud:
     def __enter__(self) -> Self:
         quieten()
         sign_as_kms()
+        update_as_cloudformation()
         with Cloud._lock:
             Cloud._running += 1
         self._server.start()
@@ -88,6 +90,7 @@ class Cloud:
             cloudformation.create_stack(
                 StackName=stack.name,
                 TemplateBody=json.dumps(without_gaps(stack.template)),
+                Parameters=defaults(stack.template),
                 Capabilities=["CAPABILITY_IAM", "CAPABILITY_NAMED_IAM"],
             )
             described = cloudformation.describe_stacks(StackName=stack.name)["Stacks"][0]

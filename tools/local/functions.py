@@ -9,7 +9,7 @@ from typing import Any
 from tools.local.assembly import Stack
 from tools.local.errors import LocalError
 
-__all__ = ["Function", "function_id"]
+__all__ = ["Function", "function_id", "references"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ class Function:
 def function_id(stack: Stack, reference: object) -> str:
     """The logical id of the function that an expression such as an integration's Uri names, through a version or alias."""
     resources = stack.template["Resources"]
-    for logical_id in _references(reference):
+    for logical_id in references(reference):
         kind = resources.get(logical_id, {}).get("Type")
         if kind == "AWS::Lambda::Function":
             return logical_id
@@ -65,17 +65,17 @@ def function_id(stack: Stack, reference: object) -> str:
     raise LocalError(f"no Lambda function of stack {stack.name} is named by {reference}")
 
 
-def _references(value: object) -> list[str]:
+def references(value: object) -> list[str]:
     """Logical ids in Ref and Fn::GetAtt, wherever they are nested."""
     if isinstance(value, list):
-        return [found for item in value for found in _references(item)]
+        return [found for item in value for found in references(item)]
     if not isinstance(value, dict):
         return []
     if "Ref" in value:
         return [value["Ref"]]
     if "Fn::GetAtt" in value:
         return [value["Fn::GetAtt"][0]]
-    return [found for item in value.values() for found in _references(item)]
+    return [found for item in value.values() for found in references(item)]
 
 
 def _image_tag(logical_id: str, code: Mapping[str, Any]) -> str:
@@ -88,7 +88,7 @@ def _image_tag(logical_id: str, code: Mapping[str, Any]) -> str:
 
 
 def _layer(stack: Stack, logical_id: str, layer: object) -> str:
-    for reference in _references(layer):
+    for reference in references(layer):
         resource = stack.template["Resources"].get(reference, {})
         if resource.get("Type") == "AWS::Lambda::LayerVersion":
             return str(resource["Properties"]["Content"]["S3Key"])

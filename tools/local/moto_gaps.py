@@ -13,7 +13,7 @@ from moto.core.common_models import CloudFormationModel
 
 from tools.local.assembly import Stack
 
-__all__ = ["keep_versions", "quieten", "without_gaps"]
+__all__ = ["defaults", "keep_versions", "quieten", "without_gaps"]
 
 _DROPPED = {
     # moto 5.2.5 looks for TagKey where CloudFormation writes Key, and fails.
@@ -37,6 +37,12 @@ def without_gaps(template: dict[str, Any]) -> dict[str, Any]:
         for name in _DROPPED.get(resource["Type"], ()):
             resource.get("Properties", {}).pop(name, None)
     return taken
+
+
+def defaults(template: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Parameters by their default: an update that keeps a value finds in moto only what was named."""
+    parameters = template.get("Parameters", {})
+    return [{"ParameterKey": name, "ParameterValue": each["Default"]} for name, each in parameters.items() if "Default" in each]
 
 
 def keep_versions(stack: Stack, names: Mapping[str, str], s3: Any) -> None:

@@ -1,4 +1,4 @@
-"""Only the socket: reads a request to its end, hands it to the gateway, writes the response."""
+"""Only the socket: reads a request to its end, hands it on, writes the response."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import threading
 from collections.abc import Iterator
 from email.errors import FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDefect
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Protocol
 
 from tools.local.errors import LocalError
-from tools.local.gateway import MAX_BODY, Gateway
+from tools.local.gateway import MAX_BODY
 from tools.local.messages import Request, Response
 
 __all__ = ["Server", "check_port"]
@@ -22,8 +22,18 @@ _NO_HEADER = (FirstHeaderLineIsContinuationDefect, MissingHeaderBodySeparatorDef
 """What http.server says of a line that is none; its other complaints are about mail."""
 
 
+class _Service(Protocol):
+    """What answers: the gateway, or another of AWS's services."""
+
+    def handle(self, request: Request) -> Response: ...
+
+    def too_large(self) -> Response: ...
+
+    def bad_request(self) -> Response: ...
+
+
 class _TooLarge(Exception):
-    """A body that is larger than the gateway takes."""
+    """A body that is larger than API Gateway takes, and every other service here."""
 
 
 class _Malformed(Exception):
@@ -31,9 +41,9 @@ class _Malformed(Exception):
 
 
 class Server:
-    """Serves a gateway on 127.0.0.1 until closed."""
+    """Serves the gateway, or what answers as it does, on 127.0.0.1 until closed."""
 
-    def __init__(self, gateway: Gateway, port: int) -> None:
+    def __init__(self, gateway: _Service, port: int) -> None:
         """`port` 0 takes a free one. Raises `LocalError` when the port is taken."""
         handler = type("Handler", (_Handler,), {"gateway": gateway})
         self._server = _sockets(port, handler)
@@ -69,7 +79,7 @@ class _Sockets(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    gateway: Gateway
+    gateway: _Service
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body leave in one packet
