@@ -16,25 +16,20 @@ from .tensors import DATATYPES, Tensor
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["MAX_ANSWER_BYTES", "Answering", "DataPlane", "Model", "check", "finished"]
+__all__ = ["MAX_ANSWER_BYTES", "DataPlane", "Model", "check", "finished"]
 
 MAX_ANSWER_BYTES = 6 * 2**20
 """What Lambda carries back."""
 
 
-class Answering(Protocol):
-    """One version of a model, as its answer names it."""
+class Model(Protocol):
+    """One version of a model that can answer; a session here, an endpoint elsewhere."""
 
     name: str
     version: str
-    labels: tuple[str, ...]
-
-
-class Model(Answering, Protocol):
-    """One version of a model that can answer; a session here, an endpoint elsewhere."""
-
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+    labels: tuple[str, ...]
     platform: str
 
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
@@ -55,7 +50,8 @@ class DataPlane:
         """The answer to `request`, loading and running within `seconds`. Raises `ServeError`."""
         ends = time.monotonic() + seconds
         model, names = self.checked(version, request)
-        return finished(model, request, model.run(request.inputs, names, seconds=ends - time.monotonic()))
+        outputs = model.run(request.inputs, names, seconds=ends - time.monotonic())
+        return finished(outputs, request, name=model.name, version=model.version, labels=model.labels)
 
     def checked(self, version: str | None, request: InferRequest) -> tuple[Model, list[str]]:
         """The model that answers, whose signature `request` fits, and the outputs to ask it for. Raises `ServeError`."""
@@ -82,15 +78,15 @@ class DataPlane:
         self._find(version).ready(seconds=ends - time.monotonic())
 
 
-def finished(model: Answering, request: InferRequest, outputs: list[Tensor]) -> InferResponse:
-    """The answer made of the `outputs` that were asked for, in the order of the request. Raises `PayloadTooLarge`, `InvalidInput`."""
+def finished(outputs: list[Tensor], request: InferRequest, *, name: str, version: str, labels: tuple[str, ...]) -> InferResponse:
+    """The answer of a version of a model to `request`, whose `outputs` are those asked for. Raises `PayloadTooLarge`, `InvalidInput`."""
     _refuse_too_large(outputs, request)
     if request.outputs is not None:
         outputs = [
-            classify(tensor, requested.classification, model.labels) if requested.classification else tensor
+            classify(tensor, requested.classification, labels) if requested.classification else tensor
             for tensor, requested in zip(outputs, request.outputs, strict=True)
         ]
-    return InferResponse(model.name, model.version, request.id, outputs)
+    return InferResponse(name, version, request.id, outputs)
 
 
 def check(inputs: Sequence[Tensor], signature: Sequence[TensorSpec]) -> None:
