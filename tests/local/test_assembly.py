@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.local.factories import a_stack, write_assembly
-from tools.local.assembly import Assembly
+from tools.local.assembly import Assembly, Stack
 from tools.local.errors import LocalError
 
 
@@ -13,6 +13,12 @@ def test_stacks_come_in_the_order_of_their_dependencies(tmp_path):
     names = ["Tiny-c", "Tiny-a", "Tiny-b"]
     assembly = Assembly.load(write_assembly(tmp_path / "cdk.out", *map(a_stack, names)), "dev")
     assert [stack.name for stack in assembly.stacks] == names
+
+
+def test_a_stack_without_resources_is_not_there(tmp_path):
+    empty = Stack(name="Tiny-empty", template={"Parameters": {}})
+    assembly = Assembly.load(write_assembly(tmp_path / "cdk.out", a_stack("Tiny-a"), empty, a_stack("Tiny-b")), "dev")
+    assert [stack.name for stack in assembly.stacks] == ["Tiny-a", "Tiny-b"]
 
 
 def test_assets_are_found_where_they_were_staged(tmp_path):

@@ -44,6 +44,7 @@ def test_variables_are_as_cloudformation_resolved_them(tiny):
     assert environment["BUCKET"] == tiny.bucket
     assert tiny.cloud.client("s3").head_bucket(Bucket=environment["BUCKET"])
     assert environment["AWS_ENDPOINT_URL"] == tiny.endpoint_url
+    assert environment["AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME"] == tiny.runtime_url
 
 
 def test_the_invoke_api_reaches_the_function(tiny):

@@ -54,7 +54,7 @@ class ImageAsset:
 
 @dataclass(frozen=True, kw_only=True)
 class Assembly:
-    """One deployment: stacks in the order in which they can be created."""
+    """One deployment: stacks in the order in which they can be created, without those that have no resources, as the CDK CLI has it."""
 
     stacks: tuple[Stack, ...]
     files: dict[str, FileAsset]
@@ -101,8 +101,9 @@ def _stacks(folder: Path, artifacts: dict[str, Any]) -> Iterator[Stack]:
         artifact = artifacts.get(key, {})
         if artifact.get("type") == "aws:cloudformation:stack":
             properties = artifact["properties"]
-            name = properties.get("stackName", key)
-            yield Stack(name=name, template=_read(folder / properties["templateFile"]))
+            template = _read(folder / properties["templateFile"])
+            if template.get("Resources"):
+                yield Stack(name=properties.get("stackName", key), template=template)
 
 
 def _files(folder: Path, manifest: dict[str, Any]) -> Iterator[FileAsset]:

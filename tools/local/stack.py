@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from modelserve.clients import ALL_MODELS
 from tools.local import archive, clients, image, packages, seam
@@ -22,8 +22,12 @@ from tools.local.gateway import Gateway, Invoke
 from tools.local.gateway_responses import GatewayResponses
 from tools.local.roots import TaskRoot
 from tools.local.routes import Api
+from tools.local.sagemaker import SageMaker
 from tools.local.server import Server
 from tools.local.usage import Usage, plans_by_key
+
+if TYPE_CHECKING:
+    from tools.local.containers import Container
 
 __all__ = ["BUILD", "LocalStack"]
 
@@ -45,16 +49,19 @@ class LocalStack:
         build: Path = BUILD,
         limit: int = MAX_ENVIRONMENTS,
         max_authorizer_ttl: float | None = None,
+        container: Callable[[], Container] | None = None,
     ) -> None:
         """`build` keeps what can be used again; `limit` is how many environments a function may have at a time.
 
-        `max_authorizer_ttl` caps the seconds for which the template lets the gateway remember who a key belongs to.
+        `max_authorizer_ttl` caps the seconds for which the template lets the gateway remember who a key belongs to. `container` makes
+        what runs the endpoints' models, once one is asked for; without it ONNX Runtime on this machine's CPU does.
         """
         self._assembly = Assembly.load(cdk_out, deployment)
         self._port = port
         self._build = build
         self._limit = limit
         self._max_authorizer_ttl = max_authorizer_ttl
+        self._container = container or _onnx_container
         self._exit = ExitStack()
         self._lock = threading.Lock()
         self._key = ""
@@ -62,6 +69,8 @@ class LocalStack:
         self.region = REGION
         self.endpoint_url = ""
         """Of AWS's services."""
+        self.runtime_url = ""
+        """Of SageMaker's runtime, which moto does not have."""
         self.url = ""
         """Of the API, its stage at the end."""
         self.outputs: dict[str, str] = {}
@@ -105,6 +114,7 @@ class LocalStack:
         """What another program needs in order to use this deployment."""
         return {
             "endpoint_url": self.endpoint_url,
+            "endpoints": {"sagemaker-runtime": self.runtime_url},
             "url": self.url,
             "bucket": self.bucket,
             "key": self.key,
@@ -120,10 +130,14 @@ class LocalStack:
         self.cloud.upload(self._assembly)
         self._functions = [(stack, function) for stack in self._assembly.stacks for function in self.cloud.create(stack)]
         self.outputs = self.cloud.outputs
+        sagemaker = SageMaker(self._container, self.cloud.client("s3"))
+        self._exit.callback(sagemaker.close)
+        self.runtime_url = sagemaker.url
 
     def start_functions(self, progress: Callable[[str], None] = lambda _: None) -> None:
         """Makes every function's task root and lets the Invoke API reach it. Raises `LocalError`."""
-        services = {**CREDENTIALS, "AWS_ENDPOINT_URL": self.endpoint_url, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
+        endpoints = {"AWS_ENDPOINT_URL": self.endpoint_url, "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": self.runtime_url}
+        services = {**CREDENTIALS, **endpoints, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         for stack, function in self._functions:
             if function.runtime and not function.runtime.startswith("python"):
                 continue  # CDK's own helpers; calling one says that it has no process here
@@ -188,3 +202,9 @@ class LocalStack:
             return archive.unpack(assets.files[function.code], layers, handler=function.handler, cache=self._build)
         except KeyError as error:
             raise LocalError(f"function {function.logical_id} uses asset {error}, which the assembly does not have") from None
+
+
+def _onnx_container() -> Container:
+    from tools.local.containers import OnnxContainer  # noqa: PLC0415 - brings ONNX Runtime and gRPC along, which a start can do without
+
+    return OnnxContainer()

@@ -27,13 +27,13 @@ def layers() -> None:
 
 
 def synthesize() -> bool:
-    """Writes `CDK_OUT`; false when it was made from the same inputs before. Raises `LocalError`."""
+    """Writes `CDK_OUT`, with endpoints for heavy models; false when it was made from the same inputs before. Raises `LocalError`."""
     stamp = CDK_OUT.with_name("cdk.out.inputs")
     state = _state()
     if stamp.exists() and stamp.read_text() == state and (CDK_OUT / "manifest.json").exists():
         return False
     stamp.unlink(missing_ok=True)
-    _run([str(_bin() / "cdk"), "synth", "--quiet", "--no-notices", "--no-version-reporting", "--output", str(CDK_OUT)])
+    _run([str(_bin() / "cdk"), "synth", "--quiet", "--no-notices", "--no-version-reporting", "-c", "gpu=on", "--output", str(CDK_OUT)])
     stamp.write_text(state)
     return True
 
