@@ -63,7 +63,9 @@ def datatype(model: onnx.ModelProto) -> DTypeLike:
 
 def _brought(name: str, task: str, estimator: Any, X: Any) -> onnx.ModelProto:
     try:
-        model: onnx.ModelProto = estimator.to_onnx(name)
+        model = estimator.to_onnx(name)
+        if not isinstance(model, onnx.ModelProto):
+            raise TypeError(f"it answered a {type(model).__name__}; expected an onnx.ModelProto")
         onnx.checker.check_model(model)
         inputs, outputs = signature(model)
     except Exception as error:  # whatever a train.py or onnx raises is told

@@ -1,0 +1,121 @@
+"""An estimator that brings its own ONNX graph is held to what its rows and its task say."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import orjson
+import pytest
+
+from models.config import ModelConfig
+from tests.unit.modelctl.factories import model_folder
+from tools.modelctl import lifecycle
+from tools.modelctl.errors import BuildFailed
+from tools.modelctl.report import Built
+
+TRAIN = """
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+DATATYPE, KIND = TensorProto.FLOAT, np.float32
+
+def load():
+    X = np.zeros((80, 1, 2, 3), KIND)
+    X[::2] = 9_000_000_000 if KIND is np.int64 else 9
+    return X, np.arange(80) % 2
+
+def train(X, y):
+    return Own()
+
+class Own:
+    framework = "own 1.0"
+    classes_ = np.arange(2)
+
+    def predict(self, X):
+        return self.predict_proba(X).argmax(axis=1)
+
+    def predict_proba(self, X):
+        empty = (X.reshape(len(X), -1).sum(axis=1) < 5).astype(np.float32)
+        return np.stack([1 - empty, empty], axis=1)
+
+    def to_onnx(self, name):
+        nodes = [
+            helper.make_node("ReduceSum", ["input", "axes"], ["sum"], keepdims=0),
+            helper.make_node("Less", ["sum", "five"], ["empty"]),
+            helper.make_node("Cast", ["empty"], ["at"], to=TensorProto.INT64),
+            helper.make_node("Gather", ["rows", "at"], ["probabilities"]),
+            helper.make_node("ArgMax", ["probabilities"], ["label"], axis=1, keepdims=0),
+        ]
+        weights = {"axes": np.array([1, 2, 3]), "five": KIND(5), "rows": np.eye(2, dtype=np.float32)}
+        graph = helper.make_graph(
+            nodes, name,
+            [helper.make_tensor_value_info("input", DATATYPE, [None, 1, 2, 3])],
+            [helper.make_tensor_value_info("label", TensorProto.INT64, [None]),
+             helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, [None, 2])],
+            [numpy_helper.from_array(np.asarray(values), weight) for weight, values in weights.items()],
+        )
+        return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+"""
+IDS = TRAIN.replace("TensorProto.FLOAT, np.float32", "TensorProto.INT64, np.int64")
+
+
+def build(root: Path, train: str) -> Built:
+    config = ModelConfig.load(model_folder(root / "models", train=train))
+    return lifecycle.build(config, models=root / "models", output=root / "build")
+
+
+@pytest.mark.parametrize(("train", "datatype"), [(TRAIN, "FP32"), (IDS, "INT64")])
+def test_its_own_graph_takes_images_and_ids_and_is_compared_as_any_other(tmp_path: Path, train: str, datatype: str) -> None:
+    built = build(tmp_path, train)
+    assert built.failures == ()
+    assert [(spec.name, spec.datatype, spec.shape) for spec in built.manifest.inputs] == [("input", datatype, (-1, 1, 2, 3))]
+    assert [spec.name for spec in built.manifest.outputs] == ["label", "probabilities"]
+    assert built.manifest.metrics["accuracy"] == 1
+    assert built.manifest.lineage is not None
+    assert built.manifest.lineage.framework == "own 1.0"
+
+
+def test_the_example_has_the_datatype_and_shape_of_its_graph_and_every_digit_of_an_id(tmp_path: Path) -> None:
+    built = build(tmp_path, IDS)
+    (tensor,) = orjson.loads(built.example.read_bytes())["inputs"]
+    assert (tensor["datatype"], tensor["shape"]) == ("INT64", [1, 1, 2, 3])
+    assert set(tensor["data"]) <= {0, 9_000_000_000}
+    values = np.array(tensor["data"], np.int64).reshape(tensor["shape"])
+    label, _ = onnxruntime.InferenceSession(built.model).run(None, {"input": values})
+    assert label.tolist() == [int(values.sum() == 0)]
+
+
+def test_a_graph_that_answers_otherwise_than_its_estimator_is_not_published(tmp_path: Path) -> None:
+    (failure,) = (text for text in build(tmp_path, TRAIN.replace("np.eye(2", "1 - np.eye(2")).failures if "trained" in text)
+    assert failure.startswith("the ONNX model is not the one that was trained: 100.00% of 20 labels differ")
+
+
+@pytest.mark.parametrize(
+    ("found", "changed", "message"),
+    [
+        ('"input"', '"pixels"', r"a graph from pixels FP32 \[-1, 1, 2, 3\] to .*; expected one from input FP32 \[-1, 1, 2, 3\]"),
+        ("DATATYPE, KIND = TensorProto.FLOAT", "DATATYPE, KIND = TensorProto.DOUBLE", r"from input FP64 .* expected one from input FP32"),
+        ("[None, 1, 2, 3]", "[None, 1, 2, 4]", r"from input FP32 \[-1, 1, 2, 4\]"),
+        ("[None, 1, 2, 3]", "[1, 1, 2, 3]", r"from input FP32 \[1, 1, 2, 3\]"),
+        ("[None, 1, 2, 3]", "[None, 6]", r"from input FP32 \[-1, 6\]"),
+        ('"probabilities"', '"scores"', r"to label INT64 \[-1\], scores FP32 \[-1, 2\]; .* to label, probabilities"),
+        (
+            "return helper.make_model(",
+            "return dict(a=",
+            r"to_onnx\(\) in models/step/train.py failed: TypeError: it answered a dict; expected",
+        ),
+        ('"ReduceSum"', '"NoSuchThing"', r"failed: ValidationError: No Op registered for NoSuchThing"),
+        ("def to_onnx(self, name):", "def to_onnx(self):", r"failed: TypeError: .*to_onnx\(\) takes 1 positional argument"),
+    ],
+)
+def test_a_graph_that_does_not_fit_is_told_what_was_expected(tmp_path: Path, found: str, changed: str, message: str) -> None:
+    assert found in TRAIN
+    with pytest.raises(BuildFailed, match=message):
+        build(tmp_path, TRAIN.replace(found, changed))
+
+
+def test_the_graph_may_leave_dimensions_open(tmp_path: Path) -> None:
+    built = build(tmp_path, TRAIN.replace("[None, 1, 2, 3]", "[None, 1, None, None]"))
+    assert [spec.shape for spec in built.manifest.inputs] == [(-1, 1, -1, -1)]
+    assert built.passed
