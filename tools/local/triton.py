@@ -185,7 +185,10 @@ def _from_bytes(data: memoryview, spec: Spec) -> Any:
 
 def _strings(data: bytes, spec: Spec, count: int) -> Any:
     try:
-        array = deserialize_bytes_tensor(data)
+        # A real one lets any bytes through; ONNX Runtime takes nothing but text from Python.
+        array = np.array([element.decode() for element in deserialize_bytes_tensor(data)], dtype=object)
+    except UnicodeDecodeError:
+        raise TritonError(400, f"{_WHO}string data that is not UTF-8 for inference input '{spec.name}'") from None
     except Exception as refused:  # noqa: BLE001 - struct's error, or an index beyond the end
         raise TritonError(400, f"{_WHO}incomplete string data for inference input '{spec.name}': {refused}") from None
     if len(array) != count:
