@@ -7,15 +7,15 @@ import hmac
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from math import inf
 from typing import Any, TypeVar
 
 import orjson
 
 from ._http import HttpResponse, request
-from .errors import StoreUnavailable, Unavailable
+from .errors import ServeError, StoreUnavailable, Unavailable
 
 __all__ = [
     "PATIENCE",
@@ -106,6 +106,11 @@ class Request:
 class Service:
     """One AWS service at one address; its requests are signed, and tried again while patience lasts."""
 
+    passing: frozenset[int] = _PASSING
+    """Statuses that are tried again before anything reads their answer."""
+    faults: type[OSError] = OSError
+    """What of a connection is tried again."""
+
     def __init__(
         self,
         name: str,
@@ -130,7 +135,7 @@ class Service:
         read: Callable[[HttpResponse], _T],
         *,
         patience: float = PATIENCE,
-        failed: Callable[[str], Unavailable],
+        failed: Callable[[str], ServeError],
     ) -> _T:
         """What `read` makes of the answer before its end; a passing fault is tried again, also one in the middle of the body.
 
@@ -141,23 +146,25 @@ class Service:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self._response(sent, ends) as response:
-                    if response.status in _PASSING:
+                    if response.status in self.passing:
                         raise PassingFault(f"HTTP {response.status} {error_code(response.read())}")
                     return read(response)
-            except (PassingFault, OSError) as error:
+            except (PassingFault, self.faults) as error:
                 if attempt == _ATTEMPTS or time.monotonic() + pause >= ends:
                     raise failed(f"{error or type(error).__name__} ({attempt} attempts)") from None
             self._sleep(pause * (0.5 + os.urandom(1)[0] / 256))
             pause *= 2
         raise AssertionError  # the last attempt returns or raises
 
-    @contextmanager
-    def _response(self, sent: Request, ends: float) -> Iterator[HttpResponse]:
-        headers = sign(self._credentials(), sent, self._host, region=self._region, service=self._name)
-        target = f"{sent.path}?{sent.query}" if sent.query else sent.path
+    def _response(self, sent: Request, ends: float) -> AbstractContextManager[HttpResponse]:
+        headers, target = self._signed(sent)
         timeout = max(0.001, min(_TIMEOUT, ends - time.monotonic()))
-        with request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=timeout, ends=ends) as response:
-            yield response
+        return request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=timeout, ends=ends)
+
+    def _signed(self, sent: Request) -> tuple[dict[str, str], str]:
+        """Headers and target."""
+        headers = sign(self._credentials(), sent, self._host, region=self._region, service=self._name)
+        return headers, f"{sent.path}?{sent.query}" if sent.query else sent.path
 
 
 class JsonService:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 __all__ = [
     "AliasConflict",
     "AliasNotFound",
     "DeadlineExceeded",
+    "EndpointUnavailable",
     "InsufficientMemory",
     "InvalidInput",
     "InvalidRequest",
     "MethodNotAllowed",
     "ModelFailed",
+    "ModelLoading",
     "ModelNotFound",
     "ModelNotReady",
     "ObjectNotFound",
@@ -25,10 +28,13 @@ __all__ = [
     "StoreUnavailable",
     "Unavailable",
     "Unexpected",
+    "UnexpectedAnswer",
     "UnsupportedDatatype",
     "UnverifiedModel",
     "VersionNotFound",
     "frames",
+    "is_no_memory",
+    "onnx_reason",
 ]
 
 
@@ -107,6 +113,15 @@ class ModelNotReady(ServeError):
         super().__init__(f"model {name!r} is not ready: {reason}")
 
 
+class ModelLoading(ModelNotReady):
+    """The endpoint has not finished fetching or loading the version."""
+
+    retry_after = 5
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name, "its endpoint is still loading it, which takes up to some minutes; call again")
+
+
 class DeadlineExceeded(ServeError):
     """The graph ran longer than it may."""
 
@@ -124,10 +139,8 @@ class ModelFailed(ServeError):
 class InsufficientMemory(ServeError):
     """More memory was asked for than the function has; what it serves goes on being served."""
 
-    def __init__(self, name: str, purpose: str = "for this input") -> None:
-        super().__init__(
-            f"model {name!r} needs more memory {purpose} than its function has; send fewer rows, or raise `memory` in its model.toml"
-        )
+    def __init__(self, name: str, purpose: str = "for this input", *, of: str = "function", advice: str = "raise `memory`") -> None:
+        super().__init__(f"model {name!r} needs more memory {purpose} than its {of} has; send fewer rows, or {advice} in its model.toml")
 
 
 class Unexpected(ServeError):
@@ -169,6 +182,21 @@ class StoreUnavailable(Unavailable):
         super().__init__(f"the model store could not answer for {what}: {reason}; `modelctl doctor` says what is missing")
 
 
+class EndpointUnavailable(Unavailable):
+    """The SageMaker endpoint that runs the model could not be reached, or refused."""
+
+    def __init__(self, endpoint: str, reason: str, retry_after: int = 1) -> None:
+        super().__init__(f"endpoint {endpoint!r} could not answer: {reason}")
+        self.retry_after = retry_after
+
+
+class UnexpectedAnswer(Unavailable):
+    """What runs the model answered something that is not the answer of the version asked for."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(f"the model's endpoint gave an answer that does not fit its manifest: {found}; publish the model again")
+
+
 class UnverifiedModel(RegistryError):
     """Bytes or metadata that don't match what was published; never parsed."""
 
@@ -190,6 +218,17 @@ class AliasConflict(RegistryError):
         super().__init__(
             f"alias {alias!r} of {name!r} was moved by somebody else at the same time; look at `modelctl history {name}`, then try again"
         )
+
+
+def is_no_memory(message: str) -> bool:
+    """Whether ONNX Runtime, or CUDA below it, said that memory ran out."""
+    return re.search(r"bad_alloc|Failed to allocate memory|out of memory|STATUS_ALLOC_FAILED", message) is not None
+
+
+def onnx_reason(message: str) -> str:
+    """ONNX Runtime's message without its stack, and without the file, line and signature of its build that stand before some."""
+    text = message.partition("\n")[0].rpartition("Status Message: ")[2]
+    return re.sub(r"/\S+:\d+ [^)]*\) ", "", text)[:300]
 
 
 def frames(error: BaseException) -> list[str]:

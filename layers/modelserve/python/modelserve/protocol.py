@@ -16,7 +16,7 @@ import orjson
 
 from . import errors
 from .errors import InvalidInput, InvalidRequest, ServeError
-from .tensors import DATATYPES, Tensor, from_list, to_list
+from .tensors import DATATYPES, Tensor, from_list, shortest, to_list
 
 if TYPE_CHECKING:
     from .tensors import Data
@@ -174,7 +174,7 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
 def _json_values(tensor: Tensor) -> Any:
     """Elements on their way into JSON: orjson writes a numpy array itself, in the fewest digits; anything else as a list."""
     if tensor.datatype in {"BYTES", "FP16", "BF16"} or not hasattr(tensor.data, "__array_struct__"):
-        return to_list(tensor)
+        return shortest(to_list(tensor)) if tensor.datatype == "FP32" else to_list(tensor)
     return tensor.data
 
 

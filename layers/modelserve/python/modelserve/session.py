@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import re
 import time
 from contextlib import suppress
 from math import prod
@@ -13,9 +12,9 @@ import numpy as np
 import onnxruntime as ort
 
 from ._watchdog import Watchdog
-from .errors import DeadlineExceeded, InsufficientMemory, InvalidInput, ModelFailed, ServeError, UnverifiedModel
+from .errors import DeadlineExceeded, InsufficientMemory, ModelFailed, ServeError, UnverifiedModel, is_no_memory, onnx_reason
 from .manifest import TensorSpec
-from .tensors import DATATYPES, Tensor, encode_bytes, iter_bytes
+from .tensors import Tensor, encode_bytes, made, not_finite, strings
 
 __all__ = ["OnnxSession"]
 
@@ -51,9 +50,6 @@ _DTYPES = {
     "FP64": np.dtype("<f8"),
 }
 _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
-_SOURCE = re.compile(r"/\S+:\d+ [^)]*\) ")
-"""File, line and signature within ONNX Runtime, which it puts before some messages."""
-_NO_MEMORY = re.compile(r"bad_alloc|Failed to allocate memory")
 _WATCHDOG = Watchdog()
 
 
@@ -110,17 +106,17 @@ class OnnxSession:
         Raises `DeadlineExceeded`, `InsufficientMemory`.
         """
         with suppress(ModelFailed):  # such as text that an encoder has never seen
-            self.run([_made(spec) for spec in self.inputs], [output.name for output in self.outputs], seconds=seconds)
+            self.run([made(spec) for spec in self.inputs], [output.name for output in self.outputs], seconds=seconds)
 
     def _failure(self, error: Exception) -> ServeError:
-        return InsufficientMemory(self.name) if _is_no_memory(error) else ModelFailed(self.name, _first_line(error))
+        return InsufficientMemory(self.name) if _is_no_memory(error) else ModelFailed(self.name, onnx_reason(str(error)))
 
     def _to_array(self, tensor: Tensor) -> Any:
         if tensor.datatype == "BYTES":
-            return _to_strings(tensor)
+            return np.array(strings(tensor), dtype=object).reshape(tensor.shape)
         array = np.frombuffer(memoryview(tensor.data), _DTYPES[tensor.datatype]).reshape(tensor.shape)
         if self._refuse_nan and not _is_finite(array, tensor.datatype):
-            raise InvalidInput(f"input {tensor.name!r} holds NaN or infinity, which this model refuses; send finite numbers")
+            raise not_finite(tensor.name)
         return array
 
     def _run_with_values(self, feed: dict[str, Any], outputs: list[str], options: Any) -> list[Tensor]:
@@ -148,7 +144,7 @@ def _load(path: str, options: Any, name: str) -> Any:
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
         if _is_no_memory(error):
             raise InsufficientMemory(name, "to load") from None
-        reason = _first_line(error).replace(path, "the file")
+        reason = onnx_reason(str(error)).replace(path, "the file")
         raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
 
 
@@ -158,21 +154,6 @@ def _spec(model: str, argument: Any) -> TensorSpec:
         raise UnverifiedModel(f"{argument.name!r} of {model!r}", argument.type, "a tensor; convert with zipmap=False")
     shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in argument.shape)
     return TensorSpec(name=argument.name, datatype=datatype, shape=shape)
-
-
-def _made(spec: TensorSpec) -> Tensor:
-    shape = tuple(1 if size < 0 else size for size in spec.shape)
-    return Tensor(spec.name, spec.datatype, shape, bytes(prod(shape) * (DATATYPES[spec.datatype].size or 4)))
-
-
-def _to_strings(tensor: Tensor) -> Any:
-    try:
-        elements = [element.decode() for element in iter_bytes(tensor)]
-    except UnicodeDecodeError:
-        raise InvalidInput(f"input {tensor.name!r} holds bytes that are not UTF-8; this model's strings are text") from None
-    if len(elements) != prod(tensor.shape):
-        raise InvalidInput(f"input {tensor.name!r} has {len(elements)} elements; shape {list(tensor.shape)} takes {prod(tensor.shape)}")
-    return np.array(elements, dtype=object).reshape(tensor.shape)
 
 
 def _is_finite(array: Any, datatype: str) -> bool:
@@ -188,10 +169,4 @@ def _to_tensor(name: str, datatype: str, array: Any) -> Tensor:
 
 
 def _is_no_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or _NO_MEMORY.search(str(error)) is not None
-
-
-def _first_line(error: Exception) -> str:
-    """ONNX Runtime's message without its stack and the paths of its build."""
-    text = str(error).partition("\n")[0].rpartition("Status Message: ")[2]
-    return _SOURCE.sub("", text)[:300]
+    return isinstance(error, MemoryError) or is_no_memory(str(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from math import prod
+from math import isfinite, prod
 from reprlib import repr as brief
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -15,9 +15,24 @@ from .errors import InvalidInput, InvalidRequest, UnsupportedDatatype
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
+    from .manifest import TensorSpec
+
     Data: TypeAlias = Buffer
 
-__all__ = ["DATATYPES", "Datatype", "Tensor", "encode_bytes", "from_list", "iter_bytes", "to_list"]
+__all__ = [
+    "DATATYPES",
+    "Datatype",
+    "Tensor",
+    "encode_bytes",
+    "from_list",
+    "is_finite",
+    "iter_bytes",
+    "made",
+    "not_finite",
+    "shortest",
+    "strings",
+    "to_list",
+]
 
 _LENGTH = Struct("<I")
 
@@ -141,6 +156,62 @@ def iter_bytes(tensor: Tensor) -> Iterator[bytes]:
         if offset > end:
             raise InvalidInput(f"input {tensor.name!r} has a BYTES element that runs past the end of its {end} bytes")
         yield bytes(data[start:offset])
+
+
+def strings(tensor: Tensor) -> list[str]:
+    """The elements of a BYTES tensor that is an input of a model. Raises `InvalidInput` unless they are UTF-8, and as many as its shape."""
+    try:
+        elements = [element.decode() for element in iter_bytes(tensor)]
+    except UnicodeDecodeError:
+        raise InvalidInput(f"input {tensor.name!r} holds bytes that are not UTF-8; this model's strings are text") from None
+    if len(elements) != prod(tensor.shape):
+        raise InvalidInput(f"input {tensor.name!r} has {len(elements)} elements; shape {list(tensor.shape)} takes {prod(tensor.shape)}")
+    return elements
+
+
+def made(spec: TensorSpec) -> Tensor:
+    """Zeros or empty strings for an input, with 1 for a dimension of any size."""
+    shape = tuple(1 if size < 0 else size for size in spec.shape)
+    return Tensor(spec.name, spec.datatype, shape, bytes(prod(shape) * (DATATYPES[spec.datatype].size or 4)))
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether no element is NaN or infinity; for tensors that are no numpy arrays."""
+    if tensor.datatype not in {"FP16", "BF16", "FP32", "FP64"}:
+        return True
+    data = memoryview(tensor.data).cast("B")
+    code = {"FP16": "e", "FP64": "d"}.get(tensor.datatype, "f")
+    if tensor.datatype == "BF16":  # the upper half of a float
+        wide = bytearray(2 * len(data))
+        wide[2::4], wide[3::4] = data[0::2], data[1::2]
+        data = memoryview(wide)
+    values: Any = data.cast(code)  # type: ignore[call-overload]  # `cast` is typed for literal codes only
+    return isfinite(sum(values)) or all(map(isfinite, values))  # a sum of finite numbers may overflow
+
+
+def not_finite(name: str) -> InvalidInput:
+    """What to raise for an input that `is_finite` is not true of, where the model refuses such."""
+    return InvalidInput(f"input {name!r} holds NaN or infinity, which this model refuses; send finite numbers")
+
+
+def shortest(values: Sequence[float]) -> list[float]:
+    """FP32 values as the doubles of their fewest digits, as a numpy array is written: 0.1, and not 0.10000000149011612.
+
+    Takes about 1 us an element; six digits are always enough from text to FP32, and nine from FP32 to text.
+    """
+    exact = array("f", values)
+    found = list(values)
+    left: Sequence[int] = range(len(found))
+    for form in ("%.6g", "%.7g", "%.8g", "%.9g"):
+        tried = [float(form % found[index]) for index in left]
+        wrong = []
+        for index, value, again in zip(left, tried, array("f", tried), strict=True):
+            if again == exact[index]:
+                found[index] = value
+            else:
+                wrong.append(index)
+        left = wrong
+    return found
 
 
 def to_list(tensor: Tensor) -> list[Any]:
