@@ -119,7 +119,7 @@ def _blue_green(alarms: Sequence[cloudwatch.Alarm], *, instances: int) -> _Endpo
 
     Source: Amazon SageMaker Developer Guide, "Use canary traffic shifting".
     """
-    canary = _Endpoint.CapacitySizeProperty(type="CAPACITY_PERCENTAGE", value=50) if instances > 1 else None
+    canary = _Endpoint.CapacitySizeProperty(type="INSTANCE_COUNT", value=1) if instances > 1 else None
     return _Endpoint.DeploymentConfigProperty(
         auto_rollback_configuration=_Endpoint.AutoRollbackConfigProperty(
             alarms=[_Endpoint.AlarmProperty(alarm_name=alarm.alarm_name) for alarm in alarms]

@@ -24,10 +24,20 @@ class Templates:
     deployment: Deployment
     store: Template
     serving: Template
+    gpu: Template
+
+    @property
+    def all(self) -> tuple[Template, ...]:
+        return (self.store, self.serving, self.gpu)
 
 
 def a_model(name: str = "fruit", **function: Any) -> ModelConfig:
     return ModelConfig.model_validate({"name": name, "task": "classification", "function": function})
+
+
+def a_heavy_model(name: str = "pictures", *, function: dict[str, Any] | None = None, **gpu: Any) -> ModelConfig:
+    section = {"target": "gpu", "gpu": gpu, "function": function or {}}
+    return ModelConfig.model_validate({"name": name, "task": "classification", **section})
 
 
 WARM = (a_model("plain"), a_model("warm", provisioned_concurrency=1), a_model("snapped", snap_start=True, architecture="arm64"))
@@ -35,16 +45,35 @@ EVERYTHING = replace(PROD, cors_origin="https://example.org", alarm_topic_arn="a
 ADOPTED = replace(
     PROD,
     existing_bucket="models-of-ours",
-    existing_key_arn="arn:aws:kms:eu-west-1:123456789012:key/k",
+    existing_key_arn="arn:aws:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     existing_client_table="clients-of-ours",
     existing_signing_key_arn="arn:aws:kms:eu-west-1:123456789012:key/s",
 )
+HEAVY = (
+    a_model(),
+    a_heavy_model(),
+    a_heavy_model("long_texts", mode="async", instance_type="ml.p3.2xlarge", max_instances=3),
+    a_heavy_model("warm_pictures", function={"provisioned_concurrency": 1}),
+)
+"""On Lambda, on the shared endpoint, and on one of its own whose instances have no disk of their own."""
+NETWORK = replace(
+    PROD,
+    gpu_subnets=("subnet-0a1b2c3d", "subnet-1a2b3c4d"),
+    gpu_security_groups=("sg-0a1b2c3d",),
+    alarm_topic_arn=EVERYTHING.alarm_topic_arn,
+)
+CAPTURING = replace(PROD, gpu_capture_percent=10, gpu_min_instances=2)
 _REPOSITORYS = tuple(ModelConfig.load_all(MODELS))
 DEPLOYMENTS: dict[str, tuple[DeploymentSettings, tuple[ModelConfig, ...]]] = {
     "dev": (DEV, _REPOSITORYS),
     "prod": (PROD, _REPOSITORYS),
     "every-option": (EVERYTHING, WARM),
-    "adopted-store": (ADOPTED, _REPOSITORYS),
+    "adopted-store": (ADOPTED, HEAVY),
+    "gpu-off": (DEV, HEAVY),
+    "gpu-on": (PROD, HEAVY),
+    "gpu-async": (PROD, (a_heavy_model("texts", mode="async"),)),
+    "gpu-network": (NETWORK, HEAVY),
+    "gpu-capture": (CAPTURING, HEAVY),
 }
 """What the templates are held to: both deployments as they are, and what a fork may turn on."""
 
@@ -57,7 +86,7 @@ def cdk_app(folder: Path) -> App:
 
 def synthesize(settings: DeploymentSettings, models: tuple[ModelConfig, ...], *, folder: Path) -> Templates:
     deployment = Deployment(cdk_app(folder), settings=settings, models=models)
-    return Templates(deployment, Template.from_stack(deployment.store), Template.from_stack(deployment.serving))
+    return Templates(deployment, *(Template.from_stack(stack) for stack in (deployment.store, deployment.serving, deployment.gpu)))
 
 
 def properties(template: Template, kind: str, *, with_: dict[str, Any] | None = None) -> list[dict[str, Any]]:

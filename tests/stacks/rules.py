@@ -14,6 +14,13 @@ Rule = Callable[[Resources], Iterator[str]]
 WITHOUT_RESOURCES = {
     "xray:PutTraceSegments": "a segment belongs to no resource",
     "xray:PutTelemetryRecords": "counts of segments belong to no resource",
+    "ecr:GetAuthorizationToken": "a token of the registry, which opens no repository by itself",
+    "cloudwatch:PutMetricData": "metrics belong to no resource; another rule wants their namespace",
+    **dict.fromkeys(
+        ["ec2:DeleteNetworkInterfacePermission", *(f"ec2:Describe{each}" for each in ("DhcpOptions", "NetworkInterfaces"))]
+        + [f"ec2:Describe{each}" for each in ("SecurityGroups", "Subnets", "Vpcs")],
+        "EC2 narrows it to nothing",
+    ),
 }
 """Actions that IAM can't narrow to a resource."""
 MANAGED_POLICIES = {
@@ -22,6 +29,7 @@ MANAGED_POLICIES = {
 ACROSS_MODELS = {
     ("s3:GetObject", "models/*/aliases/*"): "the catalog says which models are promoted: small documents, no model's bytes",
     ("s3:ListBucket", "models/*/aliases/*"): "an alias that isn't there answers 404 to the catalog, and not 403",
+    ("s3:ListBucket", "models/"): "SageMaker looks whether there is a model at all before it makes an endpoint of several",
 }
 """Actions and prefixes that are of more than one model."""
 KNOWN = {
@@ -31,10 +39,12 @@ KNOWN = {
     # Who may do what.
     *("AWS::IAM::Role", "AWS::Lambda::Permission", "AWS::ApiGateway::Authorizer", "AWS::ApiGateway::UsagePlan"),
     *("AWS::WAFv2::WebACL", "AWS::WAFv2::WebACLAssociation", "AWS::CloudWatch::Alarm"),
+    # What runs models that we don't run ourselves, each with a rule below.
+    *("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig", "AWS::SageMaker::Endpoint"),
     # What holds nothing.
     *("AWS::Lambda::LayerVersion", "AWS::Lambda::Version", "AWS::ApiGateway::RestApi", "AWS::ApiGateway::Resource"),
     *("AWS::ApiGateway::Method", "AWS::ApiGateway::Deployment", "AWS::ApiGateway::GatewayResponse", "AWS::ApiGateway::Account"),
-    "AWS::CDK::Metadata",
+    *("AWS::ApplicationAutoScaling::ScalableTarget", "AWS::ApplicationAutoScaling::ScalingPolicy", "AWS::CDK::Metadata"),
 }
 _ENCRYPTED = {
     "AWS::S3::Bucket": lambda found: "BucketEncryption" in found,
@@ -44,6 +54,11 @@ _ENCRYPTED = {
     "AWS::SQS::Queue": lambda found: "KmsMasterKeyId" in found or found.get("SqsManagedSseEnabled") is True,
     "AWS::KMS::Key": lambda found: found.get("EnableKeyRotation") is True or found.get("KeyUsage") == "SIGN_VERIFY",
     "AWS::ApiGateway::Stage": lambda found: "CacheClusterEnabled" not in found,
+    "AWS::SageMaker::EndpointConfig": lambda found: (
+        # A key is refused where the instance has a disk of its own, which its hardware encrypts.
+        ("KmsKeyId" in found or all(re.match(r"ml\.(g4dn|g5|g6)\.", each["InstanceType"]) for each in found["ProductionVariants"]))
+        and all("KmsKeyId" in each for key in ("DataCaptureConfig", "OutputConfig") for each in _nested(found, key))
+    ),
 }
 _TLS = {
     "AWS::S3::Bucket": ("AWS::S3::BucketPolicy", "Bucket"),
@@ -98,14 +113,57 @@ def _is_narrow(action: str, resource: str, condition: dict[str, Any]) -> bool:
         return True
     if action == "s3:ListBucket":
         prefixes = _list(condition.get("StringLike", {}).get("s3:prefix", ""))
-        return not re.search("[*?]", resource) and all(_is_of_one_model(action, each) for each in prefixes)
+        return not re.search("[*?]", resource) and all(_is_of_one_model(action, each, bucket) for each in prefixes)
     if action.startswith("s3:"):
-        return not re.search("[*?]", bucket) and _is_of_one_model(action, prefix)
+        return not re.search("[*?]", bucket) and _is_of_one_model(action, prefix, bucket)
+    if resource.endswith(":network-interface/*"):
+        return not re.search("[*?]", text(condition.get("ArnEquals", {}).get("ec2:Subnet", "*")))
     return not re.search("[*?]", resource)
 
 
-def _is_of_one_model(action: str, prefix: str) -> bool:
-    return (action, prefix) in ACROSS_MODELS or re.match(r"models/[^/*?]+/", prefix) is not None
+def _is_of_one_model(action: str, prefix: str, bucket: str) -> bool:
+    """A job's key begins with its model, and so does that of what SageMaker captured with a word that is none."""
+    of_one = r"[^/*?]+/" if "storejobs" in bucket else r"models/[^/*?]+/"
+    return (action, prefix) in ACROSS_MODELS or re.match(of_one, prefix) is not None
+
+
+def metrics_are_of_a_known_namespace(resources: Resources) -> Iterator[str]:
+    for name, statement in _allowed(resources):
+        if "cloudwatch:PutMetricData" in _actions(statement):
+            namespaces = _list(statement.get("Condition", {}).get("StringEquals", {}).get("cloudwatch:namespace", "*"))
+            if any(re.search("[*?]", each) for each in namespaces):
+                yield f"{name} writes metrics of {namespaces}"
+
+
+def only_one_endpoint_is_invoked(resources: Resources) -> Iterator[str]:
+    """And nothing else is asked of SageMaker; of an endpoint that several models share, no other model."""
+    for name, statement in _allowed(resources):
+        for action in _actions(statement):
+            if action == "sagemaker:InvokeEndpointAsync":
+                continue
+            models = _list(statement.get("Condition", {}).get("StringLike", {}).get("sagemaker:TargetModel", ""))
+            own = all(re.fullmatch(r"[^/*?]+/versions/\*", each) for each in models)
+            if action.startswith("sagemaker:") and not (action == "sagemaker:InvokeEndpoint" and own):
+                yield f"{name} allows {action} on {models}"
+
+
+def containers_are_isolated(resources: Resources) -> Iterator[str]:
+    """From every network, or in one of ours; and their logs hold no payload."""
+    for name, model in _of(resources, "AWS::SageMaker::Model"):
+        if not (model.get("EnableNetworkIsolation") is True or model.get("VpcConfig", {}).get("SecurityGroupIds")):
+            yield f"{name} reaches the internet"
+        if model.get("PrimaryContainer", {}).get("Environment", {}).get("SAGEMAKER_TRITON_LOG_VERBOSE") != "false":
+            yield f"{name} logs payloads"
+
+
+def updates_of_endpoints_can_go_back(resources: Resources) -> Iterator[str]:
+    """By alarms of this template, to what ran before, and with as many instances as there were."""
+    alarms = {name for name, _ in _of(resources, "AWS::CloudWatch::Alarm")}
+    for name, endpoint in _of(resources, "AWS::SageMaker::Endpoint"):
+        rollback = endpoint.get("DeploymentConfig", {}).get("AutoRollbackConfiguration", {}).get("Alarms", [])
+        watched = [each["AlarmName"].get("Ref") for each in rollback]
+        if not watched or not alarms.issuperset(watched) or endpoint.get("RetainAllVariantProperties") is not True:
+            yield f"{name} is updated without a way back"
 
 
 def every_method_wants_a_clients_key(resources: Resources) -> Iterator[str]:
@@ -145,6 +203,10 @@ def logs_are_forgotten(resources: Resources) -> Iterator[str]:
     yield from (f"{name} keeps logs for ever" for name, each in groups.items() if not each.get("RetentionInDays"))
     for name, function in _of(resources, "AWS::Lambda::Function"):
         if function.get("LoggingConfig", {}).get("LogGroup", {}).get("Ref") not in groups:
+            yield f"{name} has no log group of its own"
+    named = {each.get("LogGroupName") for each in groups.values()}
+    for name, endpoint in _of(resources, "AWS::SageMaker::Endpoint"):
+        if f"/aws/sagemaker/Endpoints/{endpoint['EndpointName']}" not in named:
             yield f"{name} has no log group of its own"
 
 

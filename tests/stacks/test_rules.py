@@ -21,7 +21,7 @@ def deployed(synthesized, request) -> Templates:
 
 
 def resources(templates: Templates, stack: str) -> Resources:
-    found: Resources = getattr(templates, stack).to_json()["Resources"]
+    found: Resources = getattr(templates, stack).to_json().get("Resources", {})
     return found
 
 
@@ -55,6 +55,25 @@ def a_function(**variables: Any) -> dict[str, Any]:
     return a("AWS::Lambda::Function", Environment={"Variables": variables})
 
 
+def an_endpoint_config(instance_type: str, **properties: Any) -> dict[str, Any]:
+    return a("AWS::SageMaker::EndpointConfig", ProductionVariants=[{"InstanceType": instance_type}], **properties)
+
+
+def an_endpoint(**properties: Any) -> dict[str, Any]:
+    """One that an alarm `Alarm` rolls back; None leaves a property out."""
+    rollback = {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": {"Ref": "Alarm"}}]}}
+    told = {"EndpointName": "e", "DeploymentConfig": rollback, "RetainAllVariantProperties": True, **properties}
+    return a("AWS::SageMaker::Endpoint", **{name: value for name, value in told.items() if value is not None})
+
+
+def an_invocation(target: str | list[str]) -> dict[str, Any]:
+    condition = {"StringLike": {"sagemaker:TargetModel": target}}
+    return a_role(Action="sagemaker:InvokeEndpoint", Resource=ENDPOINT, Condition=condition)
+
+
+ENDPOINT = "arn:aws:sagemaker:r:1:endpoint/e"
+JOBS = "arn:aws:s3:::<storejobsParameter>"
+QUIET = {"Environment": {"SAGEMAKER_TRITON_LOG_VERBOSE": "false"}}
 CLOUDTRAIL = {"Service": "cloudtrail.amazonaws.com"}
 CLOSED = {"BlockPublicAcls": True, "BlockPublicPolicy": True, "IgnorePublicAcls": True, "RestrictPublicBuckets": True}
 HALF_CLOSED = {**CLOSED, "BlockPublicPolicy": False}
@@ -121,6 +140,23 @@ BAD: list[tuple[Rule, dict[str, Any]]] = [
     (rules.data_outlives_its_stack, a("AWS::S3::Bucket")),
     (rules.data_outlives_its_stack, a("AWS::KMS::Key")),
     (rules.data_outlives_its_stack, a("AWS::DynamoDB::Table", retained=True, DeletionProtectionEnabled=True)),
+    (rules.everything_is_encrypted, an_endpoint_config("ml.p3.2xlarge")),
+    (rules.everything_is_encrypted, an_endpoint_config("ml.g4dn.xlarge", DataCaptureConfig={"EnableCapture": True})),
+    (rules.logs_are_forgotten, an_endpoint()),
+    (rules.grants_name_what_they_are_for, a_role(Resource=f"{JOBS}/*")),
+    (rules.grants_name_what_they_are_for, a_role(Resource=f"{JOBS}/*/answers/*")),
+    (rules.grants_name_what_they_are_for, a_role(Action="ec2:CreateNetworkInterface", Resource="arn:aws:ec2:r:1:network-interface/*")),
+    (rules.metrics_are_of_a_known_namespace, a_role(Action="cloudwatch:PutMetricData", Resource="*")),
+    (rules.only_one_endpoint_is_invoked, a_role(Action="sagemaker:CreateEndpoint", Resource=ENDPOINT)),
+    (rules.only_one_endpoint_is_invoked, a_role(Action="sagemaker:InvokeEndpoint", Resource=ENDPOINT)),
+    (rules.only_one_endpoint_is_invoked, an_invocation("*")),
+    (rules.only_one_endpoint_is_invoked, an_invocation("*/versions/*")),
+    (rules.only_one_endpoint_is_invoked, an_invocation(["fruit/versions/*", "f?/versions/*"])),
+    (rules.containers_are_isolated, a("AWS::SageMaker::Model", PrimaryContainer=QUIET)),
+    (rules.containers_are_isolated, a("AWS::SageMaker::Model", EnableNetworkIsolation=True)),
+    (rules.updates_of_endpoints_can_go_back, an_endpoint(DeploymentConfig=None)),
+    (rules.updates_of_endpoints_can_go_back, an_endpoint(RetainAllVariantProperties=None)),
+    (rules.updates_of_endpoints_can_go_back, an_endpoint()),
     (rules.models_are_audited, a("AWS::S3::Bucket")),
     (rules.models_are_audited, a("AWS::CloudTrail::Trail", IsLogging=True)),
 ]  # fmt: skip
@@ -136,6 +172,12 @@ GOOD: list[tuple[Rule, Resources]] = [
         {"Q": a("AWS::SQS::Queue", RedrivePolicy={"deadLetterTargetArn": {"Fn::GetAtt": ["D", "Arn"]}}), "D": a("AWS::SQS::Queue")},
     ),
     (rules.no_secret_is_in_an_environment, {"X": a_function(SIGNING_KEY_ARN={"Ref": "Parameter"})}),
+    (rules.everything_is_encrypted, {"X": an_endpoint_config("ml.p3.2xlarge", KmsKeyId="k"), "Y": an_endpoint_config("ml.g5.xlarge")}),
+    (rules.grants_name_what_they_are_for, {"X": a_role(Resource=f"{JOBS}/fruit/*")}),
+    (rules.only_one_endpoint_is_invoked, {"X": an_invocation("fruit/versions/*")}),
+    (rules.only_one_endpoint_is_invoked, {"X": a_role(Action="sagemaker:InvokeEndpointAsync", Resource=ENDPOINT)}),
+    (rules.containers_are_isolated, {"X": a("AWS::SageMaker::Model", VpcConfig={"SecurityGroupIds": ["s"]}, PrimaryContainer=QUIET)}),
+    (rules.updates_of_endpoints_can_go_back, {"X": an_endpoint(), "Alarm": a("AWS::CloudWatch::Alarm")}),
 ]
 ALWAYS = [rule for rule in dict.fromkeys(rule for rule, _ in BAD) if rule is not rules.models_are_audited]
 
@@ -161,7 +203,7 @@ def test_a_rule_lets_pass_what_it_is_not_about(rule, good):
     assert list(rule(good)) == []
 
 
-@pytest.mark.parametrize("stack", ["store", "serving"])
+@pytest.mark.parametrize("stack", ["store", "serving", "gpu"])
 @pytest.mark.parametrize("rule", ALWAYS, ids=lambda rule: rule.__name__)
 def test_every_template_keeps_the_rules(deployed, rule, stack):
     assert list(rule(resources(deployed, stack))) == []
