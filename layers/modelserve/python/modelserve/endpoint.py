@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from .errors import DeadlineExceeded, ModelFailed, PayloadTooLarge, RegistryError, ServeError, UnexpectedAnswer
+from .errors import DeadlineExceeded, InvalidInput, ModelFailed, PayloadTooLarge, RegistryError, ServeError, UnexpectedAnswer
 from .fetch import Verifier, verified_manifest
 from .manifest import ARCHIVE_FILE, Alias, Manifest, Reader
 from .rows import join, split
@@ -44,6 +45,8 @@ class EndpointModel:
         self.load_seconds = load_seconds
         """For the manifest; what the endpoint takes to load is not known here."""
         self._max_batch = manifest.max_batch or 0
+        self.batched = self._max_batch > 0
+        """Whether the first dimension is one of rows, to Triton."""
         self._endpoint = endpoint
         self._queued = queued
         self._refuse_nan = refuse_nan
@@ -70,9 +73,12 @@ class EndpointModel:
             raise ModelFailed(self.name, f"{error}; send at most {self._max_batch} rows") from None
 
     def request(self, inputs: list[Tensor], outputs: list[str]) -> tuple[str, bytes]:
-        """Content type and body of a request in one piece, for a queue. Raises `InvalidInput`."""
+        """Content type and body of a request in one piece, for a queue. Raises `InvalidInput`, also for more rows than Triton takes."""
         self._check(inputs)
-        return encode_request(inputs, outputs, batched=self._max_batch > 0)
+        if self.batched and len(list(split(inputs, rows=self._max_batch, size=sys.maxsize))) > 1:
+            advice = "send fewer, or raise max_batch in its model.toml and publish it again"
+            raise InvalidInput(f"the request has {inputs[0].shape[0]} rows; a job of model {self.name!r} takes {self._max_batch}; {advice}")
+        return encode_request(inputs, outputs, batched=self.batched)
 
     def failure(self, body: bytes) -> ServeError:
         """What `run` would raise, by what SageMaker kept of the error of a queued request."""
@@ -94,14 +100,13 @@ class EndpointModel:
             self.warm_up(seconds=seconds)
 
     def _ask(self, inputs: Sequence[Tensor], outputs: Sequence[str], seconds: float) -> list[Tensor]:
-        batched = self._max_batch > 0
         specs = {spec.name: spec for spec in self.outputs}
         content_type, body = self._endpoint.invoke(
-            *encode_request(inputs, outputs, batched=batched), None if self._queued else self._target, seconds=seconds
+            *encode_request(inputs, outputs, batched=self.batched), None if self._queued else self._target, seconds=seconds
         )
-        answer = decode_response(content_type, body, [specs[name] for name in outputs], batched=batched)
+        answer = decode_response(content_type, body, [specs[name] for name in outputs], batched=self.batched)
         rows = inputs[0].shape[:1]
-        if batched and any(tensor.shape[:1] != rows for tensor in answer):
+        if self.batched and any(tensor.shape[:1] != rows for tensor in answer):
             raise UnexpectedAnswer(f"its outputs have other rows than the {rows[0]} of the request")
         self._answered = self._clock()
         return answer

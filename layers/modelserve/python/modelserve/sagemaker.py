@@ -27,7 +27,7 @@ from .errors import (
     onnx_reason,
 )
 
-__all__ = ["MAX_REQUEST_BYTES", "Endpoint", "model_error"]
+__all__ = ["EXPIRES_SECONDS", "MAX_REQUEST_BYTES", "Endpoint", "model_error"]
 
 MAX_REQUEST_BYTES = 6 * 2**20
 """What an endpoint that answers at once takes."""
@@ -36,6 +36,8 @@ _THROTTLED = "ThrottlingException"
 _NOT_READY = "ModelNotReadyException"
 _RUN_SECONDS = 3600  # the most that SageMaker lets a queued request run
 _QUEUE_SECONDS = 21600  # and wait
+EXPIRES_SECONDS = _QUEUE_SECONDS + _RUN_SECONDS
+"""After which a queued request that has no answer gets none."""
 _RECEIVED = re.compile(r'Received \w+ error \((-?\d+)\) from \S+ with message "(.*)"\. See ', re.DOTALL)
 _NOT_LOADED = re.compile(r"load failed|failed to load|failed to poll|repository|conflicting mapping|not found in global map|is not ready")
 _PRIVATE = re.compile(r"(?:s3://|arn:|(?<![\w.])/)\S+")
