@@ -16,6 +16,9 @@ from typing import Self
 from models.config import MODELS, ModelConfig
 from tools.local.assembly import REGION
 from tools.local.errors import LocalError
+from tools.modelctl.deployment import Deployment, on_this_machine
+from tools.modelctl.endpoints import prepare
+from tools.modelctl.errors import ModelctlError
 from tools.modelctl.paths import BUILD, REPORT_FILE
 
 __all__ = ["Models", "Published"]
@@ -56,7 +59,12 @@ class Models:
     def publish(self, endpoint_url: str, bucket: str, *, signing_key: str | None = None) -> list[Published]:
         """Publishes each model and promotes it to `production`, signed where there is a key. Raises `LocalError`, for a failed gate too."""
         publishing = [self._pool.submit(_publish, name, endpoint_url, bucket, signing_key) for name in self._names]
-        return [each.result() for each in publishing]
+        target = on_this_machine(endpoint_url, bucket, REGION, signing_key=signing_key)
+        published = []
+        for each in publishing:
+            published.append(each.result())
+            _promote(target, published[-1])
+        return published
 
 
 def _workers(names: list[str]) -> int:
@@ -85,7 +93,6 @@ def _config(name: str) -> ModelConfig:
 def _build(name: str) -> bool:
     """Whether it had to be trained. Raises `LocalError`, as all that a worker raises must survive being pickled."""
     from tools.modelctl import lifecycle  # noqa: PLC0415 - scikit-learn stays out of the main process
-    from tools.modelctl.errors import ModelctlError  # noqa: PLC0415
 
     try:
         return not lifecycle.build(_config(name)).cached
@@ -93,16 +100,29 @@ def _build(name: str) -> bool:
         raise LocalError(str(error)) from None
 
 
+def _promote(target: Deployment, published: Published) -> None:
+    """One after the other: async endpoints are all in one stack. A realtime one loads what it is asked for. Raises `LocalError`."""
+    registry, name, version = target.registry(), published.name, published.version
+    if _config(name).asynchronous:
+        try:
+            prepare(target, registry.manifest(name, version), alias="production", progress=_ignore, note=_ignore, pause=0.1)
+        except ModelctlError as error:
+            raise LocalError(str(error)) from None
+    registry.promote(name, version, alias="production", by="make run", reason="the sample models of this repository")
+
+
+def _ignore(_: str) -> None:
+    pass
+
+
 def _publish(name: str, endpoint_url: str, bucket: str, signing_key: str | None) -> Published:
     from tools.modelctl import lifecycle  # noqa: PLC0415
-    from tools.modelctl.deployment import on_this_machine  # noqa: PLC0415
 
     registry = on_this_machine(endpoint_url, bucket, REGION, signing_key=signing_key).registry()
     built = lifecycle.build(_config(name))
     if built.failures:
         raise LocalError(f"model {name} may not be published: {'; '.join(built.failures)}\nsee models/{name}/model.toml")
     manifest = lifecycle.publish(registry, built)
-    registry.promote(name, manifest.version, alias="production", by="make run", reason="the sample models of this repository")
     shown = [f"{result.gate.split()[0]} {result.value:.4g}" for result in manifest.gates]
     shown += [f"{metric} {value:.4g}" for metric, value in manifest.metrics.items()]
     return Published(

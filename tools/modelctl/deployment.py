@@ -47,6 +47,10 @@ class Deployment:
     """Of the client that `make run` made."""
     endpoint_url: str | None = None
     """Of the stand-in for AWS on this machine."""
+    endpoints: Mapping[str, str] = field(default_factory=dict)
+    """Of the services that have one of their own on this machine."""
+    stacks: str = "dev"
+    """The deployment in its stacks' names; `make run` starts the stacks of `dev`."""
 
     @property
     def local(self) -> bool:
@@ -57,9 +61,10 @@ class Deployment:
         """What stands behind a command that is to act here; nothing on this machine, where commands act by themselves."""
         return "" if self.local else f" --deployment {self.name}"
 
-    def client(self, service: str) -> Any:
+    def client(self, service: str, config: Config = CONFIG) -> Any:
         """A boto3 client."""
-        return self.session.client(service, endpoint_url=self.endpoint_url, config=CONFIG)  # type: ignore[call-overload]
+        url = self.endpoints.get(service, self.endpoint_url)
+        return self.session.client(service, endpoint_url=url, config=config)  # type: ignore[call-overload]
 
     def registry(self, progress: Callable[[int], None] | None = None) -> Registry:
         """The model store; `progress` is told the bytes of each piece sent or received."""
@@ -117,7 +122,7 @@ def _find_local(file: Path) -> Deployment:
         found = orjson.loads(file.read_bytes())
         os.kill(found["pid"], 0)
         region, bucket, url, endpoint_url = (found[key] for key in ("region", "bucket", "url", "endpoint_url"))
-        known = {"key": found.get("key"), **_known(found.get("outputs", {}))}
+        known = {"key": found.get("key"), "endpoints": found.get("endpoints", {}), **_known(found.get("outputs", {}))}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):  # no file, no process of that id, or another file
         raise DeploymentNotFound("local", "nothing runs on this machine", "make run (in another terminal)") from None
     return replace(on_this_machine(endpoint_url, bucket, region), url=url.rstrip("/") + "/", **known)
@@ -140,6 +145,7 @@ def _find_remote(name: str, session: boto3.Session) -> Deployment:
         bucket=store["ModelBucket"],
         url=url.rstrip("/") + "/" if url else None,
         session=session,
+        stacks=name,
         **_known(store | serving),
     )
 

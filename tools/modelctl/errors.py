@@ -10,6 +10,7 @@ __all__ = [
     "BuildFailed",
     "CallFailed",
     "DeploymentNotFound",
+    "EndpointFailed",
     "GateFailed",
     "ModelRefused",
     "ModelctlError",
@@ -58,6 +59,14 @@ class DeploymentNotFound(ModelctlError):
 
 class CallFailed(ModelctlError):
     """The API refused a request, or could not be reached."""
+
+
+class EndpointFailed(ModelctlError):
+    """An endpoint that does not run a version, which is not promoted then."""
+
+    def __init__(self, name: str, version: str, reason: str, advice: str) -> None:
+        super().__init__(f"{name} was not promoted to {version}: {reason}. {advice}")
+        self.reason = reason
 
 
 class GateFailed(ModelctlError):

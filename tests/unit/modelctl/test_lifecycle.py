@@ -7,13 +7,17 @@ import orjson
 import pytest
 
 from models.config import ModelConfig, ModelConfigError
+from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE
 from modelserve.registry import Registry
+from modelserve.session import OnnxSession
 from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
-from tools.modelctl import lifecycle, lint, parity
+from tools.modelctl import lifecycle, lint, parity, triton
 from tools.modelctl.errors import BuildFailed, GateFailed, TrainFailed
+from tools.modelctl.limits import Limits
 from tools.modelctl.report import Built
-from tools.modelctl.trial import Refused
+from tools.modelctl.trial import Refused, Trial
 
+GPU = TOML.replace("labels", 'target = "gpu"\nlabels')
 FAILING = TOML.replace("accuracy >= 0.9", "accuracy >= 1.1")
 
 TEXT_TOML = TOML.replace('"low", "high"', '"fruit", "tool"').replace("0.9", "0.99")
@@ -214,3 +218,76 @@ def test_force_is_not_recorded_where_it_was_not_needed(tmp_path: Path, registry:
 def test_a_version_holds_the_model_its_report_and_its_example(tmp_path: Path, registry: Registry) -> None:
     manifest = lifecycle.publish(registry, build(tmp_path))
     assert sorted(file.path for file in manifest.files) == ["example.json", "model.onnx", "report.json"]
+
+
+def test_a_heavy_models_version_holds_what_triton_loads_too(tmp_path: Path, registry: Registry) -> None:
+    built = build(tmp_path, toml=GPU)
+    manifest = lifecycle.publish(registry, built)
+    assert sorted(file.path for file in manifest.files) == ["example.json", "model.onnx", "model.tar.gz", "report.json"]
+    assert manifest.max_batch == triton.MAX_BATCH
+    assert (built.folder / ARCHIVE_FILE).read_bytes().count(b"onnxruntime_onnx") == 1
+
+
+def test_a_heavy_models_version_runs_on_lambda_as_well(tmp_path: Path, registry: Registry) -> None:
+    """One line of model.toml moves it back; nothing of the version is in the way."""
+    version = lifecycle.publish(registry, build(tmp_path, toml=GPU)).version
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    manifest = registry.download("step", version, to=scratch)
+    session = OnnxSession(str(scratch / MODEL_FILE), name="step", threads=1)
+    assert (tuple(session.inputs), tuple(session.outputs)) == (manifest.inputs, manifest.outputs)
+    assert registry.promote("step", version, alias="production", by="ann", reason="").model == manifest.model_object
+
+
+def test_another_configuration_is_another_version_and_the_same_one_is_not(tmp_path: Path, registry: Registry) -> None:
+    def published(gpu: str) -> str:
+        return lifecycle.publish(registry, build(tmp_path, toml=f"{GPU}\n[gpu]\n{gpu}")).version
+
+    first = published("max_batch = 8")
+    assert published("max_batch = 16") != first
+    assert published("max_batch = 8\nqueue_delay = 900") != first
+    assert published('mode = "async"') != first
+    assert published("max_batch = 8") == first
+    assert published("max_batch = 8\n# a remark") == first
+
+
+def test_a_model_that_moves_to_a_gpu_gets_a_version_with_an_archive(tmp_path: Path, registry: Registry) -> None:
+    before, after = (lifecycle.publish(registry, build(tmp_path, toml=toml)) for toml in (TOML, GPU))
+    assert (before.max_batch, after.version > before.version) == (None, True)
+    assert before.model_file.sha256 == after.model_file.sha256
+    assert lifecycle.publish(registry, build(tmp_path)).version == before.version
+
+
+def test_a_heavy_model_is_unchanged_only_with_its_archive(tmp_path: Path) -> None:
+    archive = build(tmp_path, toml=GPU).folder / ARCHIVE_FILE
+    assert build(tmp_path, toml=GPU).cached
+    body = archive.read_bytes()
+    archive.write_bytes(b"")
+    assert not build(tmp_path, toml=GPU).cached
+    assert archive.read_bytes() == body
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_it_is_warmed_up_with_zeros_where_the_trial_has_seen_it_answer_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
+) -> None:
+    trial = Trial(load_seconds=1, run_seconds=1, peak_megabytes=1, answers_zeros=answers)
+    monkeypatch.setattr(lifecycle, "attempt", lambda *_: trial)
+    assert (b"model_warmup" in (build(tmp_path, toml=GPU).folder / ARCHIVE_FILE).read_bytes()) == answers
+
+
+def test_a_heavy_model_is_tried_as_on_an_instance_and_not_as_in_its_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Limits] = []
+
+    def refuse(model: Path, example: Path, limits: Limits) -> Refused:
+        asked.append(limits)
+        return Refused(limits.too_large)
+
+    monkeypatch.setattr(lifecycle, "attempt", refuse)
+    monkeypatch.setattr("tools.modelctl.limits._machine", lambda: 8000)
+    with pytest.raises(BuildFailed, match=r"needs more than the 8,000 MB of this machine, which tries it before"):
+        build(tmp_path, toml=GPU)
+    monkeypatch.setattr("tools.modelctl.limits._machine", lambda: 10**6)
+    with pytest.raises(BuildFailed, match=r"needs more than the 16,384 MB of an instance with a GPU"):
+        build(tmp_path, toml=GPU)
+    assert [limits.seconds for limits in asked] == [60, 60]

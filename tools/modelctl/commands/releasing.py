@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from modelserve.manifest import Manifest
 from modelserve.registry import Registry
 from tools.modelctl.commands.training import build
 from tools.modelctl.console import next_step, note, out, print_json, steps, transfer
-from tools.modelctl.deployment import find
+from tools.modelctl.deployment import Deployment, find
+from tools.modelctl.endpoints import WAIT, prepare
 from tools.modelctl.errors import ModelRefused, UsageFailed
-from tools.modelctl.options import Alias, DeploymentName, DeploymentOption, Json, Name, Profile, Reason, Version
+from tools.modelctl.options import Alias, DeploymentName, DeploymentOption, Json, Name, Profile, Reason, Version, Wait
 from tools.modelctl.versions import resolve
 
 __all__ = ["copy", "promote", "prune", "publish", "rollback"]
@@ -67,25 +69,30 @@ def promote(
             "--force", metavar="REASON", help="Promote although the model is not safe to serve; the reason goes into the history."
         ),
     ] = None,
+    wait: Wait = WAIT,
     deployment: DeploymentOption = DeploymentName.LOCAL,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
     """Point an alias at a version; the functions serve it within their `alias_check_seconds`.
 
-    The model is read and tried first, in a process with its function's memory and time.
+    The model is read and tried first, in a process with its function's memory and time. A heavy model's endpoint has loaded it
+    before the alias moves.
     Examples: `modelctl promote fruit latest`, `modelctl promote fruit 1a2b3c4d --deployment prod --reason "better on lemons"`
     """
     target = find(deployment, profile=profile)
     registry = target.registry()
     chosen = resolve(registry, name, version)
+    manifest = registry.manifest(name, chosen)
     before = registry.aliases(name).get(alias)
     if before and before == registry.promotion(name, chosen, alias=alias):
+        _prepare(target, manifest, alias, wait=wait, force=force)
         moved, text = before, f"is {chosen} already"
     else:
-        _warn_of_force(registry, name, chosen)
-        if refused := _refused(registry, name, chosen, force):
-            reason = "; ".join(filter(None, (reason, f"forced: {refused}")))
+        _warn_of_force(manifest)
+        refused = _refused(registry, name, chosen, force)
+        if _prepare(target, manifest, alias, wait=wait, force=force) or refused:
+            reason = "; ".join(filter(None, (reason, f"forced: {force}")))
         moved = registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
         text = f"is now {chosen}" + (f", before {before.version}" if before and before.version != chosen else "")
     if as_json:
@@ -100,6 +107,7 @@ def rollback(
     *,
     alias: Alias = "production",
     reason: Reason = "",
+    wait: Wait = WAIT,
     deployment: DeploymentOption = DeploymentName.LOCAL,
     profile: Profile = None,
     as_json: Json = False,
@@ -109,7 +117,9 @@ def rollback(
     Example: `modelctl rollback fruit --deployment prod --reason "lemons are called apples"`
     """
     target = find(deployment, profile=profile)
-    moved = target.registry().rollback(name, alias=alias, by=target.caller(), reason=reason)
+    registry = target.registry()
+    _prepare(target, registry.manifest(name, registry.before(name, alias=alias)), alias, wait=wait)
+    moved = registry.rollback(name, alias=alias, by=target.caller(), reason=reason)
     if as_json:
         print_json(moved)
         return
@@ -186,7 +196,13 @@ def _refused(registry: Registry, name: str, version: str, force: str | None) -> 
     return force if findings else None
 
 
-def _warn_of_force(registry: Registry, name: str, version: str) -> None:
-    lineage = registry.manifest(name, version).lineage
+def _prepare(target: Deployment, manifest: Manifest, alias: str, *, wait: int, force: str | None = None) -> bool:
+    """Whether `force` was needed. Raises `EndpointFailed`, `UsageFailed`."""
+    with steps(manifest.name) as begin:
+        return prepare(target, manifest, alias=alias, progress=begin, note=note, force=bool(force), wait=wait)
+
+
+def _warn_of_force(manifest: Manifest) -> None:
+    lineage = manifest.lineage
     if lineage and lineage.forced:
-        note(f"{version} did not pass when it was published, and was forced: {lineage.forced}")
+        note(f"{manifest.version} did not pass when it was published, and was forced: {lineage.forced}")

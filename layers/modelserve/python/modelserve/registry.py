@@ -104,7 +104,11 @@ class Registry(Versions):
         return moved
 
     def rollback(self, name: str, *, alias: str, by: str, reason: str) -> Alias:
-        """Points `alias` at what it named before; once more goes one further back, never forth again.
+        """Points `alias` at what it named before; once more goes one further back, never forth again. Raises as `before`."""
+        return self.promote(name, self.before(name, alias=alias), alias=alias, by=by, reason=reason, event="rollback")
+
+    def before(self, name: str, *, alias: str) -> str:
+        """The version that `rollback` would name.
 
         Versions that were pruned meanwhile are passed over; what a damaged alias named, the history says. Raises
         `AliasNotFound`, and `RegistryError` when there is nothing before.
@@ -117,7 +121,7 @@ class Registry(Versions):
         existing = set(self.versions(name))
         for version in reversed(trail):
             if version in existing and version != current:
-                return self.promote(name, version, alias=alias, by=by, reason=reason, event="rollback")
+                return version
         raise RegistryError(
             f"alias {alias!r} of {name!r} named no version before {current} that still exists; "
             f"`modelctl history {name}` shows its moves, and `modelctl promote {name} VERSION` names any version"

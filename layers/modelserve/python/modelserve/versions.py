@@ -109,7 +109,7 @@ class Versions:
         """
         manifest, digest = self._read_manifest(name, version)
         self._signature(name, version, digest)
-        self._fetch(manifest, to)
+        self.fetch(manifest, to)
         return manifest
 
     def copy(self, name: str, version: str, *, to: Versions, scratch: Path) -> Manifest:
@@ -117,7 +117,8 @@ class Versions:
         manifest = self.download(name, version, to=scratch)
         return to.publish(manifest, {file.path: scratch / file.path for file in manifest.files})
 
-    def _fetch(self, manifest: Manifest, to: Path) -> None:
+    def fetch(self, manifest: Manifest, to: Path) -> None:
+        """Puts the files that `manifest` lists into the folder `to`. Raises `UnverifiedModel` unless they are what it names."""
         name, version = manifest.name, manifest.version
         for file in manifest.files:
             if "/" in file.path or file.path in {"", ".", ".."}:
@@ -165,7 +166,7 @@ class Versions:
             return False
         with tempfile.TemporaryDirectory() as scratch:
             try:
-                self._fetch(known, Path(scratch))
+                self.fetch(known, Path(scratch))
             except RegistryError:  # not there, other bytes, or no VersionId of this store
                 return False
         return True
