@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import boto3
-from botocore.exceptions import BotoCoreError, ClientError, ConnectionError, HTTPClientError  # noqa: A004  # botocore's own
+from botocore.exceptions import BotoCoreError, ClientError
 
 from models.config import ModelConfig
 from modelserve.clients import ALL_MODELS, Client, presented
 from modelserve.errors import ServeError, UnverifiedModel
-from tools.modelctl import api
+from tools.modelctl import api, heavy
+from tools.modelctl.checks import Check, State, attempt
 from tools.modelctl.deployment import CONFIG, Deployment, find, open_session, stack_name, stack_outputs
 from tools.modelctl.errors import CallFailed, DeploymentNotFound, ModelctlError
 
@@ -26,19 +26,6 @@ UNRESERVED = 100
 SMALL_MEMORY = 3008
 """MB; the most that AWS gives a function of some new accounts. No API tells."""
 _INCREASE = "aws service-quotas request-service-quota-increase --service-code lambda --quota-code L-B99A9384 --desired-value 1000"
-
-State = Literal["ok", "warn", "fail"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One thing that a deployment needs."""
-
-    what: str
-    state: State
-    found: str
-    fix: str = ""
-    """A command, or what to do where there is none."""
 
 
 def examine(name: str, models: Sequence[ModelConfig], *, profile: str | None = None) -> Iterator[Check]:
@@ -62,6 +49,11 @@ def examine(name: str, models: Sequence[ModelConfig], *, profile: str | None = N
         return
     yield Check(what="deployment", state="ok", found=f"bucket {deployment.bucket}")
     yield from _store(deployment, models)
+    try:
+        yield from heavy.examine(deployment, models)
+    except (ServeError, ClientError, BotoCoreError) as error:
+        advice = "check that these credentials may read the model store, CloudFormation's stacks and SageMaker's endpoints"
+        yield Check(what="GPU endpoints", state="warn", found=str(error), fix=advice)
     clients = yield from _clients(deployment)
     yield from _api(deployment, models, clients)
 
@@ -71,25 +63,15 @@ def _access(session: boto3.Session) -> Iterator[Check]:
         yield Check(what="region", state="fail", found="not set", fix="export AWS_REGION=us-east-1")
         return
     yield Check(what="region", state="ok", found=session.region_name)
-    yield _try("credentials", "aws configure sso", partial(_identity, session))
+    yield attempt("credentials", "aws configure sso", partial(_identity, session))
 
 
 def _account(name: str, session: boto3.Session, models: Sequence[ModelConfig]) -> Iterator[Check]:
-    yield _try("CDK bootstrap", "cdk bootstrap", partial(_bootstrap, session))
+    yield attempt("CDK bootstrap", "cdk bootstrap", partial(_bootstrap, session))
     for stack in ("Store", "Serving"):
-        yield _try(f"stack {stack}", _deploy(name), partial(_stack, session, name, stack))
-    yield _try("Lambda concurrency", "", partial(_concurrency, session, models), refused="warn")
+        yield attempt(f"stack {stack}", _deploy(name), partial(_stack, session, name, stack))
+    yield attempt("Lambda concurrency", "", partial(_concurrency, session, models), refused="warn")
     yield _memory(models)
-
-
-def _try(what: str, fix: str, check: Callable[[], Check], *, refused: State = "fail") -> Check:
-    """What AWS refuses to tell is a check's result, not a failed command."""
-    try:
-        return check()
-    except (ConnectionError, HTTPClientError) as error:
-        return Check(what=what, state=refused, found=str(error), fix="check the network and the region's name")
-    except (ClientError, BotoCoreError) as error:
-        return Check(what=what, state=refused, found=str(error), fix=fix)
 
 
 def _identity(session: boto3.Session) -> Check:

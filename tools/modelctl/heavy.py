@@ -1,0 +1,147 @@
+"""What heavy models need before their endpoints can be made, and whether these serve what was promoted: doctor's checks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any
+
+from models.config import ModelConfig
+from modelserve.errors import ServeError
+from tools.modelctl.checks import Check, State, attempt
+from tools.modelctl.deployment import Deployment
+from tools.modelctl.endpoints import Endpoints
+
+__all__ = ["INSTANCE_TYPE", "examine"]
+
+INSTANCE_TYPE = "ml.g4dn.xlarge"
+"""The default of `gpu_instance_type` in stacks/settings.py, until an endpoint says otherwise."""
+
+_FAILED = {"Failed", "OutOfService", "UpdateRollbackFailed"}
+
+
+def examine(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[Check]:
+    """Nothing without heavy models."""
+    heavy = [model for model in models if model.target == "gpu"]
+    if not heavy:
+        return
+    endpoints = Endpoints.of(deployment)
+    if not deployment.local:
+        for instance_type, needed in _needed(deployment, endpoints, heavy).items():
+            what = f"quota {instance_type}"
+            advice = "check that these credentials may call servicequotas:ListServiceQuotas"
+            yield attempt(what, advice, partial(_quota, deployment, what, instance_type, needed), refused="warn")
+    realtime, waiting = [model for model in heavy if model.realtime], [model for model in heavy if model.asynchronous]
+    if realtime:
+        yield from _realtime(deployment, endpoints, realtime)
+    for model in waiting:
+        yield from _async(deployment, endpoints, model)
+
+
+def _needed(deployment: Deployment, endpoints: Endpoints, models: Sequence[ModelConfig]) -> Counter[str]:
+    """Instances at once by type: a blue/green update runs an endpoint's twice."""
+    needed: Counter[str] = Counter()
+    if any(model.realtime for model in models):
+        needed[_type(deployment, endpoints.realtime) or INSTANCE_TYPE] += 2
+    for model in models:
+        if model.asynchronous:
+            known = endpoints.asynchronous.get(model.name)
+            found = model.gpu.instance_type or _type(deployment, known.endpoint if known else None) or INSTANCE_TYPE
+            needed[found] += 2 * model.gpu.max_instances
+    return needed
+
+
+def _type(deployment: Deployment, endpoint: str | None) -> str | None:
+    """Of an endpoint's instances; None where it can't be seen, or isn't there."""
+    if endpoint is None:
+        return None
+    client = deployment.client("sagemaker")
+    try:
+        config = client.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+        variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+    except client.exceptions.ClientError:
+        return None
+    return str(variants[0]["InstanceType"])
+
+
+def _quota(deployment: Deployment, what: str, instance_type: str, needed: int) -> Check:
+    """New accounts have none of these."""
+    name = f"{instance_type} for endpoint usage"
+    pages = deployment.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
+    found: dict[str, Any] | None = next((each for page in pages for each in page["Quotas"] if each["QuotaName"] == name), None)
+    if found is None:
+        return Check(what=what, state="warn", found=f"{deployment.region} has no quota of that type, and perhaps no such instances")
+    allowed = int(found["Value"])
+    if allowed >= needed:
+        return Check(what=what, state="ok", found=f"{allowed} instances, {needed} needed while an endpoint is updated")
+    fix = (
+        "aws service-quotas request-service-quota-increase --service-code sagemaker "
+        f"--quota-code {found['QuotaCode']} --desired-value {needed} --region {deployment.region}"
+    )
+    told = f"{allowed} instances, {needed} needed while an endpoint is updated"
+    return Check(what=what, state="warn" if allowed else "fail", found=told, fix=fix)
+
+
+def _realtime(deployment: Deployment, endpoints: Endpoints, models: Sequence[ModelConfig]) -> Iterator[Check]:
+    what = "GPU endpoint"
+    if endpoints.realtime:
+        yield attempt(what, "", partial(_endpoint, deployment, what, endpoints.realtime))
+        return
+    try:
+        promoted = [model.name for model in models if _archived(deployment, model.name)]
+    except ServeError as error:
+        yield Check(what=what, state="fail", found=str(error), fix=f"check the role's access to bucket {deployment.bucket}")
+        return
+    if promoted:
+        yield Check(what=what, state="warn", found="off: routes of realtime heavy models answer 503", fix=_deploy(deployment))
+    else:
+        fix = f"modelctl publish {models[0].name}{deployment.option}, modelctl promote {models[0].name} latest{deployment.option}"
+        yield Check(what=what, state="warn", found="SageMaker makes none before there is a model.tar.gz to serve", fix=fix)
+
+
+def _archived(deployment: Deployment, name: str) -> bool:
+    """Whether what answers for it has an archive."""
+    registry = deployment.registry()
+    alias = registry.aliases(name).get("production")
+    return alias is not None and registry.manifest(name, alias.version).max_batch is not None
+
+
+def _async(deployment: Deployment, endpoints: Endpoints, model: ModelConfig) -> Iterator[Check]:
+    what = f"GPU endpoint of {model.name}"
+    known = endpoints.asynchronous.get(model.name)
+    alias = deployment.registry().aliases(model.name).get("production")
+    if known is None:
+        yield Check(what=what, state="warn", found="off: its route answers 503", fix=_deploy(deployment))
+        return
+    runs = _parameters(deployment, endpoints.stack).get(known.parameter, "")
+    if alias is None:
+        yield Check(what=what, state="warn", found="not made before a version is promoted", fix=_promote(deployment, model, "latest"))
+    elif runs != alias.version:
+        again = _promote(deployment, model, alias.version)
+        yield Check(what=what, state="fail", found=f"is to run {runs}, and production is {alias.version}", fix=again)
+    else:
+        yield attempt(what, "", partial(_endpoint, deployment, what, known.endpoint))
+
+
+def _endpoint(deployment: Deployment, what: str, endpoint: str) -> Check:
+    found = deployment.client("sagemaker").describe_endpoint(EndpointName=endpoint)
+    status, reason = found["EndpointStatus"], found.get("FailureReason", "")
+    if status == "InService":
+        return Check(what=what, state="ok", found=f"{endpoint} is in service")
+    fix = f"look into CloudWatch's log group /aws/sagemaker/Endpoints/{endpoint}"
+    state: State = "fail" if status in _FAILED else "warn"
+    return Check(what=what, state=state, found=f"{endpoint} is {status}. {reason}".strip(), fix=fix)
+
+
+def _parameters(deployment: Deployment, stack: str) -> dict[str, str]:
+    found = deployment.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0].get("Parameters", ())
+    return {each["ParameterKey"]: each.get("ParameterValue", "") for each in found}
+
+
+def _promote(deployment: Deployment, model: ModelConfig, version: str) -> str:
+    return f"modelctl promote {model.name} {version}{deployment.option}"
+
+
+def _deploy(deployment: Deployment) -> str:
+    return "make run" if deployment.local else f"cdk deploy '{deployment.name}/*' -c gpu=on"
