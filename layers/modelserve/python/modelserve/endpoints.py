@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
@@ -12,6 +12,9 @@ from .compression import decompress
 from .dataplane import DataPlane
 from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFound, ServeError
 from .protocol import InferRequest, encode, parse, status_of
+
+if TYPE_CHECKING:
+    from .jobs import Jobs
 
 __all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "json_response"]
 
@@ -22,15 +25,16 @@ EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
 
 
 class Request:
-    """An HTTP request; header names in lower case."""
+    """An HTTP request; header names in lower case. `client` is who sent it, None where nobody asked."""
 
-    __slots__ = ("body", "headers", "method", "path")
+    __slots__ = ("body", "client", "headers", "method", "path")
 
-    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: bytes) -> None:
+    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: bytes, client: str | None = None) -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
+        self.client = client
 
 
 class Response:
@@ -50,9 +54,11 @@ class Response:
 class Endpoints:
     """The routes of one model's function."""
 
-    def __init__(self, name: str, plane: DataPlane, *, server_version: str, max_body_bytes: int) -> None:
+    def __init__(self, name: str, plane: DataPlane, *, server_version: str, max_body_bytes: int, jobs: Jobs | None = None) -> None:
+        """With `jobs` a request is answered with where its answer will be."""
         self._name = name
         self._plane = plane
+        self._jobs = jobs
         self._max_body_bytes = max_body_bytes
         self._server = {"name": SERVER_NAME, "version": server_version, "extensions": list(EXTENSIONS)}
 
@@ -63,11 +69,14 @@ class Endpoints:
         except ServeError as error:
             return error_response(error)
 
-    def infer(self, version: str | None, request: InferRequest, *, seconds: float) -> Response:
-        """The model's answer to a parsed request. Raises `ServeError`."""
-        answer = self._plane.infer(version, request, seconds=seconds)
-        response = Response(200, *encode(answer, request))
-        response.version = answer.version
+    def infer(self, version: str | None, request: InferRequest, *, client: str | None, seconds: float) -> Response:
+        """The model's answer to a parsed request, or where it will be. Raises `ServeError`."""
+        if self._jobs is not None:
+            response = self._jobs.submit(version, request, client=client, seconds=seconds)
+        else:
+            answer = self._plane.infer(version, request, seconds=seconds)
+            response = Response(200, *encode(answer, request))
+            response.version = answer.version
         shape = request.inputs[0].shape
         response.rows = shape[0] if shape else 1
         return response
@@ -94,7 +103,13 @@ class Endpoints:
                 return json_response({"name": name, "ready": True})
             case ["infer"]:
                 _allow(request, "POST")
-                return self.infer(version, self._parsed(request), seconds=seconds)
+                response = self.infer(version, self._parsed(request), client=request.client, seconds=seconds)
+                if "Location" in response.headers:  # as seen from the model's own path
+                    response.headers["Location"] = "../" * (request.path.count("/") - 4) + response.headers["Location"]
+                return response
+            case ["jobs", job] if self._jobs is not None and version is None:
+                _allow(request, "GET")
+                return self._jobs.answer(_unquote(job), client=request.client)
         raise RouteNotFound(request.path)
 
     def _parsed(self, request: Request) -> InferRequest:

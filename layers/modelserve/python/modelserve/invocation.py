@@ -20,6 +20,7 @@ from .s3 import S3Reader
 
 if TYPE_CHECKING:
     from .fetch import Verifier
+    from .jobs import Jobs
     from .manifest import Alias
     from .settings import GatewaySettings, PredictSettings
 
@@ -83,13 +84,26 @@ class App(ABC, Generic[_M]):
             on_failure=self._on_failure,
             prefetch=source.prefetch,
         )
-        self._plane = DataPlane(self._loader.find)
-        version = environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
-        self._endpoints = Endpoints(settings.model_name, self._plane, server_version=version, max_body_bytes=settings.max_body_bytes)
+        self._plane = self._made_plane()
+        self._endpoints = Endpoints(
+            settings.model_name,
+            self._plane,
+            server_version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+            max_body_bytes=settings.max_body_bytes,
+            jobs=self._jobs(environ),
+        )
 
     @abstractmethod
     def _source(self, store: S3Reader, verifier: Verifier | None, environ: Mapping[str, str]) -> Source[_M]:
         """What makes the versions that answer; without a `verifier` no signature is asked for."""
+
+    def _made_plane(self) -> DataPlane:
+        """Answers for every alias."""
+        return DataPlane(self._loader.find)
+
+    def _jobs(self, _environ: Mapping[str, str]) -> Jobs | None:
+        """None where a request is answered at once."""
+        return None
 
     def start(self) -> None:
         """Loads the model; what goes wrong is answered to the first request."""
@@ -133,7 +147,7 @@ class App(ABC, Generic[_M]):
         return self._endpoints.answer(request, seconds=seconds)
 
     def _infer(self, document: dict[str, Any], seconds: float) -> Response:
-        response = self._endpoints.infer(None, parse_document(document), seconds=seconds)
+        response = self._endpoints.infer(None, parse_document(document), client=None, seconds=seconds)
         if "Inference-Header-Content-Length" in response.headers:
             raise InvalidRequest("a direct invocation is answered in JSON; ask for outputs without binary_data, or call over HTTP")
         return response

@@ -43,7 +43,7 @@ def from_event(event: Any) -> Request:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):
         raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'") from None
-    return Request(method, path, headers, content)
+    return Request(method, path, headers, content, client_of(event))
 
 
 def within_limit(response: Response) -> Response:

@@ -1,0 +1,222 @@
+"""Answers that take their time: a request waits in S3 for an asynchronous endpoint, and its caller comes back for the answer."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+
+import orjson
+
+from .dataplane import MAX_ANSWER_BYTES, DataPlane, Model, finished
+from .endpoints import Response, json_response
+from .errors import DeadlineExceeded, ObjectNotFound, PayloadTooLarge, PreconditionFailed, RouteNotFound, ServeError, VersionNotFound
+from .manifest import TensorSpec
+from .protocol import InferRequest, RequestedOutput, encode
+from .record import Record
+from .sagemaker import EXPIRES_SECONDS, model_error
+from .triton import decode_response
+
+if TYPE_CHECKING:
+    from .tensors import Tensor
+
+__all__ = ["Bucket", "JobExpired", "JobNotFound", "Jobs", "Queue", "Queued", "only"]
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_NOBODY = "-"  # no client has this name
+_RETRY_SECONDS = 5
+_LARGEST = 4 * MAX_ANSWER_BYTES
+"""Bytes of what may still fit an answer as text: 8 bytes an element there, 2 here."""
+_M = TypeVar("_M", bound=Model)
+
+
+class JobNotFound(RouteNotFound):
+    """No job of that id, or none of this caller's."""
+
+    def __init__(self, name: str, job: str) -> None:
+        advice = "a job and its answer are kept for some days, after which the request is to be sent again"
+        ServeError.__init__(self, f"model {name!r} has no job {job!r:.60} of this caller; {advice}")
+
+
+class JobExpired(DeadlineExceeded):
+    """The endpoint never came to the request."""
+
+    def __init__(self, name: str, job: str) -> None:
+        hours = EXPIRES_SECONDS / 3600
+        advice = "send the request again; if that happens again, the endpoint doesn't scale up or doesn't keep up: look at its alarms"
+        ServeError.__init__(self, f"job {job!r} of model {name!r} was not answered within {hours:.3g} hours and has expired; {advice}")
+
+
+class Bucket(Protocol):
+    """What jobs need of `s3.S3Bucket`."""
+
+    def read(self, key: str, *, most: int) -> bytes | None:
+        """None for an object of more than `most` bytes. Raises `ObjectNotFound`."""
+
+    def put(self, key: str, body: bytes) -> object:
+        """Writes a new object. Raises `PreconditionFailed` where there is one."""
+
+
+class Queue(Protocol):
+    """What jobs need of `endpoint.Endpoint`."""
+
+    name: str
+
+    def invoke_async(self, input_location: str, content_type: str, inference_id: str, *, seconds: float) -> tuple[str, str]:
+        """The S3 addresses at which there will be an answer, or why there is none. Raises `ServeError`."""
+
+
+class Queued(Model, Protocol):
+    """What jobs need of `endpoint.EndpointModel`."""
+
+    batched: bool
+    """Whether the first dimension is one of rows, to Triton."""
+
+    def request(self, inputs: list[Tensor], outputs: list[str]) -> tuple[str, bytes]:
+        """Content type and body that ask for `outputs`. Raises `InvalidInput` for what no run of the graph could take."""
+
+
+class _Job(Record):
+    """What an answer is made with, whatever is promoted meanwhile."""
+
+    version: str
+    batched: bool
+    labels: tuple[str, ...]
+    """Empty where the answer names no class."""
+    outputs: tuple[TensorSpec, ...]
+    """Those that were asked for, in the order of the answer."""
+    request: InferRequest
+    """As it was sent, less its inputs."""
+    created: float
+    """Seconds since 1970."""
+    answer: str
+    """The key that the answer will have."""
+    failure: str
+    """The key that an error will have."""
+
+
+class Jobs:
+    """The jobs of one model."""
+
+    def __init__(
+        self, name: str, plane: DataPlane, queue: Queue, store: Bucket, bucket: str, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`store` is the bucket of the name `bucket`; the models of `plane` satisfy `Queued`."""
+        self._name = name
+        self._plane = plane
+        self._queue = queue
+        self._store = store
+        self._address = f"s3://{bucket}/"
+        self._clock = clock
+
+    def submit(self, version: str | None, request: InferRequest, *, client: str | None, seconds: float) -> Response:
+        """Leaves a checked request to the endpoint; the response says where to ask for its answer. Raises `ServeError`."""
+        ends = time.monotonic() + seconds
+        found, names = self._plane.checked(version, request)
+        model = cast("Queued", found)
+        content_type, body = model.request(request.inputs, names)
+        job = os.urandom(16).hex()
+        key = self._key(client, job, "request")
+        self._put(key, body)
+        places = self._queue.invoke_async(self._address + key, content_type, job, seconds=ends - time.monotonic())
+        self._put(self._key(client, job, "job.json"), _dump(self._job(model, request, names, places)))
+        response = self._pending(job, model.version)
+        response.headers["Location"] = f"jobs/{job}"
+        return response
+
+    def answer(self, job: str, *, client: str | None) -> Response:
+        """What the model answered, or that it has not yet. Raises `JobNotFound`, `JobExpired`, and what became of the request."""
+        kept = self._kept(job, client)
+        body = self._read(kept.answer)
+        if body is None:
+            return self._unanswered(job, kept)
+        outputs = decode_response("", body, kept.outputs, batched=kept.batched)  # S3 may not tell the content type
+        answer = finished(outputs, kept.request, name=self._name, version=kept.version, labels=kept.labels)
+        response = Response(200, *encode(answer, kept.request))
+        response.version = kept.version
+        return response
+
+    def _job(self, model: Queued, request: InferRequest, names: list[str], places: tuple[str, str]) -> _Job:
+        specs = {spec.name: spec for spec in model.outputs}
+        answer, failure = (place.removeprefix(self._address) for place in places)
+        return _Job(
+            version=model.version,
+            batched=model.batched,
+            labels=model.labels if any(output.classification for output in request.outputs or ()) else (),
+            outputs=tuple(specs[name] for name in names),
+            request=request,
+            created=self._clock(),
+            answer=answer,
+            failure=failure,
+        )
+
+    def _unanswered(self, job: str, kept: _Job) -> Response:
+        failure = self._read(kept.failure)
+        if failure is not None:
+            raise model_error(self._name, self._queue.name, failure)
+        if self._clock() - kept.created > EXPIRES_SECONDS:
+            raise JobExpired(self._name, job)
+        return self._pending(job, kept.version)
+
+    def _pending(self, job: str, version: str) -> Response:
+        document = {"id": job, "model_name": self._name, "model_version": version, "status_url": f"/v2/models/{self._name}/jobs/{job}"}
+        response = json_response(document, 202)
+        response.headers["Retry-After"] = str(_RETRY_SECONDS)
+        response.version = version
+        return response
+
+    def _key(self, client: str | None, job: str, name: str) -> str:
+        return f"{self._name}/{client or _NOBODY}/{job}/{name}"
+
+    def _kept(self, job: str, client: str | None) -> _Job:
+        body = self._read(self._key(client, job, "job.json")) if _ID.fullmatch(job) else None
+        if body is None:
+            raise JobNotFound(self._name, job)
+        return _parse(body)
+
+    def _read(self, key: str) -> bytes | None:
+        """None where there is no such object. Raises `PayloadTooLarge`."""
+        try:
+            body = self._store.read(key, most=_LARGEST)
+        except ObjectNotFound:
+            return None
+        if body is None:
+            raise PayloadTooLarge("the answer", MAX_ANSWER_BYTES, "send fewer rows, or ask for fewer outputs")
+        return body
+
+    def _put(self, key: str, body: bytes) -> None:
+        with suppress(PreconditionFailed):  # written by an attempt whose answer got lost: nobody else can have this key
+            self._store.put(key, body)
+
+
+def only(alias: str, find: Callable[[str | None], _M]) -> Callable[[str | None], _M]:
+    """`find` for an endpoint that runs one version, the one that `alias` names. The result raises `VersionNotFound` for any other."""
+
+    def found(version: str | None) -> _M:
+        model = find(None)
+        if version not in (None, alias, model.version):
+            raise VersionNotFound(model.name, str(version))
+        return model
+
+    return found
+
+
+def _dump(job: _Job) -> bytes:
+    asked = job.request.outputs
+    outputs = None if asked is None else [[output.name, output.binary, output.classification] for output in asked]
+    request = {"id": job.request.id, "binary": job.request.binary, "outputs": outputs}
+    return orjson.dumps({**vars(job), "request": request}, default=vars)
+
+
+def _parse(body: bytes) -> _Job:
+    document = orjson.loads(body)
+    request = document["request"]
+    outputs = request["outputs"]
+    asked = None if outputs is None else [RequestedOutput(name, binary=binary, classification=count) for name, binary, count in outputs]
+    document["request"] = InferRequest([], id=request["id"], outputs=asked, binary=request["binary"])
+    document["labels"] = tuple(document["labels"])
+    document["outputs"] = tuple(TensorSpec(**{**spec, "shape": tuple(spec["shape"])}) for spec in document["outputs"])
+    return _Job(**document)

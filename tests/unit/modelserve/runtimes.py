@@ -1,0 +1,102 @@
+"""A SageMaker endpoint in memory: ONNX Runtime behind requests and answers as Triton has them, at once or when a test says so."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from itertools import count
+from typing import Any
+
+from modelserve.endpoint import EndpointModel
+from modelserve.record import replace
+from modelserve.sagemaker import model_error
+from modelserve.session import OnnxSession
+from tools.local import triton
+from tools.local.triton import Spec
+
+from .factories import NAME, VERSION, manifest
+from .graphs import session
+from .stores import MemoryStore
+
+BUCKET = "jobs"
+_ADDRESS = f"s3://{BUCKET}/"
+
+
+class JobBucket(MemoryStore):
+    """Satisfies `jobs.Bucket`."""
+
+    def read(self, key: str, *, most: int) -> bytes | None:
+        body = self._read("read", key, None)
+        return body if len(body) <= most else None
+
+
+class Runtime:
+    """Satisfies `sagemaker.Endpoint`, for one version; `down` is raised by whatever asks it."""
+
+    name = "an-endpoint"
+
+    def __init__(self, graph: bytes, bucket: JobBucket | None = None, *, model: str = NAME) -> None:
+        self.graph = graph
+        self.bucket = bucket or JobBucket()
+        self.down: Exception | None = None
+        self.asked: list[tuple[str, bytes, str | None]] = []
+        self.waiting: list[tuple[str, str, str, str]] = []
+        self._model = model
+        self._numbers = count()
+
+    def invoke(self, content_type: str, body: bytes, target_model: str | None, *, seconds: float) -> tuple[str, bytes]:
+        assert seconds > 0
+        self.asked.append((content_type, body, target_model))
+        if self.down:
+            raise self.down
+        status, found, answer = self._run(content_type, body)
+        if status != 200:
+            raise model_error(self._model, self.name, _told(status, answer))
+        return found, answer
+
+    def invoke_async(self, input_location: str, content_type: str, inference_id: str, *, seconds: float) -> tuple[str, str]:
+        assert seconds > 0
+        if self.down:
+            raise self.down
+        job = f"{self._model}/{{}}/{next(self._numbers)}"
+        answer, failure = f"{job.format('answers')}.out", f"{job.format('failures')}-error.out"
+        self.waiting.append((input_location.removeprefix(_ADDRESS), content_type, answer, failure))
+        assert inference_id in input_location
+        return _ADDRESS + answer, _ADDRESS + failure
+
+    def work(self) -> None:
+        """Answers all that waits, as SageMaker would."""
+        while self.waiting:
+            key, content_type, answer, failure = self.waiting.pop()
+            status, _, body = self._run(content_type, self.bucket.objects[key][-1])
+            self.bucket.put(answer if status == 200 else failure, body if status == 200 else _told(status, body))
+
+    def _run(self, content_type: str, body: bytes) -> tuple[int, str, bytes]:
+        request = triton.parse(content_type, body)
+        ran = _opened(self.graph)
+        specs = {spec.name: Spec(spec.name, spec.datatype, spec.shape) for spec in ran.outputs}
+        wanted = list(request.outputs or specs)
+        try:
+            found = ran._session.run(wanted, dict(request.arrays))
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
+            return 400, "application/json", json.dumps({"error": f"onnx runtime error 2: {error}"}).encode()
+        return 200, *triton.answer(request, self._model, specs, dict(zip(wanted, found, strict=True)))
+
+
+def behind(
+    runtime: Any, *, labels: tuple[str, ...] = (), version: str = VERSION, max_batch: int = 0, queued: bool = True, **settings: Any
+) -> EndpointModel:
+    """The version that `runtime` runs."""
+    ran = _opened(runtime.graph)
+    described = replace(manifest(labels=labels, version=version), inputs=ran.inputs, outputs=ran.outputs, max_batch=max_batch)
+    return EndpointModel(described, runtime, queued=queued, **settings)
+
+
+@cache
+def _opened(graph: bytes) -> OnnxSession:
+    return session(graph)
+
+
+def _told(status: int, body: bytes) -> bytes:
+    """What SageMaker makes of a container's error."""
+    return f'Received client error ({status}) from primary with message "{body.decode()}". See https://console for more.'.encode()
