@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from models.config import ModelConfig
 from modelserve.errors import ServeError
 from tools.modelctl.checks import Check, State, attempt
@@ -60,7 +62,7 @@ def _type(deployment: Deployment, endpoint: str | None) -> str | None:
     try:
         config = client.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
         variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-    except client.exceptions.ClientError:
+    except ClientError:
         return None
     return str(variants[0]["InstanceType"])
 

@@ -16,6 +16,7 @@ from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
 from tools.modelctl import console, lifecycle, paths
 from tools.modelctl.cli import app
 from tools.modelctl.deployment import find, stack_name
+from tools.modelctl.errors import EndpointFailed
 
 
 @pytest.fixture(autouse=True)
@@ -358,3 +359,66 @@ def test_the_help_of_each_command_shows_an_example(command: str) -> None:
     text = run(name, "--help").stdout
     assert "Example" in text
     assert f"modelctl {name}" in text
+
+
+HEAVY = TOML.replace("labels", 'target = "gpu"\nlabels')
+
+
+def publish_heavy(workplace: Path, *, strength: int = 100) -> str:
+    model_folder(workplace / "models", toml=HEAVY, train=TRAIN.replace("C=100", f"C={strength}"))
+    return str(json.loads(run("publish", "step", "--json").stdout)["version"])
+
+
+def test_a_heavy_model_is_shown_copied_and_pruned_with_its_archive(workplace: Path, aws: None) -> None:
+    version = publish_heavy(workplace)
+    shown = run("show", "step", "latest").stdout
+    assert "model.tar.gz" in shown
+    assert "up to 32 rows at once" in shown
+    copied = json.loads(run("copy", "step", "latest", "--from", "dev", "--to", "prod", "--json").stdout)
+    assert (copied["max_batch"], {file["path"] for file in copied["files"]} >= {"model.tar.gz", "model.onnx"}) == (32, True)
+    publish_heavy(workplace, strength=1)
+    run("prune", "step", "--keep", "1")
+    bucket = find("dev").bucket
+    keys = [item["Key"] for item in boto3.client("s3").list_objects_v2(Bucket=bucket, Prefix="models/step/versions/")["Contents"]]
+    assert not [key for key in keys if version in key]
+    assert len([key for key in keys if key.endswith("model.tar.gz")]) == 1
+
+
+def test_promote_and_rollback_make_the_endpoint_ready_before_the_alias_moves(
+    workplace: Path, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    versions = [publish_heavy(workplace, strength=strength) for strength in (100, 1)]
+    prepared: list[tuple[str, float, str | None]] = []
+
+    def prepare(_: Any, manifest: Any, *, alias: str, wait: float, force: bool, **__: Any) -> bool:
+        named = registry().aliases("step").get(alias)
+        prepared.append((manifest.version, wait, named.version if named else None))
+        return force
+
+    monkeypatch.setattr("tools.modelctl.commands.releasing.prepare", prepare)
+    run("promote", "step", versions[0], "--wait", "9")
+    run("promote", "step", versions[1], "--force", "no time", "--reason", "Friday")
+    run("promote", "step", versions[1])
+    run("rollback", "step", "--wait", "7")
+    first, second = versions
+    assert prepared == [(first, 9, None), (second, 600, first), (second, 600, second), (first, 7, second)]
+    assert [event.reason for event in registry().history("step")] == ["", "Friday; forced: no time", ""]
+
+
+@pytest.mark.parametrize("command", [("promote", "step", "latest"), ("rollback", "step")])
+def test_an_endpoint_that_fails_leaves_the_alias(
+    workplace: Path, aws: None, monkeypatch: pytest.MonkeyPatch, command: tuple[str, ...]
+) -> None:
+    first = publish_heavy(workplace)
+    run("promote", "step", first)
+    second = publish_heavy(workplace, strength=1)
+    if command[0] == "rollback":
+        run("promote", "step", second)
+    before = registry().alias("step", "production")
+
+    def prepare(*_: Any, **__: Any) -> bool:
+        raise EndpointFailed("step", "v", "it did not load", "Publish it again")
+
+    monkeypatch.setattr("tools.modelctl.commands.releasing.prepare", prepare)
+    assert "step was not promoted to v: it did not load. Publish it again" in run(*command, code=1).stderr
+    assert registry().alias("step", "production") == before

@@ -1,6 +1,7 @@
 """What promote does to endpoints before it moves an alias; SageMaker's runtime is a stub, CloudFormation is moto's or a stub."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from modelserve.record import replace
 from modelserve.registry import Registry
 from tests.unit.modelctl.factories import TOML, draft, model_folder
 from tools.modelctl import endpoints, paths
-from tools.modelctl.deployment import Deployment, stack_name
+from tools.modelctl.deployment import Deployment, find, stack_name
 from tools.modelctl.errors import EndpointFailed, UsageFailed
 
 ENDPOINT = "serverless-onnx-prod"
@@ -349,3 +350,20 @@ def test_nothing_to_update_is_fine(deployment: Deployment, tmp_path: Path, cloud
     made = cloudformation("UPDATE_ROLLBACK_COMPLETE", error="No updates are to be performed.")
     prepared(deployment, publish(deployment, tmp_path))
     assert len(made.updates) == 1
+
+
+def test_a_service_may_have_an_address_of_its_own_on_this_machine(tmp_path: Path) -> None:
+    runtime_url, file = "http://127.0.0.1:2", tmp_path / "deployment.json"
+    found = {
+        "endpoint_url": "http://127.0.0.1:1",
+        "url": "http://127.0.0.1:3/dev",
+        "bucket": "store",
+        "region": "us-east-1",
+        "pid": os.getpid(),
+    }
+    file.write_text(json.dumps({**found, "endpoints": {"sagemaker-runtime": runtime_url}}))
+    local = find("local", file=file)
+    urls = [local.client(service).meta.endpoint_url for service in ("sagemaker-runtime", "sagemaker", "s3")]
+    assert urls == [runtime_url, "http://127.0.0.1:1", "http://127.0.0.1:1"]
+    file.write_text(json.dumps(found))
+    assert find("local", file=file).client("sagemaker-runtime").meta.endpoint_url == "http://127.0.0.1:1"
