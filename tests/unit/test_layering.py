@@ -21,6 +21,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "functions.predict": ("modelserve", "orjson"),
     "functions.authorizer": ("modelserve", _POWERTOOLS),
     "functions.catalog": ("modelserve", "orjson", _POWERTOOLS),
+    "functions.gpu_gateway": ("modelserve", _POWERTOOLS),
     "stacks": ("aws_cdk", "constructs", "models.config", "modelserve.settings"),
     "app": ("aws_cdk", "models.config", "stacks"),
 }
@@ -106,6 +107,8 @@ def test_every_module_says_why_it_exists(name):
         ("functions.authorizer.handler", "boto3"),
         ("functions.authorizer.handler", f"{_POWERTOOLS}.Tracer"),
         ("functions.catalog.handler", "aws_xray_sdk.core"),
+        ("functions.gpu_gateway.handler", "functions.predict.observability"),
+        ("functions.gpu_gateway.handler", "numpy"),
         ("stacks.serving", "modelserve.registry"),
         ("stacks.serving", "boto3"),
         ("tools.local.stack", "stacks.serving"),
