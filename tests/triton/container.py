@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from tests.triton.repository import adapt
@@ -24,6 +25,9 @@ class TritonContainer:
 
     def __init__(self, server: TritonServer) -> None:
         self._server = server
+        self.loads = 0
+        self.answers: Counter[int] = Counter()
+        """By status."""
 
     def load(self, name: str, folder: Path) -> None:
         """Loads what was unpacked into `folder`. Raises `LoadFailed`."""
@@ -32,6 +36,7 @@ class TritonContainer:
         status, _, body = self._server.request("POST", "/models", document, {"Content-Type": "application/json", _TARGET: name})
         if status != 200:
             raise LoadFailed(f"{status}: {_error(body)}")
+        self.loads += 1
 
     def loaded(self, name: str) -> bool:
         """Whether Triton has it."""
@@ -39,7 +44,9 @@ class TritonContainer:
 
     def invoke(self, name: str, content_type: str, body: bytes) -> tuple[int, str, bytes]:
         """Status, content type and body as Triton answers them."""
-        return self._server.request("POST", f"/models/{_hash(name)}/invoke", body, {"Content-Type": content_type, _TARGET: name})
+        answer = self._server.request("POST", f"/models/{_hash(name)}/invoke", body, {"Content-Type": content_type, _TARGET: name})
+        self.answers[answer[0]] += 1
+        return answer
 
     def unload(self, name: str) -> None:
         """Returns when it is gone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import re
 import shutil
 import socket
 import subprocess
@@ -21,6 +22,7 @@ __all__ = ["TritonServer"]
 _CONFINED = Path(__file__).with_name("confined.py")
 _OWN_MEMORY = ("sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$@"', "sh")
 """What a backend that was killed leaves in shared memory goes with it."""
+_VERSION = re.compile(r"server_version\s*\|\s*(\S+)")
 _START_SECONDS = 30
 _PATIENCE = 60  # seconds, as SageMaker has it for an invocation
 _LAST_LINES = 20
@@ -71,6 +73,12 @@ class TritonServer:
             return response.status, response.headers.get("Content-Type", ""), response.read()
         finally:
             connection.close()
+
+    @property
+    def version(self) -> str:
+        """As it told it."""
+        found = _VERSION.search(self.log.read_text(errors="replace"))
+        return found[1] if found else "of unknown version"
 
     @property
     def alive(self) -> bool:
