@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aws_cdk import CfnCondition, CfnOutput, CfnParameter, CfnResource, Fn, Stack
+from aws_cdk import CfnCondition, CfnOutput, CfnParameter, CfnResource, DefaultStackSynthesizer, Fn, Stack
 from constructs import Construct
 
 from models.config import ModelConfig
@@ -39,9 +39,7 @@ class Gpu(Stack):
         **kwargs: Any,
     ) -> None:
         heavy = [model for model in models if model.target == "gpu"] if settings.gpu else []
-        # The resource by which CDK reports its use would be one too many for an empty stack.
-        description = f"GPU endpoints of {settings.name}"
-        super().__init__(scope, construct_id, description=description, analytics_reporting=None if heavy else False, **kwargs)
+        super().__init__(scope, construct_id, **({"description": f"GPU endpoints of {settings.name}"} if heavy else _nothing()), **kwargs)
         self.add_stack_dependency(store)
         if not heavy:
             acknowledge(
@@ -77,3 +75,8 @@ class Gpu(Stack):
             if isinstance(each, CfnResource):
                 each.cfn_options.condition = promoted
         return {"endpoint": endpoint.name, "parameter": parameter.logical_id}
+
+
+def _nothing() -> dict[str, Any]:
+    """Of a template with nothing in it at all, so that the CLI sees no difference to a stack that isn't there."""
+    return {"analytics_reporting": False, "synthesizer": DefaultStackSynthesizer(generate_bootstrap_version_rule=False)}

@@ -41,6 +41,6 @@ class FunctionRole(NarrowRole):
         acknowledge(
             self,
             "Serverless-LambdaStarPermissions",
-            "Every permission names a prefix, a table, a key or the function's own log group; only X-Ray's names none.",
+            "Every permission names a prefix, a table, a key, an endpoint or the function's own log group; only X-Ray's names none.",
         )
         self.allow(["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*", wildcard="X-Ray has no resources to name.")

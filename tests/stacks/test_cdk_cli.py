@@ -24,6 +24,7 @@ from tests.stacks.factories import ROOT
 
 pytestmark = pytest.mark.xdist_group("cdk-cli")
 
+GPU = "ServerlessOnnx-dev-Gpu"
 ENVIRONMENT = "aws://123456789012/us-east-1"
 # What the CLI needs of a container engine, which isn't here: it looks for the image, builds, tags and pushes it.
 DOCKER = """#!/bin/sh
@@ -70,6 +71,11 @@ class Life:
     environments: list[dict[str, str]]
     images: set[str]
     diff: str
+    stacks_without_gpu: set[str]
+    endpoints: list[str]
+    gpu_outputs: dict[str, str]
+    turned_off: str
+    endpoints_after: list[str]
     destroyed: str
     stacks: set[str]
     buckets: set[str]
@@ -80,9 +86,14 @@ def life(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Life:
     folder = tmp_path_factory.mktemp("cdk-cli")
     cli = Cli(folder, endpoint)
     cli.run("cdk", "bootstrap", ENVIRONMENT, cwd=folder)
-    cli.run("cdk", "deploy", "dev/*", "--method", "direct", "--require-approval", "never", "--outputs-file", str(folder / "outputs.json"))
-    outputs = json.loads((folder / "outputs.json").read_text("utf-8"))
+    outputs, _ = cli.deploy("dev/*")
+    stacks_without_gpu = cli.stacks()
+    docker = [line.split() for line in (folder / "docker.log").read_text("utf-8").splitlines()]
     functions = [cli.client("lambda").get_function(FunctionName=each["FunctionName"]) for each in cli.functions()]
+    gpu_outputs = cli.deploy("dev/*", "-c", "gpu=on")[0][GPU]
+    endpoints = cli.endpoints()
+    _, turned_off = cli.deploy("dev/*", "-c", "gpu=off")
+    endpoints_after = cli.endpoints()
     # From here on the assembly is the one that was deployed.
     cli.environment["CDK_APP"] = cli.environment["CDK_OUTPUT"]
     diff = cli.run("cdk", "diff", "dev/*", "--method", "template")
@@ -90,12 +101,17 @@ def life(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Life:
     destroyed = cli.run(sys.executable, "-m", "tools.destroy", "dev", "--force")
     return Life(
         outputs=outputs,
-        docker=[line.split() for line in (folder / "docker.log").read_text("utf-8").splitlines()],
+        docker=docker,
         environments=[function["Configuration"]["Environment"]["Variables"] for function in functions],
         images={function["Code"]["ImageUri"] for function in functions if "ImageUri" in function["Code"]},
         diff=diff,
+        stacks_without_gpu=stacks_without_gpu,
+        endpoints=endpoints,
+        gpu_outputs=gpu_outputs,
+        turned_off=turned_off,
+        endpoints_after=endpoints_after,
         destroyed=destroyed,
-        stacks={stack["StackName"] for stack in cli.client("cloudformation").describe_stacks()["Stacks"]},
+        stacks=cli.stacks(),
         buckets={bucket["Name"] for bucket in cli.client("s3").list_buckets()["Buckets"]},
     )
 
@@ -108,6 +124,7 @@ class Cli:
         docker.write_text(DOCKER.format(log=folder / "docker.log"))
         docker.chmod(0o755)
         self._endpoint = endpoint
+        self._folder = folder
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             "AWS_ACCESS_KEY_ID": "local",
@@ -126,6 +143,23 @@ class Cli:
         done = subprocess.run(command, cwd=cwd, env=self.environment, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
+
+    def deploy(self, *arguments: str) -> tuple[dict[str, dict[str, str]], str]:
+        """The outputs of the stacks, by stack, and what the command said."""
+        file = self._folder / "outputs.json"
+        said = self.run("cdk", "deploy", *arguments, "--method", "direct", "--require-approval", "never", "--outputs-file", str(file))
+        return json.loads(file.read_text("utf-8")), said
+
+    def stacks(self) -> set[str]:
+        return {stack["StackName"] for stack in self.client("cloudformation").describe_stacks()["Stacks"]}
+
+    def endpoints(self) -> list[str]:
+        """Where the models of each endpoint are; moto gives endpoints other names than the template."""
+        client = self.client("sagemaker")
+        configs = [client.describe_endpoint(EndpointName=each["EndpointName"]) for each in client.list_endpoints()["Endpoints"]]
+        variants = [client.describe_endpoint_config(EndpointConfigName=each["EndpointConfigName"]) for each in configs]
+        models = [client.describe_model(ModelName=variant["ModelName"]) for each in variants for variant in each["ProductionVariants"]]
+        return [model["PrimaryContainer"]["ModelDataUrl"] for model in models]
 
     def functions(self) -> list[dict[str, Any]]:
         return list(self.client("lambda").list_functions()["Functions"])
@@ -164,6 +198,26 @@ def test_one_image_is_built_for_lambdas_platform_and_pushed(life):
     assert build[build.index("--file") + 1] == "functions/predict/Dockerfile"
     (push,) = [call for call in life.docker if call[0] == "push"]
     assert life.images == {push[1]}
+
+
+def test_a_stack_without_endpoints_is_not_made(life):
+    assert life.stacks_without_gpu == {"CDKToolkit", "ServerlessOnnx-dev-Store", "ServerlessOnnx-dev-Serving"}
+
+
+def test_one_switch_makes_the_endpoint_of_the_models_in_the_store(life):
+    bucket = life.outputs["ServerlessOnnx-dev-Store"]["ModelBucket"]
+    assert life.endpoints == [f"s3://{bucket}/models/"]
+    assert life.gpu_outputs["GpuEndpoint"] == "serverless-onnx-dev"
+
+
+def test_a_gateway_function_is_told_the_endpoint_before_there_is_one(life):
+    told = [variables["ENDPOINT_NAME"] for variables in life.environments if "ENDPOINT_NAME" in variables]
+    assert set(told) == {life.gpu_outputs["GpuEndpoint"]}
+
+
+def test_the_same_switch_deletes_it(life):
+    assert "stack has no resources, deleting existing stack" in life.turned_off
+    assert life.endpoints_after == []
 
 
 def test_what_was_just_deployed_has_no_differences(life):
