@@ -38,9 +38,11 @@ FLOWING = "flowing"
 """Its alias is looked at every 0.3 s; the others' with each request."""
 BREAKABLE = ("altered", "truncated", "deleted", "relabelled", "foreign", "garbled")
 ATTACKED = tuple(target.name for target in TARGETS)
+HEAVY, QUEUED = "heavy", "queued"
+"""What endpoints run: at once, its alias looked at every 0.3 s; and as jobs."""
 FORCED = ("endless", "greedy", "cramped")
 """Models that a lint refuses, promoted all the same; a run of theirs may take six seconds."""
-MODELS = ("latecomer", "overwritten", "private", "step", "sturdy", FLOWING, UNREACHABLE, *BREAKABLE, *ATTACKED, *FORCED)
+MODELS = ("latecomer", "overwritten", "private", "step", "sturdy", FLOWING, UNREACHABLE, HEAVY, QUEUED, *BREAKABLE, *ATTACKED, *FORCED)
 _ROOT = Path(__file__).parents[2]
 _PLAN = Plan(name="unhindered", requests_per_second=10_000, burst=10_000)
 """The tests send as fast as they can."""
@@ -53,8 +55,8 @@ def assembly(folder: Path, models: Sequence[str] = MODELS, **settings: Any) -> P
     layers.build()
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])  # jsii starts `node`
     app = App(outdir=str(folder), context=json.loads((_ROOT / "cdk.json").read_text("utf-8"))["context"])
-    chosen = DeploymentSettings(**{"name": NAME, "plans": (_PLAN,), **settings})
-    deployment = Deployment(app, settings=chosen, models=[_config(name) for name in models])
+    chosen = DeploymentSettings(**{"name": NAME, "plans": (_PLAN,), "gpu": True, **settings})
+    deployment = Deployment(app, settings=chosen, models=[config(name) for name in models])
     if UNREACHABLE in models:
         cut_off = deployment.serving.node.find_child(UNREACHABLE).node.find_child("Function")
         assert isinstance(cut_off, lambda_.Function)
@@ -63,10 +65,12 @@ def assembly(folder: Path, models: Sequence[str] = MODELS, **settings: Any) -> P
     return folder
 
 
-def _config(name: str) -> ModelConfig:
-    serving = {"alias_check_seconds": 0.3 if name == FLOWING else 0}
+def config(name: str) -> ModelConfig:
+    """What the model.toml of one of the names above would say."""
+    serving = {"alias_check_seconds": 0.3 if name in {FLOWING, HEAVY} else 0}
     function = {"timeout": 8} if name in FORCED else {}
-    return ModelConfig.model_validate({"name": name, "task": "regression", "serving": serving, "function": function})
+    gpu = {"target": "gpu", "gpu": {"mode": "async"} if name == QUEUED else {"max_batch": 4}} if name in {HEAVY, QUEUED} else {}
+    return ModelConfig.model_validate({"name": name, "task": "regression", "serving": serving, "function": function, **gpu})
 
 
 class Served(Publisher):
