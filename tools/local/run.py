@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from models.config import ModelConfigError
+from models.config import ModelConfig, ModelConfigError
 from tools.local.errors import LocalError
 from tools.local.models import Models, Published
 from tools.local.prediction import choose, curl, predict
@@ -100,7 +100,10 @@ def _start(steps: Steps, stack: Any, models: Models) -> list[Published]:
     with steps("model store") as step:
         published = models.publish(stack.endpoint_url, stack.bucket, signing_key=stack.outputs.get("SigningKey"))
         step.detail = f"s3://{stack.bucket}"
-    _CONSOLE.print(Padding(_table(published), (0, 0, 0, 4)))
+    heavy = {config.name for config in ModelConfig.load_all() if config.target == "gpu"}
+    _CONSOLE.print(Padding(_table(published, heavy), (0, 0, 0, 4)))
+    if heavy:
+        _say("    GPU route: a stand-in for the endpoint runs the same archive on this machine's CPU", style="dim")
     with steps("functions") as step:
         stack.start_functions(step.tell)
         step.detail = f"{len(stack.environments)}, each a process from its first request on"
@@ -119,10 +122,11 @@ def _train(step: Step, models: Models) -> None:
         step.detail = f"trained, evaluated, converted and compared beside the steps above: {trained}"
 
 
-def _table(published: Sequence[Published]) -> Table:
+def _table(published: Sequence[Published], heavy: Collection[str]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for model in published:
-        table.add_row(model.name, Text(model.metric, "cyan"), Text(model.version, "dim"))
+        route = "GPU route" if model.name in heavy else ""
+        table.add_row(model.name, Text(model.metric, "cyan"), Text(model.version, "dim"), Text(route, "cyan"))
     return table
 
 
