@@ -14,7 +14,7 @@ __all__ = ["APPLICATION", "DEV", "PROD", "DeploymentSettings", "EndpointNameErro
 APPLICATION = "ServerlessOnnx"
 
 
-_ENDPOINT_NAME = re.compile(r"[a-z0-9](-*[a-z0-9]){0,62}")
+_ENDPOINT_NAME = re.compile(r"[a-z0-9](-*[a-z0-9])*")
 
 
 class EndpointNameError(ValueError):
@@ -134,7 +134,7 @@ class DeploymentSettings:
         """
         shared = self.service.lower()
         name = f"{shared}-{model.name.replace('_', '-')}" if model.asynchronous else shared
-        if not _ENDPOINT_NAME.fullmatch(name):
+        if len(name) > 63 or not _ENDPOINT_NAME.fullmatch(name):
             raise EndpointNameError(model.name, name)
         return name
 

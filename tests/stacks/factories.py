@@ -95,6 +95,14 @@ def properties(template: Template, kind: str, *, with_: dict[str, Any] | None = 
     return [resource.get("Properties", {}) for resource in found.values()]
 
 
+def gateways(templates: Templates) -> dict[str, dict[str, Any]]:
+    """The gateway functions, by model."""
+    functions = properties(templates.serving, "AWS::Lambda::Function")
+    return {
+        each["Environment"]["Variables"]["MODEL_NAME"]: each for each in functions if "ENDPOINT_NAME" in each["Environment"]["Variables"]
+    }
+
+
 def statements(role: dict[str, Any]) -> list[dict[str, Any]]:
     """Everything a role allows, with each action and resource a list."""
     return [
@@ -111,7 +119,7 @@ def text(value: Any) -> str:
             return str(separator).join(text(part) for part in parts)
         case {"Fn::GetAtt": [name, attribute]}:
             return f"<{name}.{attribute}>"
-        case {"Ref": name}:
+        case {"Ref": name} | {"Fn::FindInMap": [name, *_]}:
             return f"<{name}>"
         case {"Fn::Sub": pattern}:
             return str(pattern)

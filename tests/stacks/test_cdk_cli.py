@@ -90,9 +90,9 @@ def life(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Life:
     stacks_without_gpu = cli.stacks()
     docker = [line.split() for line in (folder / "docker.log").read_text("utf-8").splitlines()]
     functions = [cli.client("lambda").get_function(FunctionName=each["FunctionName"]) for each in cli.functions()]
-    gpu_outputs = cli.deploy("dev/*", "-c", "gpu=on")[0][GPU]
+    gpu_outputs = cli.deploy("dev/Gpu", "--exclusively", "-c", "gpu=on")[0][GPU]
     endpoints = cli.endpoints()
-    _, turned_off = cli.deploy("dev/*", "-c", "gpu=off")
+    _, turned_off = cli.deploy("dev/Gpu", "--exclusively", "-c", "gpu=off")
     endpoints_after = cli.endpoints()
     # From here on the assembly is the one that was deployed.
     cli.environment["CDK_APP"] = cli.environment["CDK_OUTPUT"]

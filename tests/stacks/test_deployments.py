@@ -23,11 +23,16 @@ def test_stacks_of_production_can_not_be_deleted_by_mistake(prod, dev):
     assert [stack.termination_protection for stack in (dev.deployment.store, dev.deployment.serving)] == [False, False]
 
 
+def test_what_costs_at_rest_can_always_be_deleted(prod):
+    """The CLI deletes the stack of the endpoints when it is empty, which a protected one would refuse."""
+    assert prod.deployment.gpu.termination_protection is False
+
+
 def test_logs_of_production_are_kept_for_a_year(prod):
     assert {each["RetentionInDays"] for each in properties(prod.serving, "AWS::Logs::LogGroup")} == {365}
 
 
-@pytest.mark.parametrize("stack", ["store", "serving"])
+@pytest.mark.parametrize("stack", ["store", "serving", "gpu"])
 def test_everything_is_tagged_with_its_deployment(prod, stack):
     """CloudFormation puts a stack's tags on each of its resources."""
     assert getattr(prod.deployment, stack).tags.tag_values() == {"Application": APPLICATION, "Deployment": "prod"}
@@ -36,13 +41,19 @@ def test_everything_is_tagged_with_its_deployment(prod, stack):
 def test_modelctl_looks_for_the_stacks_under_the_names_they_have(prod):
     assert prod.deployment.store.stack_name == stack_name("prod", "Store")
     assert prod.deployment.serving.stack_name == stack_name("prod", "Serving")
+    assert prod.deployment.gpu.stack_name == stack_name("prod", "Gpu")
 
 
 def test_the_store_is_deployed_first(dev):
     assert dev.deployment.store.node.id in {stack.node.id for stack in dev.deployment.serving.dependencies}
 
 
-@pytest.mark.parametrize("stack", ["store", "serving"])
+def test_endpoints_are_deployed_last(dev):
+    """Their order among the rest is free, but for the store; what says how to make them is there first."""
+    assert {"Store", "Serving"} <= {stack.node.id for stack in dev.deployment.gpu.dependencies}
+
+
+@pytest.mark.parametrize("stack", ["store", "serving", "gpu"])
 def test_no_account_is_asked_at_synth(dev, stack):
     assert getattr(dev.deployment, stack).environment == "aws://unknown-account/unknown-region"
 
@@ -83,3 +94,32 @@ def test_a_missing_layer_names_the_command_that_makes_it(monkeypatch, tmp_path):
     monkeypatch.setattr("stacks.zip_functions.DEPENDENCIES", tmp_path / "nothing")
     with pytest.raises(LayerMissing, match=r"python -m tools\.layers"):
         synthesize(DEV, (), folder=tmp_path / "cdk.out")
+
+
+@pytest.fixture
+def heavy_folder(tmp_path):
+    """One heavy model, and the deployments that main() made of it."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "model.toml").write_text('task = "classification"\ntarget = "gpu"\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize(("context", "gpu"), [({}, [False, True]), ({"gpu": "on"}, [True, True]), ({"gpu": "off"}, [False, False])])
+def test_context_decides_over_the_settings(heavy_folder, monkeypatch, context, gpu):
+    made = []
+    monkeypatch.setattr(app, "Deployment", lambda *_, settings, **__: made.append(settings.gpu))
+    app.main(heavy_folder, context)
+    assert made == gpu
+
+
+def test_another_context_is_refused(heavy_folder):
+    with pytest.raises(SystemExit, match=r"the context gpu is 'maybe'; expected on or off: cdk deploy 'dev/\*' -c gpu=on"):
+        app.main(heavy_folder, {"gpu": "maybe"})
+
+
+def test_a_name_that_no_endpoint_can_have_ends_synth_with_a_sentence(heavy_folder, monkeypatch):
+    (heavy_folder / "pictures" / "model.toml").write_text('task = "classification"\ntarget = "gpu"\n[gpu]\nmode = "async"\n')
+    (heavy_folder / "pictures").rename(heavy_folder / ("m" * 48))
+    monkeypatch.setattr(app, "Deployment", lambda *_, settings, models: [settings.endpoint_name(model) for model in models])
+    with pytest.raises(SystemExit, match=r"the endpoint of m+ would be named serverless-onnx-dev-m+, which SageMaker refuses"):
+        app.main(heavy_folder)

@@ -1,0 +1,134 @@
+"""How endpoints are updated, what sends an update back, and how many instances there are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from stacks.settings import PROD, DeploymentSettings
+from tests.stacks.endpoints import OWN, SHARED, alarms, of, variant
+from tests.stacks.factories import CAPTURING, HEAVY, NETWORK, Templates
+
+pytestmark = pytest.mark.xdist_group("stacks")
+
+POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
+
+
+@pytest.fixture(scope="module")
+def heavy(synthesized) -> Templates:
+    """Two models on the shared endpoint, one on its own, and one on Lambda."""
+    found: Templates = synthesized(PROD, *HEAVY)
+    return found
+
+
+@pytest.mark.parametrize("endpoint", [SHARED, OWN])
+def test_an_update_keeps_the_instances_that_autoscaling_made(heavy, endpoint):
+    assert of(heavy, endpoint, "AWS::SageMaker::Endpoint")["RetainAllVariantProperties"] is True
+
+
+def blue_green(templates: Templates, endpoint: str) -> dict[str, Any]:
+    found: dict[str, Any] = of(templates, endpoint, "AWS::SageMaker::Endpoint")["DeploymentConfig"]
+    return found
+
+
+def test_an_update_of_several_instances_begins_with_a_canary(synthesized):
+    """Of one, which is at most half of them, as SageMaker demands."""
+    policy = blue_green(synthesized(CAPTURING, *HEAVY), SHARED)["BlueGreenUpdatePolicy"]
+    routing = policy["TrafficRoutingConfiguration"]
+    assert (routing["Type"], routing["CanarySize"]) == ("CANARY", {"Type": "INSTANCE_COUNT", "Value": 1})
+    assert routing["WaitIntervalInSeconds"] == policy["TerminationWaitInSeconds"] == 600
+
+
+@pytest.mark.parametrize("endpoint", [SHARED, OWN])
+def test_an_update_of_one_instance_is_blue_green_without_a_canary(heavy, endpoint):
+    """Half of one is none. The old instance is kept while alarms may speak."""
+    policy = blue_green(heavy, endpoint)["BlueGreenUpdatePolicy"]
+    assert policy["TrafficRoutingConfiguration"]["Type"] == "ALL_AT_ONCE"
+    assert policy["TerminationWaitInSeconds"] == 600
+
+
+@pytest.mark.parametrize("endpoint", [SHARED, OWN])
+def test_an_update_may_take_as_long_as_its_waits_and_a_start(heavy, endpoint):
+    policy = blue_green(heavy, endpoint)["BlueGreenUpdatePolicy"]
+    start = variant(heavy, endpoint)["ContainerStartupHealthCheckTimeoutInSeconds"]
+    waits = policy["TerminationWaitInSeconds"] + 2 * policy["TrafficRoutingConfiguration"]["WaitIntervalInSeconds"]
+    assert start + waits < policy["MaximumExecutionTimeoutInSeconds"] <= 28_800
+
+
+@pytest.mark.parametrize(("endpoint", "metrics"), [(SHARED, {"Invocation5XXErrors", "ModelLatency"}), (OWN, {"Invocation5XXErrors"})])
+def test_alarms_send_an_update_back(heavy, endpoint, metrics):
+    """A job may take as long as it needs, so that latency says nothing of it."""
+    found = alarms(heavy, endpoint)
+    assert found.keys() == metrics
+    for alarm in found.values():
+        assert alarm["Namespace"] == "AWS/SageMaker"
+        assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == {"EndpointName": endpoint, "VariantName": "AllTraffic"}
+        assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_latency_is_in_microseconds_and_half_of_what_api_gateway_waits(heavy):
+    alarm = alarms(heavy, SHARED)["ModelLatency"]
+    assert (alarm["Threshold"], alarm["ExtendedStatistic"]) == (15_000_000, "p90")
+
+
+def test_alarms_of_endpoints_reach_the_topic_of_the_settings(synthesized):
+    templates = synthesized(NETWORK, *HEAVY)
+    assert [each["AlarmActions"] for each in alarms(templates, SHARED).values()] == [[NETWORK.alarm_topic_arn]] * 2
+
+
+def test_alarms_watch_the_variant_that_every_endpoint_has(heavy):
+    assert [variant(heavy, each)["VariantName"] for each in (SHARED, OWN)] == ["AllTraffic"] * 2
+
+
+@pytest.mark.parametrize(("endpoint", "least", "most"), [(SHARED, 1, 2), (OWN, 0, 3)])
+def test_instances_are_between_the_bounds_of_settings_and_model_toml(heavy, endpoint, least, most):
+    target = of(heavy, endpoint, "AWS::ApplicationAutoScaling::ScalableTarget")
+    assert (target["MinCapacity"], target["MaxCapacity"]) == (least, most)
+    assert target["ResourceId"] == f"endpoint/{endpoint}/variant/AllTraffic"
+    assert target["ScalableDimension"] == "sagemaker:variant:DesiredInstanceCount"
+
+
+def test_the_target_of_scaling_is_made_after_its_endpoint(heavy):
+    resources = heavy.gpu.to_json()["Resources"]
+    for each in heavy.gpu.find_resources("AWS::ApplicationAutoScaling::ScalableTarget").values():
+        assert [resources[name]["Type"] for name in each["DependsOn"]] == ["AWS::SageMaker::Endpoint"]
+
+
+def test_the_shared_endpoint_follows_requests_at_once_of_a_model(heavy):
+    tracking = of(heavy, SHARED, POLICY, PolicyType="TargetTrackingScaling")["TargetTrackingScalingPolicyConfiguration"]
+    metric = {"PredefinedMetricType": "SageMakerVariantConcurrentRequestsPerModelHighResolution"}
+    assert (tracking["PredefinedMetricSpecification"], tracking["TargetValue"]) == (metric, PROD.gpu_requests_per_instance)
+
+
+def test_an_async_endpoint_follows_the_jobs_that_wait(heavy):
+    tracking = of(heavy, OWN, POLICY, PolicyType="TargetTrackingScaling")["TargetTrackingScalingPolicyConfiguration"]
+    metric = tracking["CustomizedMetricSpecification"]
+    assert (metric["Namespace"], metric["MetricName"]) == ("AWS/SageMaker", "ApproximateBacklogSizePerInstance")
+    assert metric["Dimensions"] == [{"Name": "EndpointName", "Value": OWN}]
+
+
+def test_an_async_endpoint_without_instances_is_given_its_first(heavy):
+    """Tracking alone would leave it without: there is no instance to divide the jobs by."""
+    steps = of(heavy, OWN, POLICY, PolicyType="StepScaling")["StepScalingPolicyConfiguration"]
+    assert (steps["AdjustmentType"], steps["StepAdjustments"]) == (
+        "ChangeInCapacity",
+        [{"MetricIntervalLowerBound": 0, "ScalingAdjustment": 1}],
+    )
+    alarm = of(heavy, OWN, "AWS::CloudWatch::Alarm", MetricName="HasBacklogWithoutCapacity")
+    assert alarm["Dimensions"] == [{"Name": "EndpointName", "Value": OWN}]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (1, "GreaterThanOrEqualToThreshold")
+    (action,) = alarm["AlarmActions"]
+    assert heavy.gpu.to_json()["Resources"][action["Ref"]]["Properties"]["PolicyType"] == "StepScaling"
+
+
+@pytest.mark.parametrize(("least", "most"), [(0, 2), (3, 2)])
+def test_the_shared_endpoint_can_not_go_without_instances(least, most):
+    with pytest.raises(ValueError, match="gpu_min_instances of x"):
+        DeploymentSettings(name="x", gpu_min_instances=least, gpu_max_instances=most)
+
+
+@pytest.mark.parametrize("percent", [-1, 101])
+def test_a_share_is_a_percentage(percent):
+    with pytest.raises(ValueError, match="gpu_capture_percent of x"):
+        DeploymentSettings(name="x", gpu_capture_percent=percent)
