@@ -90,7 +90,8 @@ def _compare(steps: Steps, server: TritonServer, scratch: Path, *, count: int, e
                 tally.statuses[answer.status] += 1
                 if problem:
                     tally.problems.append((case, problem))
-            step.detail = f"Triton {server.version} loaded {container.loads} archives and answered {container.answers.total()} times"
+            ran, failed = container.answers[200], container.answers.total() - container.answers[200]
+            step.detail = f"Triton {server.version} loaded {container.loads} archives, ran {ran} requests and could not run {failed}"
     return tallies
 
 
