@@ -8,6 +8,7 @@ from pathlib import Path
 import psutil
 
 from tests.hostile.targets import TARGETS
+from tests.local.heavy import Heavy
 from tests.local.releases import Served
 from tools.local.stack import LocalStack
 
@@ -19,7 +20,8 @@ _EMULATOR = "aws-lambda-rie"
 def publish(stack: LocalStack, folder: Path) -> None:
     """Promotes one version of every target."""
     for target in TARGETS:
-        model = Served(stack, target.name, folder)
+        served = Served(stack, target.name, folder)
+        model = Heavy(served, stack) if target.gpu else served
         model.promote(model.publish(target.model()))
 
 

@@ -1,9 +1,9 @@
-"""The models that are attacked: between them every datatype, several inputs, text, and answers far larger than the request."""
+"""The models that are attacked: every datatype, several inputs, text, answers far larger than the request, and some behind an endpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,21 @@ from tests.hostile.case import Arrays
 from tests.unit.modelserve.graphs import graph, identity, lookup, pair, scaled, value
 from tests.unit.modelserve.strategies import DTYPES
 
-__all__ = ["HALVES", "INDICES", "KINDS", "NUMBERS", "PAIR", "SPREAD", "SPREAD_WIDTH", "TARGETS", "WORDS", "Target", "dtype"]
+__all__ = [
+    "HALVES",
+    "HEAVY_KINDS",
+    "HEAVY_WORDS",
+    "INDICES",
+    "KINDS",
+    "NUMBERS",
+    "PAIR",
+    "SPREAD",
+    "SPREAD_WIDTH",
+    "TARGETS",
+    "WORDS",
+    "Target",
+    "dtype",
+]
 
 SPREAD_WIDTH = 10_000
 _KINDS = tuple(sorted(set(DTYPES) - {"FP16"} | {"BYTES"}))
@@ -34,6 +48,8 @@ class Target:
     """Shapes are [rows, width], or [rows]."""
     binary_only: bool = False
     """JSON can't carry its datatypes."""
+    gpu: bool = False
+    """An endpoint runs it, behind its function."""
 
     @property
     def infer(self) -> str:
@@ -138,4 +154,6 @@ SPREAD = Target(
 )
 KINDS = _same("kinds", {datatype.lower(): datatype for datatype in _KINDS}, width=2)
 HALVES = _same("halves", {"half": "FP16", "brain": "BF16"}, binary_only=True)
-TARGETS = (NUMBERS, WORDS, INDICES, PAIR, SPREAD, KINDS, HALVES)
+HEAVY_KINDS = replace(KINDS, name="heavy_kinds", gpu=True)
+HEAVY_WORDS = replace(WORDS, name="heavy_words", gpu=True)
+TARGETS = (NUMBERS, WORDS, INDICES, PAIR, SPREAD, KINDS, HALVES, HEAVY_KINDS, HEAVY_WORDS)

@@ -10,7 +10,8 @@ from modelserve.endpoints import Response
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, File, Manifest
 from modelserve.record import replace
 from modelserve.session import OnnxSession
-from tests.local.releases import NAME, Served, call, config, request
+from modelserve.tensors import Tensor, made, to_list
+from tests.local.releases import NAME, Served, call, config
 from tools.local.stack import LocalStack
 from tools.modelctl import triton
 from tools.modelctl.deployment import Deployment, on_this_machine
@@ -36,7 +37,7 @@ class Heavy(Served):
             files=(listed,), opset={"": 21}, ir=10,
         )  # fmt: skip
         triton.archive(file, draft, gpu, archive)
-        example.write_bytes(request())
+        example.write_bytes(_example(draft))
         draft = replace(draft, max_batch=triton.max_batch(draft, gpu))
         return self.registry.publish(draft, {MODEL_FILE: file, ARCHIVE_FILE: archive, EXAMPLE_FILE: example}).version
 
@@ -58,3 +59,13 @@ class Heavy(Served):
         tensor = {"name": "x", "datatype": "FP32", "shape": [len(rows), len(rows[0])], "data": rows}
         path = f"/v2/models/{self.name}{version}/infer"
         return call(self.stack, "POST", path, json.dumps({"inputs": [tensor], **more}).encode())
+
+
+def _example(draft: Manifest) -> bytes:
+    """Zeros and empty strings."""
+    tensors = [made(spec) for spec in draft.inputs]
+    return json.dumps({"inputs": [{**_head(tensor), "data": to_list(tensor)} for tensor in tensors]}).encode()
+
+
+def _head(tensor: Tensor) -> dict[str, Any]:
+    return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}

@@ -43,6 +43,11 @@ HEAVY, QUEUED = "heavy", "queued"
 FORCED = ("endless", "greedy", "cramped")
 """Models that a lint refuses, promoted all the same; a run of theirs may take six seconds."""
 MODELS = ("latecomer", "overwritten", "private", "step", "sturdy", FLOWING, UNREACHABLE, HEAVY, QUEUED, *BREAKABLE, *ATTACKED, *FORCED)
+_GPU: dict[str, dict[str, Any]] = {
+    HEAVY: {"max_batch": 4},
+    QUEUED: {"mode": "async"},
+    **{target.name: {} for target in TARGETS if target.gpu},
+}
 _ROOT = Path(__file__).parents[2]
 _PLAN = Plan(name="unhindered", requests_per_second=10_000, burst=10_000)
 """The tests send as fast as they can."""
@@ -69,7 +74,7 @@ def config(name: str) -> ModelConfig:
     """What the model.toml of one of the names above would say."""
     serving = {"alias_check_seconds": 0.3 if name in {FLOWING, HEAVY} else 0}
     function = {"timeout": 8} if name in FORCED else {}
-    gpu = {"target": "gpu", "gpu": {"mode": "async"} if name == QUEUED else {"max_batch": 4}} if name in {HEAVY, QUEUED} else {}
+    gpu = {"target": "gpu", "gpu": _GPU[name]} if name in _GPU else {}
     return ModelConfig.model_validate({"name": name, "task": "regression", "serving": serving, "function": function, **gpu})
 
 
