@@ -27,6 +27,9 @@ class Remembering:
         self.ran.append((inputs, outputs, seconds))
         return [Tensor(name, "FP32", (1, 2), np.array([1, 2], "f4").tobytes()) for name in outputs]
 
+    def ready(self, *, seconds: float) -> None:
+        self.asked = seconds
+
 
 def of(shape: tuple[int, ...], *, name: str = "x", datatype: str = "FP32", nbytes: int | None = None) -> Tensor:
     return Tensor(name, datatype, shape, bytes(4 * int(np.prod(shape)) if nbytes is None else nbytes))
@@ -169,3 +172,11 @@ def test_an_answer_that_no_event_could_carry_is_refused_before_it_is_written(req
 
     with pytest.raises(PayloadTooLarge, match="the answer is larger than 6,291,456 bytes"):
         plane(Wordy(most + 1)).infer(None, request, seconds=3)
+
+
+def test_readiness_is_the_models_own_word_within_the_time_there_is():
+    model = Remembering()
+
+    DataPlane(lambda _version: model).ready(None, seconds=5)
+
+    assert 4 < model.asked <= 5

@@ -148,6 +148,10 @@ class KeptConnection:
         self._idle: socket.socket | None = None
         self._since = 0.0
 
+    def __del__(self) -> None:
+        if self._idle is not None:
+            self._idle.close()
+
     @contextmanager
     def request(
         self,
@@ -167,16 +171,17 @@ class KeptConnection:
         fails so is opened anew once: the peer may have closed it at any time.
         """
         connection, stream = self._begin(host, _written(method, target, headers, body), secure=secure, timeout=timeout, ends=ends)
+        response = None
         try:
             with stream:
                 response = HttpResponse(stream)
                 yield response
-            if response.reusable:
-                self._idle, self._since = connection, time.monotonic()
         except ConnectionError as error:
             raise BrokenResponse(f"the connection broke within the answer ({error.strerror})") from None
         finally:
-            if self._idle is not connection:
+            if response is not None and response.reusable:  # also where the reader made an error of it
+                self._idle, self._since = connection, time.monotonic()
+            else:
                 connection.close()
 
     def _begin(
@@ -232,5 +237,5 @@ def _readable(connection: socket.socket) -> bool:
 
 def _written(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
     lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items())]
-    lines += [f"Content-Length: {len(body)}"] if body else []
+    lines += [f"Content-Length: {len(body)}"] if body or method == "POST" else []
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body

@@ -1,0 +1,120 @@
+"""A connection that is kept: when the next request finds it open, when it must not, and what failed before an answer began."""
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from modelserve import _http
+from modelserve._http import BrokenResponse, HttpResponse, KeptConnection
+
+from .servers import CLOSE, HANG, RESET, Scripted, response, scripted
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\nTrailer: x\r\n\r\n"
+
+
+def ask(kept: KeptConnection, server: Scripted, body: bytes = b"question", *, seconds: float = 5) -> bytes:
+    host = server.url.removeprefix("http://")
+    ends = time.monotonic() + seconds
+    with kept.request("POST", host, "/", {"Host": host}, body, secure=False, timeout=seconds, ends=ends) as answer:
+        return answer.read()
+
+
+@pytest.mark.parametrize("answer", [response(200, b"four"), CHUNKED], ids=["a length", "chunks and what trails them"])
+def test_requests_go_over_one_connection(answer):
+    kept = KeptConnection()
+    with scripted(answer, keep=True) as server:
+        assert [ask(kept, server) for _ in range(3)] == [b"four"] * 3
+        assert (server.connections, server.bodies) == (1, [b"question"] * 3)
+
+
+def test_a_peer_that_says_it_closes_is_not_asked_on_that_connection_again():
+    kept = KeptConnection()
+    with scripted(response(200, b"four", Connection="close") + CLOSE, keep=True) as server:
+        assert [ask(kept, server) for _ in range(2)] == [b"four"] * 2
+        assert (server.connections, len(server.requests)) == (2, 2)
+
+
+def test_a_connection_that_the_peer_closed_in_the_meantime_is_opened_anew():
+    kept = KeptConnection()
+    with scripted(response(200, b"four") + CLOSE, keep=True) as server:
+        assert [ask(kept, server) for _ in range(2)] == [b"four"] * 2
+        assert server.connections == 2
+
+
+@pytest.mark.parametrize("fault", [CLOSE, RESET], ids=["closed", "reset"])
+def test_a_kept_connection_that_fails_before_an_answer_is_opened_anew_once(fault):
+    kept = KeptConnection()
+    with scripted(response(200, b"four"), fault, response(200, b"more"), keep=True) as server:
+        assert [ask(kept, server) for _ in range(2)] == [b"four", b"more"]
+        assert (server.connections, len(server.requests)) == (2, 3)
+
+
+@pytest.mark.parametrize("fault", [CLOSE, RESET], ids=["closed", "reset"])
+def test_a_fresh_connection_that_fails_before_an_answer_is_told(fault):
+    with scripted(fault, keep=True) as server:
+        with pytest.raises(ConnectionError):
+            ask(KeptConnection(), server)
+        assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("answer", [response(200, b"fo", announced=4) + CLOSE, response(200, b"fo", announced=4) + RESET, b"HTTP" + CLOSE])
+def test_what_fails_within_an_answer_is_no_connection_error_and_leaves_no_connection(answer):
+    kept = KeptConnection()
+    with scripted(response(200, b"four"), answer, response(200, b"more"), keep=True) as server:
+        ask(kept, server)
+        with pytest.raises(BrokenResponse):
+            ask(kept, server)
+        assert ask(kept, server) == b"more"
+        assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("answer", [HANG, response(200, b"fo", announced=4) + HANG], ids=["before an answer", "within one"])
+def test_a_time_out_is_one_and_the_connection_is_given_up(answer):
+    kept = KeptConnection()
+    with scripted(response(200, b"four"), answer, response(200, b"more"), keep=True) as server:
+        ask(kept, server)
+        with pytest.raises(TimeoutError):
+            ask(kept, server, seconds=0.1)
+        assert ask(kept, server) == b"more"
+
+
+def test_bytes_that_belong_to_no_answer_are_never_read_as_the_next_one():
+    kept = KeptConnection()
+    with scripted(response(200, b"four") + response(200, b"evil"), response(200, b"more"), keep=True) as server:
+        assert ask(kept, server) == b"four"
+        assert ask(kept, server) == b"more"
+
+
+def test_an_answer_that_was_not_read_to_its_end_leaves_no_connection():
+    kept = KeptConnection()
+    with scripted(response(200, b"four"), response(200, b"more"), keep=True) as server:
+        host = server.url.removeprefix("http://")
+        with kept.request("POST", host, "/", {}, b"", secure=False, timeout=5, ends=time.monotonic() + 5) as answer:
+            assert isinstance(answer, HttpResponse)
+        assert ask(kept, server) == b"more"
+        assert server.connections == 2
+
+
+def test_a_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch):
+    kept = KeptConnection()
+    with scripted(response(200, b"four"), keep=True) as server:
+        ask(kept, server)
+        monkeypatch.setattr(_http, "_IDLE", 0)
+        ask(kept, server)
+        assert server.connections == 2
+
+
+def closed() -> str:
+    with scripted(b"") as server:
+        return server.url
+
+
+@pytest.mark.parametrize("url", [closed, lambda: "http://nowhere.invalid"], ids=["refused", "no such host"])
+def test_without_a_connection_it_is_said_so(url: Callable[[], str]):
+    host = url().removeprefix("http://")
+    with (
+        pytest.raises(ConnectionError, match="no connection"),
+        KeptConnection().request("GET", host, "/", {}, secure=False, timeout=5, ends=time.monotonic() + 5),
+    ):
+        pass

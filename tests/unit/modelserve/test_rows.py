@@ -1,0 +1,71 @@
+"""Requests cut by rows, and their answers put together again."""
+
+from math import prod
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from modelserve.errors import InvalidInput, PayloadTooLarge
+from modelserve.rows import join, split
+from modelserve.tensors import Tensor, encode_bytes, iter_bytes
+
+
+def numbers(name: str, rows: int, *rest: int) -> Tensor:
+    shape = (rows, *rest)
+    return Tensor(name, "INT32", shape, np.arange(prod(shape), dtype="<i4"))
+
+
+def texts(name: str, elements: list[bytes], *rest: int) -> Tensor:
+    return Tensor(name, "BYTES", (len(elements) // prod(rest), *rest), encode_bytes(elements))
+
+
+def nbytes(part: list[Tensor]) -> int:
+    return sum(memoryview(tensor.data).nbytes for tensor in part)
+
+
+@given(
+    elements=st.lists(st.binary(max_size=9), min_size=1, max_size=20),
+    columns=st.integers(1, 3),
+    most=st.integers(1, 9),
+    size=st.integers(60, 300),
+)
+def test_parts_fit_and_together_are_the_whole(elements: list[bytes], columns: int, most: int, size: int):
+    inputs = [numbers("x", len(elements), columns), texts("t", elements * columns, columns)]
+
+    parts = list(split(inputs, rows=most, size=size))
+
+    assert all(tensor.shape[0] <= most for part in parts for tensor in part)
+    assert all(len({tensor.shape[0] for tensor in part}) == 1 and nbytes(part) <= size for part in parts)
+    whole = join(parts)
+    assert [(tensor.name, tensor.datatype, tensor.shape) for tensor in whole] == [
+        (tensor.name, tensor.datatype, tensor.shape) for tensor in inputs
+    ]
+    assert [bytes(memoryview(tensor.data)) for tensor in whole] == [bytes(memoryview(tensor.data).cast("B")) for tensor in inputs]
+    assert [len(list(iter_bytes(part[1]))) for part in parts] == [prod(part[1].shape) for part in parts]
+
+
+def test_rows_are_taken_as_many_at_once_as_may_be():
+    parts = list(split([numbers("x", 10, 3)], rows=4, size=10**6))
+
+    assert [part[0].shape for part in parts] == [(4, 3), (4, 3), (2, 3)]
+
+
+def test_what_is_too_large_is_halved():
+    assert [part[0].shape[0] for part in split([numbers("x", 8, 1)], rows=8, size=20)] == [4, 4]
+
+
+def test_a_row_that_is_too_large_by_itself_is_told():
+    with pytest.raises(PayloadTooLarge, match="one row is larger than 11 bytes"):
+        list(split([numbers("x", 2, 3)], rows=8, size=11))
+
+
+def test_inputs_of_other_rows_are_told():
+    with pytest.raises(InvalidInput, match="input 'b' has 3 rows, and input 'a' has 2; send as many of each"):
+        list(split([numbers("a", 2), numbers("b", 3)], rows=8, size=100))
+
+
+def test_outputs_whose_rows_differ_in_shape_can_not_be_joined():
+    with pytest.raises(ValueError, match=r"output 'y' has shape \[2, 3\] for some rows and \[2, 4\] for others"):
+        join([[numbers("y", 2, 3)], [numbers("y", 2, 4)]])
