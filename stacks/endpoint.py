@@ -56,7 +56,7 @@ class TritonEndpoint(Construct):
 
     def _model(self, location: str, *, several: bool, environment: dict[str, str]) -> sagemaker.CfnModel:
         subnets = self._settings.gpu_subnets
-        model = sagemaker.CfnModel(
+        return sagemaker.CfnModel(
             self,
             "Model",
             execution_role_arn=self._role.role_arn,
@@ -73,8 +73,6 @@ class TritonEndpoint(Construct):
                 environment={**ENVIRONMENT, **environment},
             ),
         )
-        model.node.add_dependency(self._role)
-        return model
 
     def _endpoint(self, model: sagemaker.CfnModel, *, instances: int, alarms: Sequence[cloudwatch.Alarm], **config: Any) -> _Endpoint:
         """CloudFormation names the configuration: one that changes is another, and the endpoint is updated to it."""

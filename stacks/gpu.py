@@ -21,6 +21,9 @@ __all__ = ["NO_VERSION", "Gpu"]
 NO_VERSION = "none"
 """What an async model's parameter says until a version is promoted: there is nothing to make an endpoint of."""
 
+_FREE = ("AWS::IAM::Role", "AWS::Logs::LogGroup")
+"""Made before a promotion too, since a stack can't be without any resource."""
+
 
 class Gpu(Stack):
     """One endpoint for all realtime models, and one for each async model that has been promoted.
@@ -72,7 +75,7 @@ class Gpu(Stack):
         )
         endpoint = AsyncEndpoint(self, name, model=model, version=parameter.value_as_string, **common)
         for each in endpoint.node.find_all():
-            if isinstance(each, CfnResource):
+            if isinstance(each, CfnResource) and each.cfn_resource_type not in _FREE:
                 each.cfn_options.condition = promoted
         return {"endpoint": endpoint.name, "parameter": parameter.logical_id}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import Duration, Stack
+from aws_cdk import Duration, IgnoreMode, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -128,8 +128,9 @@ def _zip_function(parts: FunctionParts, folder: str, layers: Layers, **propertie
     return lambda_.Function(
         parts,
         "Function",
-        code=lambda_.Code.from_asset(str(ROOT / "functions" / folder), exclude=["__pycache__"]),
-        handler="handler.handler",
+        # The folder and not what is in it, so that it is a package on Lambda too.
+        code=lambda_.Code.from_asset(str(ROOT / "functions"), exclude=["*", f"!{folder}", "**/__pycache__"], ignore_mode=IgnoreMode.DOCKER),
+        handler=f"{folder}.handler.handler",
         runtime=lambda_.Runtime.PYTHON_3_13,
         architecture=lambda_.Architecture.X86_64,
         layers=layers.versions,

@@ -40,7 +40,7 @@ def test_gateways_are_there_whether_endpoints_are_or_not(synthesized, gpu):
 def test_a_gateway_is_a_zip_on_the_layers_and_as_large_as_model_toml_says(synthesized):
     templates = synthesized(PROD, a_heavy_model(function={"memory": 1024, "timeout": 20, "reserved_concurrency": 7}))
     function = gateways(templates)["pictures"]
-    assert (function["Handler"], function["Runtime"], len(function["Layers"])) == ("handler.handler", "python3.13", 2)
+    assert (function["Handler"], function["Runtime"], len(function["Layers"])) == ("gpu_gateway.handler.handler", "python3.13", 2)
     assert (function["MemorySize"], function["Timeout"], function["ReservedConcurrentExecutions"]) == (1024, 20, 7)
     assert GatewaySettings.from_env({**function["Environment"]["Variables"], "MODEL_BUCKET": "b"}).deadline_seconds == 18
 

@@ -77,19 +77,22 @@ def test_a_realtime_models_name_may_be_as_long_as_any():
     assert PROD.endpoint_name(a_heavy_model("m" * 48)) == SHARED
 
 
-def test_before_its_first_promotion_an_async_model_has_nothing(heavy):
-    """SageMaker refuses an endpoint whose archive isn't there."""
+def test_before_its_first_promotion_an_async_model_has_no_endpoint(heavy):
+    """SageMaker refuses one whose archive isn't there. Role and log group cost nothing, and a stack must have something."""
     template = heavy.gpu.to_json()
-    conditional = {name for name, each in template["Resources"].items() if each.get("Condition") == "LongTextsPromoted"}
-    assert conditional == {name for name in template["Resources"] if name.startswith("LongTexts")}
+    always = {each["Type"] for name, each in template["Resources"].items() if name.startswith("LongTexts") and "Condition" not in each}
+    assert always == {"AWS::IAM::Role", "AWS::Logs::LogGroup"}
+    assert {each["Condition"] for each in template["Resources"].values() if "Condition" in each} == {"LongTextsPromoted"}
     assert template["Conditions"]["LongTextsPromoted"] == {"Fn::Not": [{"Fn::Equals": [{"Ref": "LongTextsVersion"}, NO_VERSION]}]}
     assert template["Parameters"]["LongTextsVersion"]["Default"] == NO_VERSION
 
 
 def test_what_is_there_always_names_nothing_that_may_not_be(heavy):
     template = heavy.gpu.to_json()
-    always = [each for each in [*template["Resources"].values(), *template["Outputs"].values()] if "Condition" not in each]
-    assert not [name for name in template["Resources"] if name.startswith("LongTexts") and f"'{name}'" in str(always)]
+    conditional = {name for name, each in template["Resources"].items() if "Condition" in each}
+    always = [each for name, each in template["Resources"].items() if name not in conditional] + list(template["Outputs"].values())
+    assert conditional
+    assert not [name for name in conditional if f"'{name}'" in str(always)]
 
 
 def test_the_parameter_takes_versions_and_nothing_else(heavy):
