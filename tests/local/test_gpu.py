@@ -131,6 +131,18 @@ def test_a_version_without_an_archive_says_what_to_run(heavy):
     assert 'publish it again with target = "gpu"' in refused["error"]
 
 
+def test_without_its_endpoint_a_model_says_what_makes_one_and_answers_once_there_is_one(heavy, release):
+    answers(heavy, heavy.release_scaled(2.0))
+    sagemaker, name = release.cloud.client("sagemaker"), release.outputs["GpuEndpoint"]
+    config = sagemaker.describe_endpoint(EndpointName=name)["EndpointConfigName"]
+    sagemaker.delete_endpoint(EndpointName=name)
+    refused = heavy.infer([[1, 2, 3]])
+    sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=config)
+    assert "-c gpu=on" in document(refused, 503)["error"]
+    assert refused.headers["Retry-After"]
+    assert heavy.infer([[1, 2, 3]]).status == 200
+
+
 def test_promotion_and_rollback_reach_the_endpoint_without_one_failed_request(heavy):
     first, second = heavy.release_scaled(2.0), heavy.publish_scaled(3.0)
     answers(heavy, first)
