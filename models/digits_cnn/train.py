@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -89,8 +90,7 @@ def _dense(X: Array, y: Array) -> Network:
 
 
 def _convolutional(X: Array, y: Array) -> Network:
-    import torch  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415  # an extra, and seconds to import
-
+    torch: Any = import_module("torch")  # an extra, and seconds to import
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
     convolution, hidden, last = torch.nn.Conv2d(1, FILTERS, 3), torch.nn.Linear(FILTERS * 13 * 13, HIDDEN), torch.nn.Linear(HIDDEN, 10)
