@@ -4,12 +4,16 @@ from array import array
 from contextlib import suppress
 from typing import Any
 
+import numpy as np
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from modelserve.errors import InvalidInput, InvalidRequest, UnsupportedDatatype
-from modelserve.tensors import DATATYPES, Tensor, encode_bytes, from_list, iter_bytes, to_list
+from modelserve.tensors import DATATYPES, Tensor, encode_bytes, from_list, is_finite, iter_bytes, shortest, to_list
+
+from .strategies import arrays
 
 
 def of_bytes(data: bytes) -> Tensor:
@@ -82,3 +86,29 @@ def test_half_precision_is_no_list(datatype):
 
 def test_a_number_beyond_single_precision_becomes_infinite_as_in_numpy():
     assert list(from_list("x", "FP32", (1,), [1e39], booleans=False).data) == [float("inf")]  # type: ignore[call-overload]
+
+
+@given(
+    st.sampled_from(sorted(set(DATATYPES) - {"BYTES"})).flatmap(
+        lambda datatype: st.tuples(st.just(datatype), arrays(datatype, (5,), finite=False))
+    )
+)
+def test_what_is_finite_is_what_numpy_says(drawn):
+    datatype, elements = drawn
+    tensor = Tensor("x", datatype, elements.shape, elements.tobytes())
+
+    assert is_finite(tensor) == bool(np.isfinite(elements.astype("f8")).all())
+
+
+def test_finite_numbers_whose_sum_is_not_are_finite():
+    assert is_finite(Tensor("x", "FP64", (2,), np.array([1.7e308, 1.7e308]).tobytes()))
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_the_fewest_digits_are_the_same_number(values):
+    assert array("f", shortest(values)) == array("f", values)
+
+
+@given(st.lists(st.floats(2**-99, 2**40, width=32) | st.floats(-(2**40), -(2**-99), width=32)))
+def test_the_fewest_digits_are_those_that_a_numpy_array_is_written_with(values):
+    assert orjson.dumps(shortest(values)) == orjson.dumps(np.array(values, "<f4"), option=orjson.OPT_SERIALIZE_NUMPY)
