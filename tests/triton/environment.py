@@ -50,7 +50,7 @@ class Environment:
     @classmethod
     def made(cls) -> Environment | None:
         """The environment that an earlier run made from the same lock."""
-        if _lacks() or not (_folder() / _MADE).exists():
+        if not (_folder() / _MADE).exists() or _lacks():
             return None
         found = json.loads((_folder() / _MADE).read_text("utf-8"))
         made = cls(folder=_folder(), version=found["version"], library=Path(found["library"]))

@@ -109,6 +109,13 @@ def _huge(draft: Draft, rng: np.random.Generator) -> None:
             tensor["data"] = [float(number) for number in rng.normal(0, 1e30, len(tensor["data"]))]
 
 
+def _large(draft: Draft, _rng: np.random.Generator) -> None:
+    """A number that a model may have no use for: one that looks up by it fails."""
+    for tensor in draft.inputs:
+        if tensor["datatype"] == "INT64" and "data" in tensor:
+            tensor["data"][0] = 99
+
+
 _CHANGES: dict[str, _Change] = {
     "as it is": _as_it_is,
     "other way round": _other_way_round,
@@ -116,5 +123,5 @@ _CHANGES: dict[str, _Change] = {
     "the best classes": _best_classes,
     "NaN and infinity": _no_number,
     "huge numbers": _huge,
-    "as it is, again": _as_it_is,
+    "a large number": _large,
 }

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
+from stacks.triton import ENVIRONMENT
 from tests.triton.confined import PORT
 from tests.triton.environment import CONFINE, Environment, Unavailable
 
@@ -31,10 +32,10 @@ _LAST_LINES = 20
 class TritonServer:
     """Started on entry; on exit it and all that it started is gone. `log` is what it wrote."""
 
-    def __init__(self, environment: Environment, variables: Mapping[str, str] | None = None) -> None:
-        """`variables` are added to the server's environment, as SageMaker adds a model's. Raises `Unavailable` on entry."""
+    def __init__(self, environment: Environment, variables: Mapping[str, str] = ENVIRONMENT) -> None:
+        """`variables` are what the stack tells the container. Raises `Unavailable` on entry."""
         self._environment = environment
-        self._variables = dict(variables or {})
+        self._variables = variables
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="triton-"))
@@ -94,6 +95,7 @@ class TritonServer:
             str(self._environment.triton / "bin" / "tritonserver"),
             *(f"--allow-{front}=false" for front in ("http", "grpc", "metrics")),
             "--allow-sagemaker=true",
+            f"--log-verbose={self._variables.get('SAGEMAKER_TRITON_LOG_VERBOSE', 'true')}",  # as its container does
             f"--sagemaker-port={PORT}",
             "--model-control-mode=explicit",
             "--model-namespacing=true",

@@ -99,11 +99,15 @@ def test_two_versions_of_a_model_answer_side_by_side_until_one_is_unloaded(
     assert asked(container, targets[2.0], valid(NUMBERS)).status == 200
 
 
-def test_a_broken_archive_is_refused_and_the_name_stays_free(container: TritonContainer, samples: dict[str, Sample], tmp_path: Path):
+def test_a_broken_archive_is_refused_and_neither_its_name_nor_the_server_suffers(
+    server: TritonServer, container: TritonContainer, samples: dict[str, Sample], tmp_path: Path
+):
+    """Without what the stack tells the container, SageMaker would find the server unhealthy from here on."""
     right, broken = unpacked(samples[NUMBERS.name], tmp_path), unpacked(samples[NUMBERS.name], tmp_path, 0)
     next(broken.glob("*/1/model.onnx")).write_bytes(b"no graph")
     with pytest.raises(LoadFailed, match="INVALID_PROTOBUF"):
         container.load("late", broken)
+    assert server.request("GET", "/ping")[0] == 200
     container.load("late", right)
     assert asked(container, "late", valid(NUMBERS)).status == 200
     with pytest.raises(LoadFailed, match="409"):
@@ -120,12 +124,14 @@ def test_a_model_that_fails_says_so_and_the_next_request_is_answered(
     assert json.loads(asked(container, INDICES.name, Draft(target, {"x": np.array([[2]])})).body)["outputs"][0]["data"] == [3.0]
 
 
-def test_text_passes_as_json_and_as_binary_data(container: TritonContainer, loaded: Loaded):
+def test_text_passes_as_json_and_as_binary_data_and_never_into_the_log(server: TritonServer, container: TritonContainer, loaded: Loaded):
     loaded(WORDS.name)
     arrays = {"x": np.array([["naïve"], [""], ['数\n"\0']], object)}
     for binary in (False, True):
         answer = asked(container, WORDS.name, Draft(WORDS, arrays, binary=binary))
         assert json.loads(answer.body)["outputs"][0]["data"] == ["naïve", "", '数\n"\0']
+    log = server.log.read_text(errors="replace")
+    assert ("Started Sagemaker HTTPService" in log, "naïve" in log) == (True, False)
 
 
 @pytest.mark.parametrize("name", ["numbers", "pair", "kinds", "positions", "words"])
