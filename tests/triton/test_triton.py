@@ -124,14 +124,16 @@ def test_a_model_that_fails_says_so_and_the_next_request_is_answered(
     assert json.loads(asked(container, INDICES.name, Draft(target, {"x": np.array([[2]])})).body)["outputs"][0]["data"] == [3.0]
 
 
-def test_text_passes_as_json_and_as_binary_data_and_never_into_the_log(server: TritonServer, container: TritonContainer, loaded: Loaded):
+def test_text_passes_as_json_and_as_binary_data_and_the_log_tells_nothing_of_requests(
+    server: TritonServer, container: TritonContainer, loaded: Loaded
+):
     loaded(WORDS.name)
     arrays = {"x": np.array([["naïve"], [""], ['数\n"\0']], object)}
     for binary in (False, True):
         answer = asked(container, WORDS.name, Draft(WORDS, arrays, binary=binary))
         assert json.loads(answer.body)["outputs"][0]["data"] == ["naïve", "", '数\n"\0']
     log = server.log.read_text(errors="replace")
-    assert ("Started Sagemaker HTTPService" in log, "naïve" in log) == (True, False)
+    assert ("Started Sagemaker HTTPService" in log, "type: BYTES" in log, "naïve" in log) == (True, False, False)
 
 
 @pytest.mark.parametrize("name", ["numbers", "pair", "kinds", "positions", "words"])
