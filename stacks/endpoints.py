@@ -36,7 +36,7 @@ class RealtimeEndpoint(TritonEndpoint):
             settings=settings,
             **common,
         )
-        self._store.grant_archives(self._role, [model.name for model in models])
+        self._store.grant_archives(self._role, [model.name for model in models], several=True)
         alarms = [self._alarm("Invocation5XXErrors", "Sum", 1), self._alarm("ModelLatency", "p90", _SLOW_MICROSECONDS)]
         endpoint = self._endpoint(
             self._model("", several=True, environment={}),
@@ -69,7 +69,7 @@ class AsyncEndpoint(TritonEndpoint):
         """`version` is a reference to the parameter that names it."""
         instance_type = model.gpu.instance_type or settings.gpu_instance_type
         super().__init__(scope, construct_id, name=settings.endpoint_name(model), instance_type=instance_type, settings=settings, **common)
-        self._store.grant_archives(self._role, [model.name])
+        self._store.grant_archives(self._role, [model.name], several=False)
         self._store.grant_answers(self._role, model.name)
         endpoint = self._endpoint(
             self._model(

@@ -82,16 +82,16 @@ class Store(Stack):
         narrow = "Aliases only: small documents that name a version and its hashes; no model's bytes."
         self._grant(role, actions=["s3:GetObject"], prefix="models/*/aliases/*", wildcard=narrow)
 
-    def grant_archives(self, role: NarrowRole, model_names: Sequence[str]) -> None:
+    def grant_archives(self, role: NarrowRole, model_names: Sequence[str], *, several: bool) -> None:
         """Lets an endpoint fetch the archives of its models' versions, and no other file of them.
 
-        SageMaker lists `models/` to see that an endpoint for several models has one at all.
+        For an endpoint of `several` models SageMaker lists `models/`, to see that there is one at all.
         """
         bucket_arn = self._bucket_arn(role, "bucket")
         versions = [f"models/{name}/versions/" for name in model_names]
         narrow = "One file of each version of the models that this endpoint runs; versions are not known beforehand."
         role.allow(["s3:GetObject"], [f"{bucket_arn}/{prefix}*/{ARCHIVE}" for prefix in versions], wildcard=narrow)
-        listed = ["models/", *(f"{prefix}*" for prefix in versions)]
+        listed = [*(["models/"] if several else []), *(f"{prefix}*" for prefix in versions)]
         role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": listed}})
         self._grant_key(role, ["kms:Decrypt"])
 
