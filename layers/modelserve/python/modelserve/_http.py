@@ -206,6 +206,8 @@ def _connected(host: str, *, secure: bool, timeout: float) -> socket.socket:
     # As bytes, because looking up a string imports the IDNA codec.
     connection = socket.create_connection((name.encode("ascii"), int(port or (443 if secure else 80))), timeout)  # type: ignore[arg-type]
     try:
+        # Else the first bytes of a request wait for the peer to have seen the end of the handshake.
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return _tls().wrap_socket(connection, server_hostname=name) if secure else connection
     except BaseException:
         connection.close()
