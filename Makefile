@@ -21,7 +21,7 @@ AUDIT := --strict --disable-pip --require-hashes --progress-spinner off
 .PHONY: help run demo test test-image test-triton check bench hostile faults audit sbom lint types format lock synth destroy clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 run: $(READY) ## Start the whole app on this machine and predict with it (PORT=8080); Ctrl-C ends it
 	@exec python -m tools.local run
@@ -35,7 +35,7 @@ test: $(READY) ## Run the tests
 test-image: $(READY) ## Build the functions' image and predict with it within Lambda's limits; needs Docker (BASE_IMAGE=… for AWS's own base)
 	@python -m tests.image
 
-test-triton: $(READY) ## Drive a real Triton through the gateway function; needs x86_64 Linux, neither Docker nor a GPU
+test-triton: $(READY) ## Hold models in their functions against the same behind a real Triton, without Docker or a GPU (Linux, x86-64)
 	@python -m tests.triton
 
 check: lint types test ## What CI runs: lint, types, tests
