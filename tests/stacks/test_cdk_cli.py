@@ -88,6 +88,7 @@ def life(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Life:
     cli.run("cdk", "bootstrap", ENVIRONMENT, cwd=folder)
     outputs, _ = cli.deploy("dev/*")
     stacks_without_gpu = cli.stacks()
+    diff = cli.run("cdk", "diff", "dev/*", "--method", "template", "--app", cli.environment["CDK_OUTPUT"])
     docker = [line.split() for line in (folder / "docker.log").read_text("utf-8").splitlines()]
     functions = [cli.client("lambda").get_function(FunctionName=each["FunctionName"]) for each in cli.functions()]
     gpu_outputs = cli.deploy("dev/Gpu", "--exclusively", "-c", "gpu=on")[0][GPU]
@@ -96,7 +97,6 @@ def life(endpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Life:
     endpoints_after = cli.endpoints()
     # From here on the assembly is the one that was deployed.
     cli.environment["CDK_APP"] = cli.environment["CDK_OUTPUT"]
-    diff = cli.run("cdk", "diff", "dev/*", "--method", "template")
     cli.client("s3").put_object(Bucket=outputs["ServerlessOnnx-dev-Store"]["ModelBucket"], Key="models/fruit/x", Body=bytes(3_000_000))
     destroyed = cli.run(sys.executable, "-m", "tools.destroy", "dev", "--force")
     return Life(
