@@ -12,6 +12,7 @@ from botocore.config import Config
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelserve import aws
 from modelserve.aws import Credentials
 from modelserve.errors import DeadlineExceeded, EndpointUnavailable, InsufficientMemory, ModelFailed, ModelLoading, ServeError
 from modelserve.protocol import status_of
@@ -161,10 +162,11 @@ def test_a_stale_connection_is_no_attempt():
         assert (server.connections, len(server.requests)) == (2, 5)
 
 
-def test_nothing_is_tried_again_when_there_is_no_time_for_it():
+def test_nothing_is_tried_again_when_there_is_no_time_for_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(aws, "_FIRST_PAUSE", 60)
     with scripted(PASSING["loading"], keep=True) as server:
         with pytest.raises(ModelLoading):
-            invoke(server, seconds=0.04)  # less than the first pause
+            invoke(server, seconds=10)
         assert len(server.requests) == 1
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import select
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cache
 from io import BufferedReader, RawIOBase
 from typing import TYPE_CHECKING
@@ -16,14 +15,12 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["BrokenResponse", "HttpResponse", "KeptConnection", "request"]
+__all__ = ["BrokenResponse", "HttpResponse", "Incoming", "connected", "request", "written"]
 
 _MAX_LINE = 16 * 2**10
 _MAX_HEADERS = 100
 _CHUNK = 2**20
 _MAX_DOCUMENT = 16 * 2**20
-_IDLE = 30.0  # seconds that a connection is kept; a network may forget an older one without a word
-_CONNECT_TIMEOUT = 2.5
 
 
 class BrokenResponse(OSError):
@@ -33,7 +30,7 @@ class BrokenResponse(OSError):
 class HttpResponse:
     """Status and headers, names in lower case; the body is read from the socket as it is asked for."""
 
-    def __init__(self, stream: BufferedReader[_Incoming]) -> None:
+    def __init__(self, stream: BufferedReader[Incoming]) -> None:
         self._stream = stream
         self.reusable = False
         """Whether the body was read to its end, and the peer leaves the connection open."""
@@ -97,7 +94,7 @@ class HttpResponse:
         return size
 
 
-class _Incoming(RawIOBase):
+class Incoming(RawIOBase):
     """What a peer sends, until time is up: one that sends a byte now and then must not hold a request for good."""
 
     def __init__(self, connection: socket.socket, *, timeout: float, ends: float) -> None:
@@ -132,76 +129,17 @@ def request(
 
     `timeout` is for each read, in seconds; at the monotonic time `ends` none waits any longer. Raises `OSError`.
     """
-    connection = _connected(host, secure=secure, timeout=timeout)
+    connection = connected(host, secure=secure, timeout=timeout)
     try:
-        connection.sendall(_written(method, target, {**headers, "Connection": "close"}, body))
-        with BufferedReader(_Incoming(connection, timeout=timeout, ends=ends)) as stream:
+        connection.sendall(written(method, target, {**headers, "Connection": "close"}, body))
+        with BufferedReader(Incoming(connection, timeout=timeout, ends=ends)) as stream:
             yield HttpResponse(stream)
     finally:
         connection.close()
 
 
-class KeptConnection:
-    """A connection that the next request to the same host finds open; for one request at a time."""
-
-    def __init__(self) -> None:
-        self._idle: socket.socket | None = None
-        self._since = 0.0
-
-    def __del__(self) -> None:
-        if self._idle is not None:
-            self._idle.close()
-
-    @contextmanager
-    def request(
-        self,
-        method: str,
-        host: str,
-        target: str,
-        headers: Mapping[str, str],
-        body: bytes = b"",
-        *,
-        secure: bool,
-        timeout: float,
-        ends: float,
-    ) -> Iterator[HttpResponse]:
-        """As the function `request`, with `timeout` for sending too.
-
-        Raises `ConnectionError` for what failed before the first byte of an answer, other than a time-out there. A kept connection that
-        fails so is opened anew once: the peer may have closed it at any time.
-        """
-        connection, stream = self._begin(host, _written(method, target, headers, body), secure=secure, timeout=timeout, ends=ends)
-        response = None
-        try:
-            with stream:
-                response = HttpResponse(stream)
-                yield response
-        except ConnectionError as error:
-            raise BrokenResponse(f"the connection broke within the answer ({error.strerror})") from None
-        finally:
-            if response is not None and response.reusable:  # also where the reader made an error of it
-                self._idle, self._since = connection, time.monotonic()
-            else:
-                connection.close()
-
-    def _begin(
-        self, host: str, sent: bytes, *, secure: bool, timeout: float, ends: float
-    ) -> tuple[socket.socket, BufferedReader[_Incoming]]:
-        idle, self._idle = self._idle, None
-        if idle is not None and (time.monotonic() - self._since > _IDLE or _readable(idle)):
-            idle.close()
-            idle = None
-        if idle is not None:
-            with suppress(ConnectionError):
-                return idle, _answered(idle, sent, timeout=timeout, ends=ends)
-        try:
-            fresh = _connected(host, secure=secure, timeout=min(timeout, _CONNECT_TIMEOUT))
-        except OSError as error:
-            raise ConnectionError(f"no connection ({error})") from None
-        return fresh, _answered(fresh, sent, timeout=timeout, ends=ends)
-
-
-def _connected(host: str, *, secure: bool, timeout: float) -> socket.socket:
+def connected(host: str, *, secure: bool, timeout: float) -> socket.socket:
+    """An open connection; `host` may end in a port. Raises `OSError`."""
     name, _, port = host.partition(":")
     # As bytes, because looking up a string imports the IDNA codec.
     connection = socket.create_connection((name.encode("ascii"), int(port or (443 if secure else 80))), timeout)  # type: ignore[arg-type]
@@ -214,30 +152,8 @@ def _connected(host: str, *, secure: bool, timeout: float) -> socket.socket:
         raise
 
 
-def _answered(connection: socket.socket, sent: bytes, *, timeout: float, ends: float) -> BufferedReader[_Incoming]:
-    """What comes back once its first byte is there. Raises `TimeoutError`, and `ConnectionError` for any other failure."""
-    try:
-        connection.settimeout(timeout)
-        connection.sendall(sent)
-        stream = BufferedReader(_Incoming(connection, timeout=timeout, ends=ends))
-        if stream.peek(1):
-            return stream
-        raise ConnectionError("the connection was closed without an answer")
-    except BaseException as error:
-        connection.close()
-        if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError)):  # as TLS calls it
-            raise ConnectionError(str(error)) from None
-        raise
-
-
-def _readable(connection: socket.socket) -> bool:
-    """Whether an idle connection was closed by its peer, or has bytes that belong to no answer."""
-    poll = select.poll()
-    poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _written(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+def written(method: str, target: str, headers: Mapping[str, str], body: bytes) -> bytes:
+    """A request as it goes over the socket."""
     lines = [f"{method} {target} HTTP/1.1", *(f"{key}: {value}" for key, value in headers.items())]
     lines += [f"Content-Length: {len(body)}"] if body or method == "POST" else []
     return "\r\n".join([*lines, "", ""]).encode("ascii") + body

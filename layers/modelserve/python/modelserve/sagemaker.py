@@ -14,7 +14,8 @@ from typing import Any, TypeVar
 
 import orjson
 
-from ._http import HttpResponse, KeptConnection
+from ._http import HttpResponse
+from ._kept import KeptConnection
 from .aws import Credentials, PassingFault, Request, Service, domain, error_code
 from .errors import (
     DeadlineExceeded,

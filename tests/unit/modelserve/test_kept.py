@@ -5,8 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from modelserve import _http
-from modelserve._http import BrokenResponse, HttpResponse, KeptConnection
+from modelserve import _kept
+from modelserve._http import BrokenResponse, HttpResponse
+from modelserve._kept import KeptConnection
 
 from .servers import CLOSE, HANG, RESET, Scripted, response, scripted
 
@@ -101,7 +102,7 @@ def test_a_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch):
     kept = KeptConnection()
     with scripted(response(200, b"four"), keep=True) as server:
         ask(kept, server)
-        monkeypatch.setattr(_http, "_IDLE", 0)
+        monkeypatch.setattr(_kept, "_IDLE", 0)
         ask(kept, server)
         assert server.connections == 2
 

@@ -1,0 +1,100 @@
+"""A connection that outlives its request: a handshake with TLS takes several times as long as a small request does."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from io import BufferedReader
+
+from ._http import BrokenResponse, HttpResponse, Incoming, connected, written
+
+__all__ = ["KeptConnection"]
+
+_IDLE = 30.0  # seconds that a connection is kept; a network may forget an older one without a word
+_CONNECT_TIMEOUT = 2.5
+
+
+class KeptConnection:
+    """A connection that the next request to the same host finds open; for one request at a time."""
+
+    def __init__(self) -> None:
+        self._idle: socket.socket | None = None
+        self._since = 0.0
+
+    def __del__(self) -> None:
+        if self._idle is not None:
+            self._idle.close()
+
+    @contextmanager
+    def request(
+        self,
+        method: str,
+        host: str,
+        target: str,
+        headers: Mapping[str, str],
+        body: bytes = b"",
+        *,
+        secure: bool,
+        timeout: float,
+        ends: float,
+    ) -> Iterator[HttpResponse]:
+        """As the function `request`, with `timeout` for sending too.
+
+        Raises `ConnectionError` for what failed before the first byte of an answer, other than a time-out there. A kept connection that
+        fails so is opened anew once: the peer may have closed it at any time.
+        """
+        connection, stream = self._begin(host, written(method, target, headers, body), secure=secure, timeout=timeout, ends=ends)
+        response = None
+        try:
+            with stream:
+                response = HttpResponse(stream)
+                yield response
+        except ConnectionError as error:
+            raise BrokenResponse(f"the connection broke within the answer ({error.strerror})") from None
+        finally:
+            if response is not None and response.reusable:  # also where the reader made an error of it
+                self._idle, self._since = connection, time.monotonic()
+            else:
+                connection.close()
+
+    def _begin(
+        self, host: str, sent: bytes, *, secure: bool, timeout: float, ends: float
+    ) -> tuple[socket.socket, BufferedReader[Incoming]]:
+        idle, self._idle = self._idle, None
+        if idle is not None and (time.monotonic() - self._since > _IDLE or _readable(idle)):
+            idle.close()
+            idle = None
+        if idle is not None:
+            with suppress(ConnectionError):
+                return idle, _answered(idle, sent, timeout=timeout, ends=ends)
+        try:
+            fresh = connected(host, secure=secure, timeout=min(timeout, _CONNECT_TIMEOUT))
+        except OSError as error:
+            raise ConnectionError(f"no connection ({error})") from None
+        return fresh, _answered(fresh, sent, timeout=timeout, ends=ends)
+
+
+def _answered(connection: socket.socket, sent: bytes, *, timeout: float, ends: float) -> BufferedReader[Incoming]:
+    """What comes back once its first byte is there. Raises `TimeoutError`, and `ConnectionError` for any other failure."""
+    try:
+        connection.settimeout(timeout)
+        connection.sendall(sent)
+        stream = BufferedReader(Incoming(connection, timeout=timeout, ends=ends))
+        if stream.peek(1):
+            return stream
+        raise ConnectionError("the connection was closed without an answer")
+    except BaseException as error:
+        connection.close()
+        if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError)):  # as TLS calls it
+            raise ConnectionError(str(error)) from None
+        raise
+
+
+def _readable(connection: socket.socket) -> bool:
+    """Whether an idle connection was closed by its peer, or has bytes that belong to no answer."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    return bool(poll.poll(0))
