@@ -37,7 +37,7 @@ class Releases:
         self._folder = folder
         self._publisher = Publisher(self.store, folder)
 
-    def release(self, content: bytes, *, archive: bool = True, labels: tuple[str, ...] = ()) -> str:
+    def release(self, content: bytes, alias: str = "production", *, archive: bool = True, labels: tuple[str, ...] = ()) -> str:
         file = self._folder / "released.onnx"
         file.write_bytes(content)
         ran = session(content)
@@ -56,7 +56,7 @@ class Releases:
         )
         files = {MODEL_FILE: file, ARCHIVE_FILE: file} if archive else {MODEL_FILE: file}
         self.runtime.graph = content
-        return self._publisher.promote(self._publisher.registry.publish(draft, files).version)
+        return self._publisher.promote(self._publisher.registry.publish(draft, files).version, alias)
 
 
 def started(releases: Releases, monkeypatch: pytest.MonkeyPatch, *, later: bool = False, **settings: Any) -> App:

@@ -236,7 +236,10 @@ def test_the_endpoint_is_not_woken_to_be_ready(later, releases):
     assert releases.runtime.asked == []
 
 
-def test_only_the_version_that_the_endpoint_runs_is_served(later):
+def test_only_the_version_that_the_endpoint_runs_is_served(later, releases):
+    """Whatever another alias names."""
+    releases.release(scaled(3), "canary")
+
     assert "serves no version" in asked(later, rest("POST", "/v2/models/sample/versions/canary/infer", REQUEST)).error(404)
 
 
