@@ -146,6 +146,18 @@ def test_tritonclient_sends_text_and_gets_labels(url: str, headers: Headers, bin
     assert answer.as_numpy("probabilities").ravel()[0].decode().split(":")[2] in {"high", "low"}
 
 
+@pytest.mark.parametrize("binary", [False, True], ids=["json", "binary"])
+def test_tritonclient_predicts_by_the_gpu_route(url: str, headers: Headers, binary: bool) -> None:
+    images = triton.InferInput("input", [2, 1, 28, 28], "FP32")
+    images.set_data_from_numpy(np.zeros((2, 1, 28, 28), np.float32), binary_data=binary)
+    outputs = [triton.InferRequestedOutput("label", binary_data=binary), triton.InferRequestedOutput("probabilities", class_count=1)]
+    with triton.InferenceServerClient(url) as client:
+        assert client.is_model_ready("digits_cnn", headers=headers())
+        answer = client.infer("digits_cnn", [images], outputs=outputs, headers=headers())
+    labels, named = answer.as_numpy("label").tolist(), answer.as_numpy("probabilities").ravel().tolist()
+    assert [int((each.decode() if isinstance(each, bytes) else each).split(":")[1]) for each in named] == labels
+
+
 def test_tritonclient_is_told_what_is_wrong(url: str, headers: Headers) -> None:
     with triton.InferenceServerClient(url) as client:
         with pytest.raises(InferenceServerException, match=r"shape \[2, 3\]; expected \[-1, 30\]"):
