@@ -143,10 +143,10 @@ class GpuConfig(_Section):
     @model_validator(mode="after")
     def _fits_mode(self) -> Self:
         if self.mode == "async" and (self.max_batch or self.preferred_batch_sizes):
-            raise ValueError("neither max_batch nor preferred_batch_sizes with mode = \"async\", where each job runs by itself")
+            raise ValueError('neither max_batch nor preferred_batch_sizes with mode = "async", where each job runs by itself')
         if self.mode == "realtime" and (self.instance_type or self.max_instances != 1):
             raise ValueError(
-                "neither instance_type nor max_instances with mode = \"realtime\", whose models share one endpoint: "
+                'neither instance_type nor max_instances with mode = "realtime", whose models share one endpoint: '
                 "gpu_instance_type and gpu_max_instances in stacks/settings.py"
             )
         if self.preferred_batch_sizes and (self.max_batch is None or max(self.preferred_batch_sizes) > self.max_batch):
@@ -193,7 +193,7 @@ class ModelConfig(_Section):
     @model_validator(mode="after")
     def _fits_target(self) -> Self:
         if self.target == "gpu" and (self.function.architecture != "x86_64" or self.function.ephemeral_storage != 512):
-            raise ValueError("no architecture and no ephemeral_storage with target = \"gpu\": its function only passes requests on")
+            raise ValueError('no architecture and no ephemeral_storage with target = "gpu": its function only passes requests on')
         return self
 
     @field_validator("gates", mode="before")
