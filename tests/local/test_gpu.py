@@ -15,6 +15,8 @@ from tests.local.heavy import Heavy
 from tests.local.releases import HEAVY, QUEUED, Served, call, eventually, result
 from tests.local.test_release import Traffic
 from tests.unit.modelserve.graphs import graph, scaled, value
+from tools.local.models import Published
+from tools.local.prediction import predict
 from tools.local.stack import LocalStack
 
 pytestmark = [
@@ -171,6 +173,14 @@ def test_a_job_is_answered_as_a_request_would_be(queued):
     assert (found["model_name"], found["model_version"]) == (QUEUED, version)
     answer = document(eventually(ask, lambda response: response.status != 202))
     assert (answer["id"], answer["model_version"], answer["outputs"][0]["data"]) == ("mine", version, [5.0, 10.0, 15.0])
+
+
+def test_the_prediction_of_make_run_waits_for_a_job(queued, release, tmp_path):
+    version = queued.release_scaled(5.0)
+    example = tmp_path / "example.json"
+    example.write_text(json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}))
+    published = Published(name=QUEUED, task="regression", version=version, metric="", labels=(), example=example)
+    assert predict(release.url, published, key=release.key)["outputs"][0]["data"] == [5.0, 10.0, 15.0]
 
 
 def test_a_job_is_nobody_elses(queued, release):

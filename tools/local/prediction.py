@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ __all__ = ["choose", "curl", "predict"]
 
 _PATIENCE = 60
 """Seconds; the gateway gives up long before."""
+_POLL_SECONDS = 0.2
 
 
 def choose(models: Sequence[Published]) -> Published:
@@ -27,16 +29,13 @@ def choose(models: Sequence[Published]) -> Published:
 
 
 def predict(url: str, model: Published, *, key: str) -> Any:
-    """The answer's JSON; `key` is a client's. Raises `LocalError` with what the API said."""
+    """The answer's JSON, of a job once that is done; `key` is a client's. Raises `LocalError` with what the API said."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
-    request = urllib.request.Request(_infer(url, model), _body(model).encode(), headers)  # noqa: S310 - the address is our own
-    try:
-        with urllib.request.urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310 - the address is our own
-            return json.load(response)
-    except urllib.error.HTTPError as error:
-        raise LocalError(f"the API answered {error.code}: {error.read().decode(errors='replace')}") from None
-    except (OSError, ValueError) as error:
-        raise LocalError(f"the API's answer can't be read: {error}") from None
+    answer = _ask(urllib.request.Request(_infer(url, model), _body(model).encode(), headers))  # noqa: S310 - the address is our own
+    while job := answer.get("status_url"):
+        time.sleep(_POLL_SECONDS)
+        answer = _ask(urllib.request.Request(url + job, headers=headers))  # noqa: S310 - as above
+    return answer
 
 
 def curl(url: str, model: Published, *, key: str) -> str:
@@ -50,3 +49,13 @@ def _infer(url: str, model: Published) -> str:
 
 def _body(model: Published) -> str:
     return json.dumps(json.loads(model.example.read_bytes()), separators=(",", ":"))
+
+
+def _ask(request: urllib.request.Request) -> Any:
+    try:
+        with urllib.request.urlopen(request, timeout=_PATIENCE) as response:  # noqa: S310 - the address is our own
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        raise LocalError(f"the API answered {error.code}: {error.read().decode(errors='replace')}") from None
+    except (OSError, ValueError) as error:
+        raise LocalError(f"the API's answer can't be read: {error}") from None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import time
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -14,10 +16,11 @@ from modelserve.clients import Refused, presented
 from tools.modelctl.deployment import Deployment
 from tools.modelctl.errors import CallFailed
 
-__all__ = ["call", "key_of"]
+__all__ = ["call", "infer", "key_of"]
 
 _TIMEOUT = 35
 """Seconds; API Gateway gives up after 29."""
+_POLL_SECONDS = 2.0
 _ADVICE = {
     401: "; `modelctl client list` shows which keys there are",
     403: "; `modelctl client list` shows which models a client may call, and `modelctl doctor` who is in no plan",
@@ -39,6 +42,20 @@ def call(deployment: Deployment, method: str, path: str, body: bytes | None = No
     except BotoCoreError as error:
         raise CallFailed(f"{deployment.url} could not be reached: {error}; `modelctl doctor` says what is missing") from None
     return _read(answer.status_code, answer.content)
+
+
+def infer(
+    deployment: Deployment, name: str, body: bytes, *, key: str | None, wait: float, sleep: Callable[[float], None] = time.sleep
+) -> Any:
+    """The answer to an inference request; where that is a job, the job's, within `wait` seconds. Raises `CallFailed` as `call` does."""
+    found = call(deployment, "POST", f"v2/models/{name}/infer", body, key=key)
+    ends = time.monotonic() + wait
+    while job := found.get("status_url"):
+        if time.monotonic() >= ends:
+            raise CallFailed(f"job {found['id']} has no answer yet after {wait:.0f} s, and goes on; its answer will be at {job}")
+        sleep(_POLL_SECONDS)
+        found = call(deployment, "GET", job.removeprefix("/"), key=key)
+    return found
 
 
 def key_of(deployment: Deployment, key: str | None = None) -> str:

@@ -44,6 +44,8 @@ class Api:
     body: bytes = json.dumps(ANSWER).encode()
     asked: list[tuple[str, str, dict[str, str], bytes]] = field(default_factory=list)
     url: str = ""
+    before: list[bytes] = field(default_factory=list)
+    """Bodies of 202 that come first."""
 
 
 @pytest.fixture
@@ -54,10 +56,11 @@ def api() -> Iterator[Api]:
         def do_GET(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             found.asked.append((self.command, self.path, dict(self.headers), body))
-            self.send_response(found.status)
-            self.send_header("Content-Length", str(len(found.body)))
+            status, body = (202, found.before.pop(0)) if found.before else (found.status, found.body)
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(found.body)
+            self.wfile.write(body)
 
         do_POST = do_GET  # noqa: N815  # the name that the server calls
 
@@ -163,6 +166,23 @@ def test_predict_without_a_file_sends_the_example_of_training(local: Path, api: 
     run("train", "step")
     run("predict", "step")
     assert api.asked[0][3] == (local / "build" / "step" / "example.json").read_bytes()
+
+
+JOB = json.dumps({"id": "1f", "model_name": "step", "model_version": "v", "status_url": "/v2/models/step/jobs/1f"}).encode()
+
+
+def test_predict_waits_for_the_answer_of_a_job(local: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.modelctl.api._POLL_SECONDS", 0.01)
+    api.before = [JOB, JOB]
+    assert json.loads(run("predict", "step", "--input", "-", "--json", stdin=REQUEST).stdout) == ANSWER
+    paths = [(method, path) for method, path, _, _ in api.asked]
+    assert paths == [("POST", "/dev/v2/models/step/infer"), *[("GET", "/dev/v2/models/step/jobs/1f")] * 2]
+
+
+def test_predict_that_stops_waiting_says_where_the_answer_will_be(local: Path, api: Api) -> None:
+    api.before = [JOB]
+    said = run("predict", "step", "--input", "-", "--wait", "0", stdin=REQUEST, code=1).stderr
+    assert "its answer will be at /v2/models/step/jobs/1f" in said
 
 
 @pytest.mark.parametrize("given", [(), ("--key", KEY)], ids=["MODEL_KEY", "--key"])

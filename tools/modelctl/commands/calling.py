@@ -38,6 +38,7 @@ def predict(
             "--key", help="A client's key; by default that of `make run` on this machine, elsewhere MODEL_KEY.", show_default=False
         ),
     ] = None,
+    wait: Annotated[float, typer.Option("--wait", min=0, metavar="SECONDS", help="How long to wait for an async model's job.")] = 900,
     deployment: DeploymentOption = DeploymentName.LOCAL,
     profile: Profile = None,
     as_json: Json = False,
@@ -47,7 +48,9 @@ def predict(
     Examples: `modelctl predict fruit`, `modelctl predict fruit --input request.json --deployment dev`
     """
     target = find(deployment, profile=profile)
-    found = api.call(target, "POST", f"v2/models/{name}/infer", _request(name, input_file), key=key)
+    body = _request(name, input_file)
+    with err.status(f"asking {name}"):
+        found = api.infer(target, name, body, key=key, wait=wait)
     if as_json:
         print_json(found)
         return
