@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from modelserve import invocation
 from modelserve.dataplane import DataPlane
-from modelserve.endpoint import Endpoint, EndpointModel, Manifests
+from modelserve.endpoint import EndpointModel, Manifests
 from modelserve.fetch import Verifier
 from modelserve.memory import hold
+from modelserve.sagemaker import Endpoint
 from modelserve.settings import GatewaySettings
 
 from .observability import Observer

@@ -7,9 +7,9 @@ from unittest.mock import patch
 
 import pytest
 
-from modelserve.endpoint import Endpoint
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Manifest
 from modelserve.s3 import S3Reader
+from modelserve.sagemaker import Endpoint
 from modelserve.settings import GatewaySettings
 from tests.unit.modelserve.graphs import session
 from tests.unit.modelserve.runtimes import BUCKET, Runtime

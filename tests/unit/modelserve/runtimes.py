@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from functools import cache
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from modelserve.endpoint import EndpointModel
 from modelserve.record import replace
-from modelserve.sagemaker import model_error
+from modelserve.s3 import S3Bucket
+from modelserve.sagemaker import Endpoint, model_error
 from modelserve.session import OnnxSession
 from tools.local import triton
 from tools.local.triton import Spec
@@ -22,20 +24,22 @@ BUCKET = "jobs"
 _ADDRESS = f"s3://{BUCKET}/"
 
 
-class JobBucket(MemoryStore):
-    """Satisfies `jobs.Bucket`."""
+class JobBucket(MemoryStore, S3Bucket):
+    """A bucket in memory, read up to a size."""
 
     def read(self, key: str, *, most: int) -> bytes | None:
         body = self._read("read", key, None)
         return body if len(body) <= most else None
 
+    def put(self, key: str, body: bytes | Path, *, if_etag: str | None = None) -> None:
+        super().put(key, body, if_etag=if_etag)
 
-class Runtime:
-    """Satisfies `sagemaker.Endpoint`, for one version; `down` is raised by whatever asks it."""
 
-    name = "an-endpoint"
+class Runtime(Endpoint):
+    """For one version; `down` is raised by whatever asks it."""
 
     def __init__(self, graph: bytes, bucket: JobBucket | None = None, *, model: str = NAME) -> None:
+        self.name = "an-endpoint"
         self.graph = graph
         self.bucket = bucket or JobBucket()
         self.down: Exception | None = None
@@ -83,13 +87,11 @@ class Runtime:
         return 200, *triton.answer(request, self._model, specs, dict(zip(wanted, found, strict=True)))
 
 
-def behind(
-    runtime: Any, *, labels: tuple[str, ...] = (), version: str = VERSION, max_batch: int = 0, queued: bool = True, **settings: Any
-) -> EndpointModel:
-    """The version that `runtime` runs."""
+def behind(runtime: Runtime, *, labels: tuple[str, ...] = (), version: str = VERSION, **settings: Any) -> EndpointModel:
+    """The version that `runtime` runs, one request after the other."""
     ran = _opened(runtime.graph)
-    described = replace(manifest(labels=labels, version=version), inputs=ran.inputs, outputs=ran.outputs, max_batch=max_batch)
-    return EndpointModel(described, runtime, queued=queued, **settings)
+    described = replace(manifest(labels=labels, version=version), inputs=ran.inputs, outputs=ran.outputs, max_batch=0)
+    return EndpointModel(described, runtime, queued=True, **settings)
 
 
 @cache

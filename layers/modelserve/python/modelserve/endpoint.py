@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from .errors import DeadlineExceeded, InvalidInput, ModelFailed, PayloadTooLarge, RegistryError, ServeError, UnexpectedAnswer
+from .errors import DeadlineExceeded, ModelFailed, PayloadTooLarge, RegistryError, UnexpectedAnswer
 from .fetch import Verifier, verified_manifest
 from .manifest import ARCHIVE_FILE, Alias, Manifest, Reader
 from .rows import join, split
-from .sagemaker import MAX_REQUEST_BYTES, Endpoint, model_error
+from .sagemaker import MAX_REQUEST_BYTES, Endpoint
 from .tensors import Tensor, is_finite, made, not_finite, strings
 from .triton import decode_response, encode_request
 
-__all__ = ["Endpoint", "EndpointModel", "Manifests"]
+__all__ = ["EndpointModel", "Manifests"]
 
 _READY_SECONDS = 30.0  # for which an answer shows that the next one will come too
 _HEADER_BYTES = 64 * 2**10  # kept of a request's size for what describes its tensors
@@ -45,8 +44,7 @@ class EndpointModel:
         self.load_seconds = load_seconds
         """For the manifest; what the endpoint takes to load is not known here."""
         self._max_batch = manifest.max_batch or 0
-        self.batched = self._max_batch > 0
-        """Whether the first dimension is one of rows, to Triton."""
+        self._batched = self._max_batch > 0
         self._endpoint = endpoint
         self._queued = queued
         self._refuse_nan = refuse_nan
@@ -73,16 +71,9 @@ class EndpointModel:
             raise ModelFailed(self.name, f"{error}; send at most {self._max_batch} rows") from None
 
     def request(self, inputs: list[Tensor], outputs: list[str]) -> tuple[str, bytes]:
-        """Content type and body of a request in one piece, for a queue. Raises `InvalidInput`, also for more rows than Triton takes."""
+        """Content type and body of a request in one piece, for a queue. Raises `InvalidInput`."""
         self._check(inputs)
-        if self.batched and len(list(split(inputs, rows=self._max_batch, size=sys.maxsize))) > 1:
-            advice = "send fewer, or raise max_batch in its model.toml and publish it again"
-            raise InvalidInput(f"the request has {inputs[0].shape[0]} rows; a job of model {self.name!r} takes {self._max_batch}; {advice}")
-        return encode_request(inputs, outputs, batched=self.batched)
-
-    def failure(self, body: bytes) -> ServeError:
-        """What `run` would raise, by what SageMaker kept of the error of a queued request."""
-        return model_error(self.name, self._endpoint.name, body)
+        return encode_request(inputs, outputs)
 
     def warm_up(self, *, seconds: float) -> None:
         """One run on zeros and empty strings, dynamic dimensions taken as 1; a graph that refuses just these is warm too.
@@ -102,11 +93,11 @@ class EndpointModel:
     def _ask(self, inputs: Sequence[Tensor], outputs: Sequence[str], seconds: float) -> list[Tensor]:
         specs = {spec.name: spec for spec in self.outputs}
         content_type, body = self._endpoint.invoke(
-            *encode_request(inputs, outputs, batched=self.batched), None if self._queued else self._target, seconds=seconds
+            *encode_request(inputs, outputs, batched=self._batched), None if self._queued else self._target, seconds=seconds
         )
-        answer = decode_response(content_type, body, [specs[name] for name in outputs], batched=self.batched)
+        answer = decode_response(content_type, body, [specs[name] for name in outputs], batched=self._batched)
         rows = inputs[0].shape[:1]
-        if self.batched and any(tensor.shape[:1] != rows for tensor in answer):
+        if self._batched and any(tensor.shape[:1] != rows for tensor in answer):
             raise UnexpectedAnswer(f"its outputs have other rows than the {rows[0]} of the request")
         self._answered = self._clock()
         return answer
@@ -148,13 +139,18 @@ class Manifests:
             self._verifier.prefetch()
 
     def __call__(self, alias: Alias) -> EndpointModel:
-        """Raises `UnverifiedModel`, and `RegistryError` for a version that was published for Lambda alone."""
+        """Raises `UnverifiedModel`, and `RegistryError` for a version that was published for Lambda or another kind of endpoint."""
         begun = time.monotonic()
         manifest = verified_manifest(self._store, alias, self._verifier)
         if manifest.max_batch is None:
             raise RegistryError(
                 f"version {manifest.version} of {manifest.name!r} has no {ARCHIVE_FILE}, which its endpoint loads; "
                 f'publish it again with target = "gpu"'
+            )
+        if self._queued and manifest.max_batch:
+            raise RegistryError(
+                f"version {manifest.version} of {manifest.name!r} was published for a realtime endpoint, and this one is asynchronous; "
+                f'`modelctl publish {manifest.name}` with mode = "async" in its model.toml makes one that runs'
             )
         seconds = time.monotonic() - begun
         return EndpointModel(manifest, self._endpoint, queued=self._queued, refuse_nan=self._refuse_nan, load_seconds=seconds)

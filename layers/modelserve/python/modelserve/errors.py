@@ -14,6 +14,8 @@ __all__ = [
     "InsufficientMemory",
     "InvalidInput",
     "InvalidRequest",
+    "JobExpired",
+    "JobNotFound",
     "MethodNotAllowed",
     "ModelFailed",
     "ModelLoading",
@@ -104,6 +106,14 @@ class VersionNotFound(ServeError):
         )
 
 
+class JobNotFound(ServeError):
+    """No job of that id, or none of this caller's."""
+
+    def __init__(self, name: str, job: str) -> None:
+        advice = "a job and its answer are kept for some days, after which the request is to be sent again"
+        super().__init__(f"model {name!r} has no job {job!r:.60} of this caller; {advice}")
+
+
 class ModelNotReady(ServeError):
     """The model can't answer yet: nothing is promoted, or it could not be loaded."""
 
@@ -127,6 +137,16 @@ class DeadlineExceeded(ServeError):
 
     def __init__(self, name: str, seconds: float) -> None:
         super().__init__(f"model {name!r} did not answer within {seconds:.3g} s; send fewer rows, or raise `timeout` in its model.toml")
+
+
+class JobExpired(ServeError):
+    """The endpoint never came to the job."""
+
+    def __init__(self, name: str, job: str, seconds: float) -> None:
+        super().__init__(
+            f"job {job!r} of model {name!r} was not answered within {seconds / 3600:.3g} hours and has expired; send the request again; "
+            f"if that happens again, the endpoint doesn't scale up or doesn't keep up: look at its alarms"
+        )
 
 
 class ModelFailed(ServeError):

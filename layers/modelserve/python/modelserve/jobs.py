@@ -7,13 +7,13 @@ import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, cast
 
 import orjson
 
-from .dataplane import MAX_ANSWER_BYTES, DataPlane, Model, finished
+from .dataplane import MAX_ANSWER_BYTES, DataPlane, finished
 from .endpoints import Response, json_response
-from .errors import DeadlineExceeded, ObjectNotFound, PayloadTooLarge, PreconditionFailed, RouteNotFound, ServeError, VersionNotFound
+from .errors import JobExpired, JobNotFound, ObjectNotFound, PayloadTooLarge, PreconditionFailed, VersionNotFound
 from .manifest import TensorSpec
 from .protocol import InferRequest, RequestedOutput, encode
 from .record import Record
@@ -21,69 +21,23 @@ from .sagemaker import EXPIRES_SECONDS, model_error
 from .triton import decode_response
 
 if TYPE_CHECKING:
-    from .tensors import Tensor
+    from .endpoint import EndpointModel
+    from .s3 import S3Bucket
+    from .sagemaker import Endpoint
 
-__all__ = ["Bucket", "JobExpired", "JobNotFound", "Jobs", "Queue", "Queued", "only"]
+__all__ = ["Jobs", "only"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _NOBODY = "-"  # no client has this name
 _RETRY_SECONDS = 5
 _LARGEST = 4 * MAX_ANSWER_BYTES
 """Bytes of what may still fit an answer as text: 8 bytes an element there, 2 here."""
-_M = TypeVar("_M", bound=Model)
-
-
-class JobNotFound(RouteNotFound):
-    """No job of that id, or none of this caller's."""
-
-    def __init__(self, name: str, job: str) -> None:
-        advice = "a job and its answer are kept for some days, after which the request is to be sent again"
-        ServeError.__init__(self, f"model {name!r} has no job {job!r:.60} of this caller; {advice}")
-
-
-class JobExpired(DeadlineExceeded):
-    """The endpoint never came to the request."""
-
-    def __init__(self, name: str, job: str) -> None:
-        hours = EXPIRES_SECONDS / 3600
-        advice = "send the request again; if that happens again, the endpoint doesn't scale up or doesn't keep up: look at its alarms"
-        ServeError.__init__(self, f"job {job!r} of model {name!r} was not answered within {hours:.3g} hours and has expired; {advice}")
-
-
-class Bucket(Protocol):
-    """What jobs need of `s3.S3Bucket`."""
-
-    def read(self, key: str, *, most: int) -> bytes | None:
-        """None for an object of more than `most` bytes. Raises `ObjectNotFound`."""
-
-    def put(self, key: str, body: bytes) -> object:
-        """Writes a new object. Raises `PreconditionFailed` where there is one."""
-
-
-class Queue(Protocol):
-    """What jobs need of `endpoint.Endpoint`."""
-
-    name: str
-
-    def invoke_async(self, input_location: str, content_type: str, inference_id: str, *, seconds: float) -> tuple[str, str]:
-        """The S3 addresses at which there will be an answer, or why there is none. Raises `ServeError`."""
-
-
-class Queued(Model, Protocol):
-    """What jobs need of `endpoint.EndpointModel`."""
-
-    batched: bool
-    """Whether the first dimension is one of rows, to Triton."""
-
-    def request(self, inputs: list[Tensor], outputs: list[str]) -> tuple[str, bytes]:
-        """Content type and body that ask for `outputs`. Raises `InvalidInput` for what no run of the graph could take."""
 
 
 class _Job(Record):
     """What an answer is made with, whatever is promoted meanwhile."""
 
     version: str
-    batched: bool
     labels: tuple[str, ...]
     """Empty where the answer names no class."""
     outputs: tuple[TensorSpec, ...]
@@ -102,9 +56,9 @@ class Jobs:
     """The jobs of one model."""
 
     def __init__(
-        self, name: str, plane: DataPlane, queue: Queue, store: Bucket, bucket: str, *, clock: Callable[[], float] = time.time
+        self, name: str, plane: DataPlane, queue: Endpoint, store: S3Bucket, bucket: str, *, clock: Callable[[], float] = time.time
     ) -> None:
-        """`store` is the bucket of the name `bucket`; the models of `plane` satisfy `Queued`."""
+        """`store` is the bucket of the name `bucket`; the models of `plane` are `EndpointModel`s."""
         self._name = name
         self._plane = plane
         self._queue = queue
@@ -116,7 +70,7 @@ class Jobs:
         """Leaves a checked request to the endpoint; the response says where to ask for its answer. Raises `ServeError`."""
         ends = time.monotonic() + seconds
         found, names = self._plane.checked(version, request)
-        model = cast("Queued", found)
+        model = cast("EndpointModel", found)
         content_type, body = model.request(request.inputs, names)
         job = os.urandom(16).hex()
         key = self._key(client, job, "request")
@@ -133,18 +87,17 @@ class Jobs:
         body = self._read(kept.answer)
         if body is None:
             return self._unanswered(job, kept)
-        outputs = decode_response("", body, kept.outputs, batched=kept.batched)  # S3 may not tell the content type
+        outputs = decode_response("", body, kept.outputs)  # S3 may not tell the content type
         answer = finished(outputs, kept.request, name=self._name, version=kept.version, labels=kept.labels)
         response = Response(200, *encode(answer, kept.request))
         response.version = kept.version
         return response
 
-    def _job(self, model: Queued, request: InferRequest, names: list[str], places: tuple[str, str]) -> _Job:
+    def _job(self, model: EndpointModel, request: InferRequest, names: list[str], places: tuple[str, str]) -> _Job:
         specs = {spec.name: spec for spec in model.outputs}
         answer, failure = (place.removeprefix(self._address) for place in places)
         return _Job(
             version=model.version,
-            batched=model.batched,
             labels=model.labels if any(output.classification for output in request.outputs or ()) else (),
             outputs=tuple(specs[name] for name in names),
             request=request,
@@ -158,7 +111,7 @@ class Jobs:
         if failure is not None:
             raise model_error(self._name, self._queue.name, failure)
         if self._clock() - kept.created > EXPIRES_SECONDS:
-            raise JobExpired(self._name, job)
+            raise JobExpired(self._name, job, EXPIRES_SECONDS)
         return self._pending(job, kept.version)
 
     def _pending(self, job: str, version: str) -> Response:
@@ -192,10 +145,10 @@ class Jobs:
             self._store.put(key, body)
 
 
-def only(alias: str, find: Callable[[str | None], _M]) -> Callable[[str | None], _M]:
+def only(alias: str, find: Callable[[str | None], EndpointModel]) -> Callable[[str | None], EndpointModel]:
     """`find` for an endpoint that runs one version, the one that `alias` names. The result raises `VersionNotFound` for any other."""
 
-    def found(version: str | None) -> _M:
+    def found(version: str | None) -> EndpointModel:
         model = find(None)
         if version not in (None, alias, model.version):
             raise VersionNotFound(model.name, str(version))

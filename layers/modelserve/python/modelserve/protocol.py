@@ -30,12 +30,14 @@ STATUS: dict[type[ServeError], int] = {
     errors.RouteNotFound: 404,
     errors.ModelNotFound: 404,
     errors.VersionNotFound: 404,
+    errors.JobNotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.PayloadTooLarge: 413,
     errors.InsufficientMemory: 500,
     errors.ModelNotReady: 503,
     errors.RegistryError: 503,
     errors.DeadlineExceeded: 504,
+    errors.JobExpired: 504,
 }
 """What each error, and each of its subclasses, is in HTTP."""
 
