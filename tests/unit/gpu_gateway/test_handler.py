@@ -1,5 +1,6 @@
 """The gateway from an event to its answer, beside the predict function with the same version."""
 
+import json
 import traceback
 from typing import Any
 from unittest.mock import Mock
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from modelserve.errors import DeadlineExceeded, EndpointUnavailable, InvalidInput, ModelNotReady, ServeError
 from tests.unit.modelserve.factories import document, tensor
 from tests.unit.modelserve.graphs import identity, lookup, pair, scaled
+from tests.unit.modelserve.runtimes import Runtime
 from tests.unit.modelserve.strategies import almost_requests, anything, dumped, mutations
 from tests.unit.predict import apps
 from tests.unit.predict.apps import INFER, Answer, Context, http, rest
@@ -23,6 +25,8 @@ from .apps import STORELESS, App, asked, beside, started
 
 shares_app = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 FAR = Context(10_000_000)
+OF_A_RUN = ("could not run on this input", "holds NaN or infinity, which JSON can't carry; send finite inputs")
+"""What only the model can tell of a request."""
 
 
 @pytest.fixture
@@ -33,11 +37,18 @@ def predict(releases, app, monkeypatch) -> apps.App:
 def outcome(answer: Answer) -> tuple[int, dict[str, str], Any]:
     """All that a client can tell by; JSON to the number, as there is a choice of digits."""
     text = answer.headers.get("Content-Type") == "application/json"
-    return answer.status, answer.headers, answer.json if text else answer.body
+    return answer.status, answer.headers, json.loads(answer.body, parse_float=np.float32) if text else answer.body
 
 
 def same(app: App, predict: apps.App, event: Any) -> bool:
-    return outcome(asked(app, event, FAR)) == outcome(apps.asked(predict, event, FAR))
+    """Whether both answer alike; of a request that is refused the endpoint has heard nothing."""
+    runtime = app._endpoint
+    assert isinstance(runtime, Runtime)
+    before = len(runtime.asked)
+    answer = asked(app, event, FAR)
+    if 400 <= answer.status < 500 and not any(failing in answer.error(answer.status) for failing in OF_A_RUN):
+        assert len(runtime.asked) == before
+    return outcome(answer) == outcome(apps.asked(predict, event, FAR))
 
 
 # A client can't tell it from predict
@@ -99,12 +110,20 @@ def test_outputs_come_as_they_were_asked_for_as_from_predict(releases, monkeypat
     assert same(app, beside(releases, app, monkeypatch), rest("POST", INFER, dumped(body)))
 
 
-def test_a_run_that_fails_is_told_as_by_predict(releases, monkeypatch):
-    releases.release(lookup())
+@pytest.mark.parametrize(
+    ("graph", "sent", "told"),
+    [
+        (lookup(), tensor([9], datatype="INT64", shape=(1,)), "indices element out of data bounds"),
+        (scaled(2), tensor([3e38, 0, 0]), "output 'y' holds NaN or infinity"),
+    ],
+    ids=["a failure", "an infinity"],
+)
+def test_a_run_that_gives_no_answer_is_told_as_by_predict(releases, monkeypatch, graph, sent, told):
+    releases.release(graph)
     app = started(releases, monkeypatch)
-    event = rest("POST", INFER, dumped(document(tensor([9], datatype="INT64", shape=(1,)))))
+    event = rest("POST", INFER, dumped(document(sent)))
 
-    assert "indices element out of data bounds" in asked(app, event).error(400)
+    assert told in asked(app, event).error(400)
     assert same(app, beside(releases, app, monkeypatch), event)
 
 
