@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from stacks.triton import has_local_storage
 from tests.stacks.factories import text
 
 Resources = Mapping[str, dict[str, Any]]
@@ -56,7 +57,7 @@ _ENCRYPTED = {
     "AWS::ApiGateway::Stage": lambda found: "CacheClusterEnabled" not in found,
     "AWS::SageMaker::EndpointConfig": lambda found: (
         # A key is refused where the instance has a disk of its own, which its hardware encrypts.
-        ("KmsKeyId" in found or all(re.match(r"ml\.(g4dn|g5|g6)\.", each["InstanceType"]) for each in found["ProductionVariants"]))
+        ("KmsKeyId" in found or all(has_local_storage(each["InstanceType"]) for each in found["ProductionVariants"]))
         and all("KmsKeyId" in each for key in ("DataCaptureConfig", "OutputConfig") for each in _nested(found, key))
     ),
 }
@@ -136,15 +137,16 @@ def metrics_are_of_a_known_namespace(resources: Resources) -> Iterator[str]:
 
 
 def only_one_endpoint_is_invoked(resources: Resources) -> Iterator[str]:
-    """And nothing else is asked of SageMaker; of an endpoint that several models share, no other model."""
+    """By its name, and nothing else is asked of SageMaker; of an endpoint that several models share, no other model."""
     for name, statement in _allowed(resources):
+        models = _list(statement.get("Condition", {}).get("StringLike", {}).get("sagemaker:TargetModel", ""))
+        own = all(re.fullmatch(r"[^/*?]+/versions/\*", each) for each in models)
+        endpoints = [text(each) for each in _resources(statement)]
+        one = len(endpoints) == 1 and re.fullmatch(r"[^*?]+:endpoint/[^/*?]+", endpoints[0])
+        invocations = {"sagemaker:InvokeEndpointAsync"} | ({"sagemaker:InvokeEndpoint"} if own else set())
         for action in _actions(statement):
-            if action == "sagemaker:InvokeEndpointAsync":
-                continue
-            models = _list(statement.get("Condition", {}).get("StringLike", {}).get("sagemaker:TargetModel", ""))
-            own = all(re.fullmatch(r"[^/*?]+/versions/\*", each) for each in models)
-            if action.startswith("sagemaker:") and not (action == "sagemaker:InvokeEndpoint" and own):
-                yield f"{name} allows {action} on {models}"
+            if action.startswith("sagemaker:") and not (one and action in invocations):
+                yield f"{name} allows {action} on {endpoints}, models {models}"
 
 
 def containers_are_isolated(resources: Resources) -> Iterator[str]:

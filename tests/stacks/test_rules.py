@@ -66,12 +66,19 @@ def an_endpoint(**properties: Any) -> dict[str, Any]:
     return a("AWS::SageMaker::Endpoint", **{name: value for name, value in told.items() if value is not None})
 
 
-def an_invocation(target: str | list[str]) -> dict[str, Any]:
-    condition = {"StringLike": {"sagemaker:TargetModel": target}}
-    return a_role(Action="sagemaker:InvokeEndpoint", Resource=ENDPOINT, Condition=condition)
-
-
+ENDPOINTS = "arn:aws:sagemaker:r:1:endpoint/*"
 ENDPOINT = "arn:aws:sagemaker:r:1:endpoint/e"
+
+
+def an_invocation(target: str | list[str], endpoint: str = ENDPOINT) -> dict[str, Any]:
+    condition = {"StringLike": {"sagemaker:TargetModel": target}}
+    return a_role(Action="sagemaker:InvokeEndpoint", Resource=endpoint, Condition=condition)
+
+
+def a_job(endpoint: str | list[str]) -> dict[str, Any]:
+    return a_role(Action="sagemaker:InvokeEndpointAsync", Resource=endpoint)
+
+
 JOBS = "arn:aws:s3:::<storejobsParameter>"
 QUIET = {"Environment": {"SAGEMAKER_TRITON_LOG_VERBOSE": "false"}}
 CLOUDTRAIL = {"Service": "cloudtrail.amazonaws.com"}
@@ -149,6 +156,9 @@ BAD: list[tuple[Rule, dict[str, Any]]] = [
     (rules.metrics_are_of_a_known_namespace, a_role(Action="cloudwatch:PutMetricData", Resource="*")),
     (rules.only_one_endpoint_is_invoked, a_role(Action="sagemaker:CreateEndpoint", Resource=ENDPOINT)),
     (rules.only_one_endpoint_is_invoked, a_role(Action="sagemaker:InvokeEndpoint", Resource=ENDPOINT)),
+    (rules.only_one_endpoint_is_invoked, a_job(ENDPOINTS)),
+    (rules.only_one_endpoint_is_invoked, a_job([ENDPOINT, f"{ENDPOINT}2"])),
+    (rules.only_one_endpoint_is_invoked, an_invocation("fruit/versions/*", ENDPOINTS)),
     (rules.only_one_endpoint_is_invoked, an_invocation("*")),
     (rules.only_one_endpoint_is_invoked, an_invocation("*/versions/*")),
     (rules.only_one_endpoint_is_invoked, an_invocation(["fruit/versions/*", "f?/versions/*"])),
@@ -172,10 +182,10 @@ GOOD: list[tuple[Rule, Resources]] = [
         {"Q": a("AWS::SQS::Queue", RedrivePolicy={"deadLetterTargetArn": {"Fn::GetAtt": ["D", "Arn"]}}), "D": a("AWS::SQS::Queue")},
     ),
     (rules.no_secret_is_in_an_environment, {"X": a_function(SIGNING_KEY_ARN={"Ref": "Parameter"})}),
-    (rules.everything_is_encrypted, {"X": an_endpoint_config("ml.p3.2xlarge", KmsKeyId="k"), "Y": an_endpoint_config("ml.g5.xlarge")}),
+    (rules.everything_is_encrypted, {"X": an_endpoint_config("ml.p3.2xlarge", KmsKeyId="k"), "Y": an_endpoint_config("ml.g6e.xlarge")}),
     (rules.grants_name_what_they_are_for, {"X": a_role(Resource=f"{JOBS}/fruit/*")}),
     (rules.only_one_endpoint_is_invoked, {"X": an_invocation("fruit/versions/*")}),
-    (rules.only_one_endpoint_is_invoked, {"X": a_role(Action="sagemaker:InvokeEndpointAsync", Resource=ENDPOINT)}),
+    (rules.only_one_endpoint_is_invoked, {"X": a_job(ENDPOINT)}),
     (rules.containers_are_isolated, {"X": a("AWS::SageMaker::Model", VpcConfig={"SecurityGroupIds": ["s"]}, PrimaryContainer=QUIET)}),
     (rules.updates_of_endpoints_can_go_back, {"X": an_endpoint(), "Alarm": a("AWS::CloudWatch::Alarm")}),
 ]
