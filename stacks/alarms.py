@@ -12,10 +12,12 @@ from modelserve.settings import PredictSettings
 
 from .settings import DeploymentSettings
 
-__all__ = ["VARIANT", "EndpointAlarm", "TamperingAlarm"]
+__all__ = ["VARIANT", "EndpointAlarm", "TamperingAlarm", "WaitingJobsAlarm"]
 
 VARIANT = "AllTraffic"
 """The one variant of every endpoint; a blue/green deployment needs it to keep its name."""
+_WAITING_SECONDS = 3600
+"""Far beyond what the first instance takes to start."""
 
 
 class _Alarm(cloudwatch.Alarm):
@@ -86,4 +88,31 @@ class EndpointAlarm(_Alarm):
         description = f"{metric} of the endpoint {endpoint}; see docs/gpu.md"
         super().__init__(
             scope, construct_id, settings=settings, description=description, metric=watched, threshold=threshold, evaluation_periods=2
+        )
+
+
+class WaitingJobsAlarm(_Alarm):
+    """Rings when a job has waited for an hour: no instance can be had, or there are too few.
+
+    Sends no update back, since jobs that wait may be why there is one.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings, endpoint: str) -> None:
+        # Of the queue, and so without a variant. Source: Amazon SageMaker Developer Guide, "Monitor asynchronous endpoint".
+        age = cloudwatch.Metric(
+            namespace="AWS/SageMaker",
+            metric_name="ApproximateAgeOfOldestRequest",
+            dimensions_map={"EndpointName": endpoint},
+            statistic=cloudwatch.Stats.MAXIMUM,
+            period=Duration.minutes(1),
+        )
+        description = f"a job of the endpoint {endpoint} has waited for an hour; see docs/gpu.md"
+        super().__init__(
+            scope,
+            construct_id,
+            settings=settings,
+            description=description,
+            metric=age,
+            threshold=_WAITING_SECONDS,
+            evaluation_periods=2,
         )

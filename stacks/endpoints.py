@@ -10,10 +10,12 @@ from constructs import Construct
 
 from models.config import ModelConfig
 
-from .endpoint import TritonEndpoint
+from .alarms import WaitingJobsAlarm
 from .scaling import scale_by_backlog, scale_by_requests
 from .settings import DeploymentSettings
 from .store import ANSWERS, ARCHIVE, CAPTURED, FAILURES
+from .triton import OF_SEVERAL, of_one
+from .triton_endpoint import TritonEndpoint
 
 __all__ = ["AsyncEndpoint", "RealtimeEndpoint"]
 
@@ -39,13 +41,14 @@ class RealtimeEndpoint(TritonEndpoint):
         self._store.grant_archives(self._role, [model.name for model in models], several=True)
         alarms = [self._alarm("Invocation5XXErrors", "Sum", 1), self._alarm("ModelLatency", "p90", _SLOW_MICROSECONDS)]
         endpoint = self._endpoint(
-            self._model("", several=True, environment={}),
+            self._model("", several=True, environment=OF_SEVERAL),
             instances=settings.gpu_min_instances,
             alarms=alarms,
             routing="LEAST_OUTSTANDING_REQUESTS",
+            keep_instances=True,
             data_capture_config=self._capture(settings.gpu_capture_percent),
         )
-        scale_by_requests(self, endpoint, settings)
+        scale_by_requests(self, endpoint, settings, name=self.name)
 
     def _capture(self, percent: int) -> _Config.DataCaptureConfigProperty | None:
         if not percent:
@@ -72,16 +75,15 @@ class AsyncEndpoint(TritonEndpoint):
         self._store.grant_archives(self._role, [model.name], several=False)
         self._store.grant_answers(self._role, model.name)
         endpoint = self._endpoint(
-            self._model(
-                f"{model.name}/versions/{version}/{ARCHIVE}",
-                several=False,
-                environment={"SAGEMAKER_TRITON_DEFAULT_MODEL_NAME": model.name},
-            ),
+            self._model(f"{model.name}/versions/{version}/{ARCHIVE}", several=False, environment=of_one(model.name)),
             instances=1,  # SageMaker makes none with less; an idle one goes away
             alarms=[self._alarm("Invocation5XXErrors", "Sum", 1)],
+            # Those of an idle endpoint are none, and none would try nothing; a busy one grows again once it is updated.
+            keep_instances=False,
             async_inference_config=self._jobs(model),
         )
-        scale_by_backlog(self, endpoint, most=model.gpu.max_instances)
+        scale_by_backlog(self, endpoint, name=self.name, most=model.gpu.max_instances)
+        WaitingJobsAlarm(self, "WaitingJobs", settings=settings, endpoint=self.name)
 
     def _jobs(self, model: ModelConfig) -> _Config.AsyncInferenceConfigProperty:
         folder = f"s3://{self._store.job_bucket_name(self)}/{model.name}"

@@ -19,26 +19,26 @@ _JOBS_PER_INSTANCE = 5
 """That wait, in the mean, beyond which there is one more instance, and below which there is one less."""
 
 
-def scale_by_requests(scope: Construct, endpoint: sagemaker.CfnEndpoint, settings: DeploymentSettings) -> None:
+def scale_by_requests(scope: Construct, endpoint: sagemaker.CfnEndpoint, settings: DeploymentSettings, *, name: str) -> None:
     """Holds the requests of one model at once, in the mean over instances, to `gpu_requests_per_instance`."""
-    target = _target(scope, endpoint, least=settings.gpu_min_instances, most=settings.gpu_max_instances)
+    target = _target(scope, endpoint, name, least=settings.gpu_min_instances, most=settings.gpu_max_instances)
     metric = _Policy.PredefinedMetricSpecificationProperty(
         predefined_metric_type="SageMakerVariantConcurrentRequestsPerModelHighResolution"
     )
     _track(scope, target, "Requests", settings.gpu_requests_per_instance, predefined_metric_specification=metric)
 
 
-def scale_by_backlog(scope: Construct, endpoint: sagemaker.CfnEndpoint, *, most: int) -> None:
+def scale_by_backlog(scope: Construct, endpoint: sagemaker.CfnEndpoint, *, name: str, most: int) -> None:
     """From nothing to `most`, and back.
 
     Tracking alone leaves an endpoint at nothing: the metric is of jobs per instance, and there is none to divide by until the first
     instance is there, which the step adds. Source: Amazon SageMaker Developer Guide, "Autoscale an asynchronous endpoint".
     """
-    target = _target(scope, endpoint, least=0, most=most)
+    target = _target(scope, endpoint, name, least=0, most=most)
     metric = _Policy.CustomizedMetricSpecificationProperty(
         namespace="AWS/SageMaker",
         metric_name="ApproximateBacklogSizePerInstance",
-        dimensions=[_Policy.MetricDimensionProperty(name="EndpointName", value=_name(endpoint))],
+        dimensions=[_Policy.MetricDimensionProperty(name="EndpointName", value=name)],
         statistic="Average",
     )
     _track(scope, target, "Backlog", _JOBS_PER_INSTANCE, customized_metric_specification=metric)
@@ -55,13 +55,17 @@ def scale_by_backlog(scope: Construct, endpoint: sagemaker.CfnEndpoint, *, most:
             step_adjustments=[_Policy.StepAdjustmentProperty(metric_interval_lower_bound=0, scaling_adjustment=1)],
         ),
     )
+    _start_when_nobody_works(scope, name, step)
+
+
+def _start_when_nobody_works(scope: Construct, name: str, step: _Policy) -> None:
     cloudwatch.CfnAlarm(
         scope,
         "NobodyWorks",
-        alarm_description=f"Jobs wait, and {_name(endpoint)} has no instance: starts one",
+        alarm_description=f"Jobs wait, and {name} has no instance: starts one",
         namespace="AWS/SageMaker",
         metric_name="HasBacklogWithoutCapacity",
-        dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="EndpointName", value=_name(endpoint))],
+        dimensions=[cloudwatch.CfnAlarm.DimensionProperty(name="EndpointName", value=name)],
         statistic="Average",
         period=60,
         evaluation_periods=2,
@@ -72,14 +76,14 @@ def scale_by_backlog(scope: Construct, endpoint: sagemaker.CfnEndpoint, *, most:
     )
 
 
-def _target(scope: Construct, endpoint: sagemaker.CfnEndpoint, *, least: int, most: int) -> autoscaling.CfnScalableTarget:
+def _target(scope: Construct, endpoint: sagemaker.CfnEndpoint, name: str, *, least: int, most: int) -> autoscaling.CfnScalableTarget:
     """CloudFormation must make the endpoint before, which nothing but its name says."""
     target = autoscaling.CfnScalableTarget(
         scope,
         "Instances",
         service_namespace="sagemaker",
         scalable_dimension="sagemaker:variant:DesiredInstanceCount",
-        resource_id=f"endpoint/{_name(endpoint)}/variant/{VARIANT}",
+        resource_id=f"endpoint/{name}/variant/{VARIANT}",
         min_capacity=least,
         max_capacity=most,
     )
@@ -98,8 +102,3 @@ def _track(scope: Construct, target: autoscaling.CfnScalableTarget, name: str, v
             target_value=value, scale_in_cooldown=600, scale_out_cooldown=120, **metric
         ),
     )
-
-
-def _name(endpoint: sagemaker.CfnEndpoint) -> str:
-    assert endpoint.endpoint_name is not None  # we give one, for the gateway functions to find it by
-    return endpoint.endpoint_name

@@ -60,6 +60,9 @@ class Serving(Stack):
         if settings.firewall:
             Firewall(self, "Firewall", stage=self._api.deployment_stage, settings=settings)
         self._outputs(models[0].name if models else None)
+        if any(model.target == "gpu" for model in models):
+            instances = {"type": settings.gpu_instance_type, "most": settings.gpu_max_instances}
+            CfnOutput(self, "GpuInstances", value=self.to_json_string(instances), description="Of the shared endpoint, for modelctl doctor")
 
     def _outputs(self, model: str | None) -> None:
         # Written out, because `Api.url` would hide the stage's name behind a reference.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aws_cdk import Aws, CfnMapping, Stack
 from constructs import Construct
 
-__all__ = ["ENVIRONMENT", "INFERENCE_AMI", "REPOSITORY", "TAG", "TritonImage", "has_local_storage"]
+__all__ = ["INFERENCE_AMI", "OF_SEVERAL", "REPOSITORY", "TAG", "TritonImage", "has_local_storage", "of_one"]
 
 REPOSITORY = "sagemaker-tritonserver"
 TAG = "26.03-py3"
@@ -15,13 +15,11 @@ INFERENCE_AMI = "al2023-ami-sagemaker-inference-gpu-4-1"
 
 Source: Amazon SageMaker API Reference, ProductionVariant, `InferenceAmiVersion`.
 """
-ENVIRONMENT = {
-    # Verbose logs hold payloads, and are on unless told otherwise.
-    "SAGEMAKER_TRITON_LOG_VERBOSE": "false",
-    # Otherwise one model that can't be loaded makes the whole server unhealthy, and SageMaker replaces the instance.
-    "SAGEMAKER_TRITON_PING_MODE": "live",
-}
-"""What the container is told, whatever it serves."""
+# Verbose logs hold payloads, and are on unless told otherwise.
+_ENVIRONMENT = {"SAGEMAKER_TRITON_LOG_VERBOSE": "false"}
+# Otherwise one model that can't be loaded makes the whole server unhealthy, and SageMaker replaces the instance.
+OF_SEVERAL = {**_ENVIRONMENT, "SAGEMAKER_TRITON_PING_MODE": "live"}
+"""The environment of a container that serves several models."""
 _MOST = "763104351884"
 _REGISTRIES = {
     **dict.fromkeys(
@@ -60,6 +58,11 @@ _LOCAL_STORAGE = {"c5d", "g4dn", "g5", "g6", "g6e", "gr6", "m5d", "p3dn", "p4d",
 def has_local_storage(instance_type: str) -> bool:
     """Whether `ml.g4dn.xlarge` and the like keep models on a disk of the instance, which its hardware encrypts and no KMS key may."""
     return instance_type.split(".")[1] in _LOCAL_STORAGE
+
+
+def of_one(model: str) -> dict[str, str]:
+    """The environment of a container that serves `model`, and is healthy when that can be asked: otherwise an update goes back."""
+    return {**_ENVIRONMENT, "SAGEMAKER_TRITON_DEFAULT_MODEL_NAME": model}
 
 
 class TritonImage(CfnMapping):

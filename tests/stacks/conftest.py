@@ -10,8 +10,8 @@ import pytest
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 from models.config import ModelConfig
-from stacks.settings import DEV, DeploymentSettings
-from tests.stacks.factories import Templates, a_model, synthesize
+from stacks.settings import DEV, PROD, DeploymentSettings
+from tests.stacks.factories import HEAVY, Templates, a_model, synthesize
 from tools import layers
 
 Synthesize = Callable[..., Templates]
@@ -33,3 +33,9 @@ def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
 def dev(synthesized: Synthesize) -> Templates:
     """The development deployment with one model."""
     return synthesized(DEV)
+
+
+@pytest.fixture(scope="session")
+def heavy(synthesized: Synthesize) -> Templates:
+    """Prod with two models on the shared endpoint, one on its own, and one on Lambda."""
+    return synthesized(PROD, *HEAVY)

@@ -15,16 +15,17 @@ pytestmark = pytest.mark.xdist_group("stacks")
 POLICY = "AWS::ApplicationAutoScaling::ScalingPolicy"
 
 
-@pytest.fixture(scope="module")
-def heavy(synthesized) -> Templates:
-    """Two models on the shared endpoint, one on its own, and one on Lambda."""
-    found: Templates = synthesized(PROD, *HEAVY)
-    return found
+def test_an_update_keeps_the_instances_that_autoscaling_made(heavy):
+    endpoint = of(heavy, SHARED, "AWS::SageMaker::Endpoint")
+    assert endpoint["RetainAllVariantProperties"] is True
+    assert "ExcludeRetainedVariantProperties" not in endpoint
 
 
-@pytest.mark.parametrize("endpoint", [SHARED, OWN])
-def test_an_update_keeps_the_instances_that_autoscaling_made(heavy, endpoint):
-    assert of(heavy, endpoint, "AWS::SageMaker::Endpoint")["RetainAllVariantProperties"] is True
+def test_an_update_of_an_idle_async_endpoint_starts_an_instance(heavy):
+    """Otherwise it would keep none, and put in service what was never tried."""
+    endpoint = of(heavy, OWN, "AWS::SageMaker::Endpoint")
+    assert endpoint["ExcludeRetainedVariantProperties"] == [{"VariantPropertyType": "DesiredInstanceCount"}]
+    assert variant(heavy, OWN)["InitialInstanceCount"] == 1
 
 
 def blue_green(templates: Templates, endpoint: str) -> dict[str, Any]:
@@ -67,6 +68,14 @@ def test_alarms_send_an_update_back(heavy, endpoint, metrics):
         assert alarm["TreatMissingData"] == "notBreaching"
 
 
+@pytest.mark.parametrize("endpoint", [SHARED, OWN])
+def test_an_error_in_each_of_two_minutes_sends_an_update_back(heavy, endpoint):
+    alarm = alarms(heavy, endpoint)["Invocation5XXErrors"]
+    assert (alarm["Statistic"], alarm["Threshold"], alarm["ComparisonOperator"]) == ("Sum", 1, "GreaterThanOrEqualToThreshold")
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 2)
+    assert "DatapointsToAlarm" not in alarm  # so that it is both minutes
+
+
 def test_latency_is_in_microseconds_and_half_of_what_api_gateway_waits(heavy):
     alarm = alarms(heavy, SHARED)["ModelLatency"]
     assert (alarm["Threshold"], alarm["ExtendedStatistic"]) == (15_000_000, "p90")
@@ -75,6 +84,20 @@ def test_latency_is_in_microseconds_and_half_of_what_api_gateway_waits(heavy):
 def test_alarms_of_endpoints_reach_the_topic_of_the_settings(synthesized):
     templates = synthesized(NETWORK, *HEAVY)
     assert [each["AlarmActions"] for each in alarms(templates, SHARED).values()] == [[NETWORK.alarm_topic_arn]] * 2
+    assert waiting_jobs(templates)["AlarmActions"] == [NETWORK.alarm_topic_arn]
+
+
+def waiting_jobs(templates: Templates) -> dict[str, Any]:
+    return of(templates, OWN, "AWS::CloudWatch::Alarm", MetricName="ApproximateAgeOfOldestRequest")
+
+
+def test_a_job_that_waits_for_an_hour_rings(heavy):
+    """The metric is of the queue, in seconds, and of no variant."""
+    alarm = waiting_jobs(heavy)
+    assert (alarm["Namespace"], alarm["Dimensions"]) == ("AWS/SageMaker", [{"Name": "EndpointName", "Value": OWN}])
+    assert (alarm["Statistic"], alarm["Threshold"], alarm["ComparisonOperator"]) == ("Maximum", 3600, "GreaterThanOrEqualToThreshold")
+    assert (alarm["Period"], alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (60, 2, "notBreaching")
+    assert "docs/gpu.md" in alarm["AlarmDescription"]
 
 
 def test_alarms_watch_the_variant_that_every_endpoint_has(heavy):

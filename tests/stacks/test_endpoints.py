@@ -12,16 +12,9 @@ from stacks import store
 from stacks.settings import PROD, DeploymentSettings
 from stacks.triton import has_local_storage
 from tests.stacks.endpoints import OWN, SHARED, of, variant
-from tests.stacks.factories import CAPTURING, HEAVY, NETWORK, Templates, a_heavy_model, properties, statements, text
+from tests.stacks.factories import CAPTURING, HEAVY, NETWORK, a_heavy_model, properties, statements, text
 
 pytestmark = pytest.mark.xdist_group("stacks")
-
-
-@pytest.fixture(scope="module")
-def heavy(synthesized) -> Templates:
-    """Two models on the shared endpoint, one on its own, and one on Lambda."""
-    found: Templates = synthesized(PROD, *HEAVY)
-    return found
 
 
 @pytest.mark.parametrize("endpoint", [SHARED, OWN])
@@ -70,9 +63,16 @@ def test_payloads_are_not_logged(heavy, endpoint):
     assert of(heavy, endpoint, "AWS::SageMaker::Model")["PrimaryContainer"]["Environment"]["SAGEMAKER_TRITON_LOG_VERBOSE"] == "false"
 
 
-@pytest.mark.parametrize("endpoint", [SHARED, OWN])
-def test_one_model_that_can_not_be_loaded_leaves_the_server_healthy(heavy, endpoint):
-    assert of(heavy, endpoint, "AWS::SageMaker::Model")["PrimaryContainer"]["Environment"]["SAGEMAKER_TRITON_PING_MODE"] == "live"
+def test_of_several_models_one_that_can_not_be_loaded_leaves_the_server_healthy(heavy):
+    assert of(heavy, SHARED, "AWS::SageMaker::Model")["PrimaryContainer"]["Environment"]["SAGEMAKER_TRITON_PING_MODE"] == "live"
+
+
+def test_an_only_model_that_can_not_be_loaded_makes_the_server_unhealthy(heavy):
+    """Which sends an update back. Triton's own mode, without a word, is `ready`."""
+    assert of(heavy, OWN, "AWS::SageMaker::Model")["PrimaryContainer"]["Environment"].keys() == {
+        "SAGEMAKER_TRITON_LOG_VERBOSE",
+        "SAGEMAKER_TRITON_DEFAULT_MODEL_NAME",
+    }
 
 
 @pytest.mark.parametrize("endpoint", [SHARED, OWN])

@@ -9,16 +9,9 @@ import pytest
 from modelserve.settings import GatewaySettings
 from stacks.settings import PROD
 from tests.stacks.endpoints import OWN, SHARED
-from tests.stacks.factories import HEAVY, Templates, a_heavy_model, gateways, properties, text
+from tests.stacks.factories import HEAVY, a_heavy_model, gateways, properties, text
 
 pytestmark = pytest.mark.xdist_group("stacks")
-
-
-@pytest.fixture(scope="module")
-def heavy(synthesized) -> Templates:
-    """Two models on the shared endpoint, one on its own, and one on Lambda."""
-    found: Templates = synthesized(PROD, *HEAVY)
-    return found
 
 
 @pytest.mark.parametrize(("name", "endpoint"), [("pictures", SHARED), ("long_texts", OWN)])

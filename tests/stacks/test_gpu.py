@@ -12,16 +12,9 @@ from modelserve.manifest import VERSION_NAME
 from stacks.gpu import NO_VERSION
 from stacks.settings import DEV, PROD, EndpointNameError
 from tests.stacks.endpoints import OWN, SHARED, of
-from tests.stacks.factories import HEAVY, Templates, a_heavy_model, a_model, properties, text
+from tests.stacks.factories import HEAVY, a_heavy_model, a_model, properties, text
 
 pytestmark = pytest.mark.xdist_group("stacks")
-
-
-@pytest.fixture(scope="module")
-def heavy(synthesized) -> Templates:
-    """Two models on the shared endpoint, one on its own, and one on Lambda."""
-    found: Templates = synthesized(PROD, *HEAVY)
-    return found
 
 
 @pytest.mark.parametrize(
@@ -107,6 +100,18 @@ def test_modelctl_finds_endpoints_and_parameters(heavy):
     assert outputs["GpuEndpoint"] == SHARED
     assert json.loads(text(outputs["AsyncEndpoints"])) == {"long_texts": {"endpoint": OWN, "parameter": "LongTextsVersion"}}
     assert outputs["NextCommand"] == "modelctl doctor --deployment prod"
+
+
+@pytest.mark.parametrize("gpu", [True, False])
+def test_modelctl_doctor_finds_how_many_instances_the_quota_must_hold(synthesized, gpu):
+    """Before there is an endpoint, and whatever the deployment's settings say of them."""
+    settings = replace(PROD, gpu=gpu, gpu_instance_type="ml.g6.2xlarge", gpu_max_instances=5)
+    found = synthesized(settings, *HEAVY).serving.to_json()["Outputs"]["GpuInstances"]["Value"]
+    assert json.loads(text(found)) == {"type": "ml.g6.2xlarge", "most": 5}
+
+
+def test_without_a_heavy_model_no_output_speaks_of_instances(synthesized):
+    assert "GpuInstances" not in synthesized(PROD, a_model()).serving.to_json()["Outputs"]
 
 
 @pytest.mark.parametrize(("model", "missing"), [(a_heavy_model(), "AsyncEndpoints"), (a_heavy_model("t", mode="async"), "GpuEndpoint")])

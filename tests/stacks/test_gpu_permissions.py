@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from modelserve.manifest import ARCHIVE_FILE
-from stacks.settings import PROD
 from tests.stacks.endpoints import OWN, SHARED, of
 from tests.stacks.factories import CAPTURING, HEAVY, NETWORK, Templates, gateways, properties, statements, text
 
@@ -17,13 +16,6 @@ pytestmark = pytest.mark.xdist_group("stacks")
 MODELS = {SHARED: ["pictures", "warm_pictures"], OWN: ["long_texts"]}
 ACCOUNT = re.compile(r"^arn:<AWS::Partition>:\w+:(<[\w:]+>)?:(<[\w:]+>)?:")
 STORE = re.compile(r"<SsmParameterValueserverlessonnxprodstore(bucket|jobs|key)\w+>")
-
-
-@pytest.fixture(scope="module")
-def heavy(synthesized) -> Templates:
-    """Two models on the shared endpoint, one on its own, and one on Lambda."""
-    found: Templates = synthesized(PROD, *HEAVY)
-    return found
 
 
 def allowed(role: dict[str, Any], service: str) -> set[tuple[str, str]]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-from stacks.triton import ENVIRONMENT
+from stacks.triton import OF_SEVERAL
 from tests.triton.confined import PORT
 from tests.triton.environment import CONFINE, Environment, Unavailable
 
@@ -32,7 +32,7 @@ _LAST_LINES = 20
 class TritonServer:
     """Started on entry; on exit it and all that it started is gone. `log` is what it wrote."""
 
-    def __init__(self, environment: Environment, variables: Mapping[str, str] = ENVIRONMENT) -> None:
+    def __init__(self, environment: Environment, variables: Mapping[str, str] = OF_SEVERAL) -> None:
         """`variables` are what the stack tells the container. Raises `Unavailable` on entry."""
         self._environment = environment
         self._variables = variables

@@ -15,7 +15,7 @@ from .alarms import VARIANT, EndpointAlarm
 from .endpoint_role import EndpointRole
 from .settings import DeploymentSettings
 from .store import Store
-from .triton import ENVIRONMENT, INFERENCE_AMI, TritonImage, has_local_storage
+from .triton import INFERENCE_AMI, TritonImage, has_local_storage
 
 __all__ = ["TritonEndpoint"]
 
@@ -70,13 +70,25 @@ class TritonEndpoint(Construct):
                 image=self._image.uri,
                 mode="MultiModel" if several else "SingleModel",
                 model_data_url=f"s3://{self._store.bucket_name(self)}/models/{location}",
-                environment={**ENVIRONMENT, **environment},
+                environment=environment,
             ),
         )
 
-    def _endpoint(self, model: sagemaker.CfnModel, *, instances: int, alarms: Sequence[cloudwatch.Alarm], **config: Any) -> _Endpoint:
-        """CloudFormation names the configuration: one that changes is another, and the endpoint is updated to it."""
-        routing = config.pop("routing", None)
+    def _endpoint(
+        self,
+        model: sagemaker.CfnModel,
+        *,
+        instances: int,
+        alarms: Sequence[cloudwatch.Alarm],
+        routing: str | None = None,
+        keep_instances: bool,
+        **config: Any,
+    ) -> _Endpoint:
+        """CloudFormation names the configuration: one that changes is another, and the endpoint is updated to it.
+
+        An update begins with as many instances as there are, or, unless `keep_instances`, with `instances`.
+        Source: Amazon SageMaker API Reference, `VariantProperty`.
+        """
         made = _Config(
             self,
             "Config",
@@ -101,8 +113,10 @@ class TritonEndpoint(Construct):
             "Endpoint",
             endpoint_name=self.name,
             endpoint_config_name=made.attr_endpoint_config_name,
-            # What autoscaling made of the number of instances stays as it is.
             retain_all_variant_properties=True,
+            exclude_retained_variant_properties=None
+            if keep_instances
+            else [_Endpoint.VariantPropertyProperty(variant_property_type="DesiredInstanceCount")],
             deployment_config=_blue_green(alarms, instances=instances),
         )
 
