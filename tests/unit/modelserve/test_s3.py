@@ -252,7 +252,15 @@ def test_a_chunked_body_is_read():
 
 
 @pytest.mark.parametrize(
-    ("status", "code"), [(403, "AccessDenied"), (403, "ExpiredToken"), (301, "PermanentRedirect"), (400, "InvalidArgument"), (405, "")]
+    ("status", "code"),
+    [
+        (403, "AccessDenied"),
+        (403, "ExpiredToken"),
+        (301, "PermanentRedirect"),
+        (400, "InvalidArgument"),
+        (405, ""),
+        (412, "PreconditionFailed"),
+    ],
 )
 def test_a_refusal_is_said_with_its_code_and_not_tried_again(status, code):
     with scripted(failure(status, code)) as server:

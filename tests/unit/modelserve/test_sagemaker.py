@@ -264,6 +264,10 @@ def test_an_error_is_said_in_our_words_and_not_tried_again(answer, kind, says):
     assert (found.retry_after is not None) == (kind is EndpointUnavailable)
 
 
+def test_the_role_is_named_only_where_it_was_refused():
+    assert str(refused(error(403, "ExpiredTokenException"))).endswith("HTTP 403 ExpiredTokenException")
+
+
 @given(answer=st.binary(max_size=120))
 def test_any_bytes_for_an_answer_are_one_or_an_error_of_ours(answer: bytes):
     with scripted(b"HTTP/1.1 424 x\r\nContent-Length: 10\r\n\r\n" + answer) as server, pytest.raises(ServeError):

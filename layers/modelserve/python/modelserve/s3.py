@@ -109,7 +109,7 @@ class S3Reader:
     def _send(self, sent: Request, key: str, read: Callable[[HttpResponse], _T], *, patience: float = PATIENCE) -> _T:
         def checked(response: HttpResponse) -> _T:
             if response.status != 200 and not (response.status == 304 and "if-none-match" in sent.headers):
-                raise _refusal(key, response)
+                raise _refusal(sent, key, response)
             return read(response)
 
         return self._service.send(sent, checked, patience=patience, failed=partial(StoreUnavailable, key))
@@ -144,11 +144,11 @@ class S3Bucket(S3Reader):
         self._send(sent, key, HttpResponse.read, patience=PATIENCE + len(body) / _SLOWEST)
 
 
-def _refusal(key: str, response: HttpResponse) -> Exception:
+def _refusal(sent: Request, key: str, response: HttpResponse) -> Exception:
     code = error_code(response.read())
     if response.status == 404 and code != "NoSuchBucket":
         return ObjectNotFound(key)
-    if response.status == 412:
+    if response.status == 412 and sent.method == "PUT":
         return PreconditionFailed(key)
     if response.status == 409:  # another attempt is being written
         return PassingFault(f"HTTP 409 {code}")

@@ -135,7 +135,7 @@ class Endpoint:
             return EndpointUnavailable(self.name, f"there is none yet; run: {missing}", retry_after=60)
         if code == "ValidationError":
             reason += '; it has no archive of this version: publish it with target = "gpu", and deploy again where that doesn\'t help'
-        if response.status == 403:
+        if response.status == 403 and code in {"", "AccessDeniedException"}:
             reason += "; this function's role may not invoke it: deploy again"
         return EndpointUnavailable(self.name, reason)
 
