@@ -10,12 +10,13 @@ import pytest
 from aws_lambda_powertools.logging import logger as powertools
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tritonclient.http import InferenceServerClient, InferInput
 
-from modelserve.errors import DeadlineExceeded, EndpointUnavailable, InvalidInput, ModelNotReady, ServeError
+from modelserve.errors import DeadlineExceeded, EndpointUnavailable, ModelNotReady, ServeError
 from tests.unit.modelserve.factories import document, tensor
 from tests.unit.modelserve.graphs import identity, lookup, pair, scaled
 from tests.unit.modelserve.runtimes import Runtime
-from tests.unit.modelserve.strategies import almost_requests, anything, dumped, mutations
+from tests.unit.modelserve.strategies import almost_requests, anything, dumped, mutations, tensors
 from tests.unit.predict import apps
 from tests.unit.predict.apps import INFER, Answer, Context, http, rest
 from tests.unit.predict.test_handler import KINDS, REQUEST, doubled, entries
@@ -79,6 +80,17 @@ def test_any_bytes_are_answered_as_by_predict(app, predict, kind, body, length):
     headers = {} if length is None else {"inference_header_content_length": length}
 
     assert same(app, predict, kind("POST", INFER, body, **headers))
+
+
+@given(st.sampled_from("xz"), st.booleans(), st.data())
+@shares_app
+def test_any_tensor_is_answered_as_by_predict(app, predict, name, binary, data):
+    datatype, array = data.draw(tensors(binary=binary).filter(lambda drawn: drawn[0] != "BF16" and drawn[1].shape))
+    sent = InferInput(name, list(array.shape), datatype).set_data_from_numpy(array, binary_data=binary)
+    body, length = InferenceServerClient.generate_request_body([sent])
+    headers: dict[str, Any] = {} if length is None else {"inference_header_content_length": str(length)}
+
+    assert same(app, predict, rest("POST", INFER, body, **headers))
 
 
 @given(st.sampled_from(["GET", "POST", "PUT", "OPTIONS", "HEAD", "x"]), st.text(), st.text(max_size=9))
@@ -377,10 +389,3 @@ def test_no_payload_and_no_key_reaches_a_log(releases, monkeypatch, capfd, model
     assert '"message":"request"' in output
     assert "canary" not in output
     assert "51725172" not in output
-
-
-def test_invalid_input_never_reaches_the_endpoint(app, releases):
-    with pytest.raises(InvalidInput):
-        app.handler(document(tensor([1, 2, 3], name="z")), Context())
-
-    assert releases.runtime.asked == []
