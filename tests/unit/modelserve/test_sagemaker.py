@@ -1,6 +1,7 @@
 """The runtime API's answers, errors and faults over real sockets: what a caller is told, what is tried again, and what never is."""
 
 import json
+import re
 import time
 from collections.abc import Callable
 from math import inf
@@ -13,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelserve import aws
-from modelserve.aws import Credentials
 from modelserve.errors import DeadlineExceeded, EndpointUnavailable, InsufficientMemory, ModelFailed, ModelLoading, ServeError
 from modelserve.protocol import status_of
 from modelserve.sagemaker import Endpoint, model_error
@@ -291,12 +291,13 @@ def test_without_credentials_it_is_said_so():
 
 def test_credentials_are_looked_up_for_each_request():
     """A long-lived environment's are replaced."""
-    environ = dict(ENVIRON)
     with scripted(GOOD, keep=True) as server:
-        asked = Endpoint.from_environ(NAME, environ | {"AWS_ENDPOINT_URL": server.url}, model="sample")
-        found = asked._service._credentials()
-        assert isinstance(found, Credentials)
-        assert found is not asked._service._credentials()
+        environ = {**ENVIRON, "AWS_ENDPOINT_URL": server.url}
+        asked = Endpoint.from_environ(NAME, environ, model="sample")
+        for environ["AWS_ACCESS_KEY_ID"] in ("first", "second"):
+            asked.invoke("x/y", b"", TARGET, seconds=10)
+
+        assert [re.findall(r"Credential=(\w+)/", head) for head in server.requests] == [["first"], ["second"]]
 
 
 # Queues
