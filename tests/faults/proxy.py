@@ -1,4 +1,4 @@
-"""S3 with faults: a proxy in front of a working one, which breaks the answers that it was told to break."""
+"""S3 and SageMaker's runtime with faults: a proxy in front of working ones, which breaks the answers that it was told to break."""
 
 from __future__ import annotations
 
@@ -26,23 +26,26 @@ _CREDENTIALS = response(200, b'{"AccessKeyId": "local", "SecretAccessKey": "loca
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """What happens to GETs that have `on` in their head (path or headers), the first `times` of them."""
+    """What happens to requests that have `on` in their head (method, path or headers), the first `times` of them."""
 
     on: str = ""
     times: float = inf
     instead: bytes | None = None
-    """A whole HTTP answer; S3 is not asked."""
+    """A whole HTTP answer; nobody else is asked."""
     body: Callable[[bytes], bytes] = bytes
-    """What is made of the body of S3's answer."""
+    """What is made of the body of the answer."""
     announced: int = 0
     """How far Content-Length is off."""
     after: int | None = None
     """Bytes of the answer, its head counted, after which it `ends`."""
-    ends: Literal["close", "half", "reset", "stall"] = "close"
+    ends: Literal["close", "half", "keep", "reset", "stall"] = "close"
     wait: float = 0.0
     """Seconds before the first byte."""
     rate: float = inf
     """Bytes a second."""
+
+
+_NONE = Fault(ends="keep")
 
 
 class Plan:
@@ -73,16 +76,19 @@ class Plan:
 
 
 class Proxy:
-    """Answers GET on loopback as the S3 behind it does, but for what is scripted; a context manager."""
+    """Answers on loopback as what is behind it does, but for what is scripted; a context manager, before which it refuses connections."""
 
-    def __init__(self, upstream: str) -> None:
-        self._upstream = urlsplit(upstream).netloc
-        self._socket = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, s3: str, runtime: str) -> None:
+        self._s3 = urlsplit(s3).netloc
+        self._runtime = urlsplit(runtime).netloc
+        self._socket = socket.socket()
+        self._socket.bind(("127.0.0.1", 0))
         self._plans: dict[str, Plan] = {}
         self._lock = threading.Lock()
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
 
     def __enter__(self) -> Self:
+        self._socket.listen()
         threading.Thread(target=self._serve, daemon=True).start()
         return self
 
@@ -92,7 +98,7 @@ class Proxy:
         self._socket.close()
 
     def script(self, model: str, *faults: Fault) -> Plan:
-        """From now on these, and no earlier ones, are the faults in the store of `model`; none makes it whole."""
+        """From now on these, and no earlier ones, are the faults in the store and the endpoint of `model`; none makes it whole."""
         with self._lock:
             self._plans[model] = plan = Plan(faults)
         return plan
@@ -107,47 +113,61 @@ class Proxy:
 
     def _answer(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):  # a client may leave at any time
-            head = _head(connection)
-            fault = self._fault(head) or Fault()
-            time.sleep(fault.wait)
-            answer = fault.instead if fault.instead is not None else self._forward(head, fault)
-            for piece in _paced(answer[: fault.after], fault.rate):
-                connection.sendall(piece)
-            _end(connection, fault)
+            while self._answer_one(connection):
+                pass
+
+    def _answer_one(self, connection: socket.socket) -> bool:
+        """Whether there may be another request."""
+        head, body = _request(connection)
+        fault = self._fault(head) or _NONE
+        time.sleep(fault.wait)
+        answer = fault.instead if fault.instead is not None else self._forward(head, body, fault)
+        for piece in _paced(answer[: fault.after], fault.rate):
+            connection.sendall(piece)
+        _end(connection, fault)
+        return fault.ends == "keep" and "\r\nConnection: close" not in head
 
     def _fault(self, head: str) -> Fault | None:
-        model = re.search(r"(?:models|credentials)/([^/ ?]+)", unquote(head))
+        model = re.search(r"(?:models|credentials|endpoints|jobs)/([^/ ?]+)", unquote(head))
         with self._lock:
             plan = self._plans.get(model[1]) if model else None
             return plan.next(head) if plan else None
 
-    def _forward(self, head: str, fault: Fault) -> bytes:
+    def _forward(self, head: str, sent: bytes, fault: Fault) -> bytes:
         first, *lines = head.split("\r\n")
-        target = first.split(" ")[1]
+        method, target, _ = first.split(" ")
         if target.startswith("/credentials/"):
             return _CREDENTIALS
-        upstream = http.client.HTTPConnection(self._upstream, timeout=20)
+        upstream = http.client.HTTPConnection(self._runtime if target.startswith("/endpoints/") else self._s3, timeout=20)
         try:
-            upstream.request("GET", target, headers=dict(line.split(": ", 1) for line in lines))
+            upstream.request(method, target, body=sent, headers=dict(line.split(": ", 1) for line in lines))
             found = upstream.getresponse()
             body = fault.body(found.read())
         finally:
             upstream.close()
-        kept = {name: value for name, value in found.getheaders() if name.lower() in {"etag", "x-amz-version-id", "content-type"}}
+        kept = {name: value for name, value in found.getheaders() if name.lower().startswith(("content-type", "etag", "x-amz"))}
         kept["Content-Length"] = str(len(body) + fault.announced)
         answered = [f"HTTP/1.1 {found.status} {found.reason}", *(f"{name}: {value}" for name, value in kept.items())]
         return "\r\n".join([*answered, "", ""]).encode() + body
 
 
-def _head(connection: socket.socket) -> str:
-    """All of a GET."""
-    head = b""
-    while not head.endswith(b"\r\n\r\n"):
-        piece = connection.recv(65536)
-        if not piece:
-            raise ConnectionError("no request")
-        head += piece
-    return head.decode("latin-1").rstrip()
+def _request(connection: socket.socket) -> tuple[str, bytes]:
+    """Head and body."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += _some(connection)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = re.search(rb"\r\nContent-Length: (\d+)", head)
+    while length and len(body) < int(length[1]):
+        body += _some(connection)
+    return head.decode("latin-1"), body
+
+
+def _some(connection: socket.socket) -> bytes:
+    piece = connection.recv(65536)
+    if not piece:
+        raise ConnectionError("no request")
+    return piece
 
 
 def _paced(answer: bytes, rate: float) -> Iterator[bytes]:

@@ -1,24 +1,33 @@
-"""The results as a table: for a terminal, and for docs/reliability.md."""
+"""The results as tables: for a terminal, and for docs/reliability.md."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
+from tests.faults.endpoint_scenarios import EndpointScenario
+from tests.faults.endpoint_trial import EndpointResult
 from tests.faults.scenarios import Scenario, Start
 from tests.faults.trial import Result
 from tools.local.packages import PROJECT
 
-__all__ = ["DOCUMENT", "MARKED", "promised", "table", "write"]
+__all__ = [
+    "DOCUMENT", "ENDPOINT_HEADERS", "ENDPOINT_MARKED", "HEADERS", "MARKED",
+    "endpoint_table", "measured", "promised", "promised_of_endpoint", "rows", "table", "write",
+]  # fmt: skip
 
 DOCUMENT = PROJECT / "docs" / "reliability.md"
-MARKED = re.compile(r"(?<=<!-- faults -->\n).*(?=<!-- /faults -->)", re.DOTALL)
+MARKED, ENDPOINT_MARKED = (
+    re.compile(rf"(?<=<!-- {name} -->\n).*(?=<!-- /{name} -->)", re.DOTALL) for name in ("faults", "endpoint-faults")
+)
 """What stands between the markers."""
-_HEADERS = ("fault", "start", "what the caller gets", "status", "Retry-After", "counted", "GETs")
+HEADERS = ("fault", "start", "what the caller gets", "status", "Retry-After", "counted", "GETs")
+ENDPOINT_HEADERS = ("fault", "what the caller gets", "status", "Retry-After", "counted", "calls")
 
 
 def promised(scenario: Scenario, start: Start) -> tuple[str, ...]:
@@ -26,6 +35,17 @@ def promised(scenario: Scenario, start: Start) -> tuple[str, ...]:
     expected = scenario.expected(start)
     refused = expected.outcome == "refuses"
     return scenario.name, start, str(expected), "503" if refused else "200", "1" if refused else "", expected.counts
+
+
+def measured(result: Result) -> tuple[str, ...]:
+    """The cells of a whole row."""
+    return *promised(result.scenario, result.start), str(result.asked)
+
+
+def promised_of_endpoint(scenario: EndpointScenario) -> tuple[str, ...]:
+    """The cells of a whole row, which hold on every machine."""
+    gets = f"an error: “{scenario.says}”" if scenario.kind else "a job, and its answer" if scenario.queued else "the answer"
+    return scenario.name, gets, str(scenario.status), scenario.retry_after or "", scenario.kind, str(scenario.calls)
 
 
 def table(results: list[Result]) -> Table:
@@ -45,8 +65,25 @@ def _cell(result: Result) -> Text:
     return Text("answers" if result.expected.outcome == "answers" else "version before", "green")
 
 
-def write(results: list[Result], document: Path = DOCUMENT) -> None:
-    """Puts the table where it was in the document."""
-    rows = [_HEADERS, ("---",) * len(_HEADERS), *((*promised(each.scenario, each.start), str(each.asked)) for each in results)]
-    text = "".join(f"| {' | '.join(row)} |\n" for row in rows)
-    document.write_text(MARKED.sub(lambda _: text, document.read_text("utf-8")), "utf-8")
+def endpoint_table(results: list[EndpointResult]) -> Table:
+    """Likewise."""
+    made = Table("fault of an endpoint", "what the caller gets", "calls", box=None, padding=(0, 2, 0, 0))
+    for result in results:
+        scenario = result.scenario
+        good = Text(f"{scenario.status} {scenario.kind}", "yellow") if scenario.kind else Text("answers", "green")
+        made.add_row(scenario.name, Text("\n".join(result.problems), "red") if result.problems else good, str(scenario.calls))
+    return made
+
+
+def write(marked: re.Pattern[str], headers: Sequence[str], rows: Iterable[Sequence[str]], document: Path = DOCUMENT) -> None:
+    """Puts a table where it was in the document."""
+    lines = [headers, ("---",) * len(headers), *rows]
+    text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    document.write_text(marked.sub(lambda _: text, document.read_text("utf-8")), "utf-8")
+
+
+def rows(marked: re.Pattern[str], document: Path = DOCUMENT) -> list[tuple[str, ...]]:
+    """What `write` wrote, without its headers."""
+    text = marked.search(document.read_text("utf-8"))
+    assert text, marked
+    return [tuple(cell.strip() for cell in line.strip("|").split("|")) for line in text[0].strip().splitlines()[2:]]

@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 
 from tests.faults.proxy import Fault
-from tests.faults.report import DOCUMENT, MARKED, promised
+from tests.faults.report import MARKED, promised, rows
 from tests.faults.scenarios import MODEL, SCENARIOS, Expected, Scenario, Start
 from tests.faults.trial import AT_ONCE, Result, attempt
 from tests.faults.world import World
@@ -67,7 +67,4 @@ def test_every_name_of_the_sample_is_a_scenario():
 
 def test_the_document_says_what_is_tried_and_expected():
     """GETs, the last column, are measured; `make faults` rewrites them with `python -m tests.faults --markdown`."""
-    text = MARKED.search(DOCUMENT.read_text("utf-8"))
-    assert text
-    rows = [tuple(cell.strip() for cell in line.strip("|\n").split("|")[:-1]) for line in text[0].strip().splitlines()[2:]]
-    assert rows == [promised(scenario, start) for scenario, start in TRIALS]
+    assert [row[:-1] for row in rows(MARKED)] == [promised(scenario, start) for scenario, start in TRIALS]
