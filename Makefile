@@ -62,7 +62,7 @@ bench: $(READY) ## Measure cold start and overhead, each against a floor in the 
 hostile: $(READY) ## Send thousands of hostile requests to the whole app on this machine
 	@python -m tests.hostile
 
-faults: $(READY) ## Let the model store fail in every way there is, and print what the function makes of it
+faults: $(READY) ## Let the model store and the endpoint fail in every way there is, and print what the functions make of it
 	@python -m tests.faults
 
 audit: $(READY) ## Look for known vulnerabilities: in what ships, then in everything that is locked

@@ -39,7 +39,7 @@ class RealtimeEndpoint(TritonEndpoint):
             **common,
         )
         self._store.grant_archives(self._role, [model.name for model in models], several=True)
-        alarms = [self._alarm("Invocation5XXErrors", "Sum", 1), self._alarm("ModelLatency", "p90", _SLOW_MICROSECONDS)]
+        alarms = [*self._error_alarms(), self._alarm("ModelLatency", "p90", _SLOW_MICROSECONDS)]
         endpoint = self._endpoint(
             self._model("", several=True, environment=OF_SEVERAL),
             instances=settings.gpu_min_instances,
@@ -77,7 +77,7 @@ class AsyncEndpoint(TritonEndpoint):
         endpoint = self._endpoint(
             self._model(f"{model.name}/versions/{version}/{ARCHIVE}", several=False, environment=of_one(model.name)),
             instances=1,  # SageMaker makes none with less; an idle one goes away
-            alarms=[self._alarm("Invocation5XXErrors", "Sum", 1)],
+            alarms=self._error_alarms(),
             # Those of an idle endpoint are none, and none would try nothing; a busy one grows again once it is updated.
             keep_instances=False,
             async_inference_config=self._jobs(model),

@@ -23,7 +23,7 @@ ARCHIVE = "model.tar.gz"
 """The file of a version that an endpoint loads."""
 ANSWERS, FAILURES = "answers", "failures"
 """Folders below a model's in the bucket of jobs, into which SageMaker writes."""
-CAPTURED = "captured"
+CAPTURED = "_captured"  # which no model can be called
 """The folder of the bucket of jobs for what SageMaker captures of requests and answers."""
 
 
@@ -109,7 +109,7 @@ class Store(Stack):
         bucket_arn = self._bucket_arn(role, "jobs")
         role.allow(["s3:GetObject"], f"{bucket_arn}/{model_name}/*", wildcard=narrow)
         written = [f"{bucket_arn}/{model_name}/{folder}/*" for folder in (ANSWERS, FAILURES)]
-        role.allow(["s3:PutObject"], written, wildcard=narrow)
+        role.allow(["s3:AbortMultipartUpload", "s3:PutObject"], written, wildcard=narrow)
         self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
 
     def grant_capture(self, role: NarrowRole) -> None:

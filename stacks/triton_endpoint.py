@@ -120,6 +120,10 @@ class TritonEndpoint(Construct):
             deployment_config=_blue_green(alarms, instances=instances),
         )
 
+    def _error_alarms(self) -> list[EndpointAlarm]:
+        """Triton says 400 of whatever fails in a model, which callers' mistakes never reach: half of all requests is no client's fault."""
+        return [self._alarm("Invocation5XXErrors", "Sum", 1), self._alarm("Invocation4XXErrors", "Average", 0.5)]
+
     def _alarm(self, metric: str, statistic: str, threshold: float) -> EndpointAlarm:
         return EndpointAlarm(
             self, metric, settings=self._settings, endpoint=self.name, metric=metric, statistic=statistic, threshold=threshold

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -174,6 +175,7 @@ _REALTIME = (
     ),
     _passes("1 KB/s", _broken(rate=1000, ends="keep")),
     # Other bytes arrive.
+    _untrue("another version", "of it answered", lambda body: re.sub(rb'("model_version":")\d', rb"\g<1>x", body)),
     _untrue("another output", "an output is named 'z'", _answered(name="z")),
     _untrue("another datatype", "datatype 'FP64'", _answered(24, datatype="FP64")),
     _untrue("another shape", "has shape [1, 4]", _answered(16, shape=[1, 4])),

@@ -43,7 +43,7 @@ class Heavy(Served):
 
     def promote(self, version: str, alias: str = "production") -> str:
         """As `modelctl promote`: the endpoint has the version before the alias names it."""
-        prepare(self._deployment, self.registry.manifest(self.name, version), alias=alias, progress=_ignore, note=_ignore, pause=0.05)
+        prepare(self._deployment, self.registry.manifest(self.name, version), alias=alias, pause=0.05)
         return super().promote(version, alias)
 
     @property
@@ -69,7 +69,3 @@ def _example(draft: Manifest) -> bytes:
 
 def _head(tensor: Tensor) -> dict[str, Any]:
     return {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-
-
-def _ignore(_: str) -> None:
-    pass

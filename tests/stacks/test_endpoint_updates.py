@@ -57,7 +57,10 @@ def test_an_update_may_take_as_long_as_its_waits_and_a_start(heavy, endpoint):
     assert start + waits < policy["MaximumExecutionTimeoutInSeconds"] <= 28_800
 
 
-@pytest.mark.parametrize(("endpoint", "metrics"), [(SHARED, {"Invocation5XXErrors", "ModelLatency"}), (OWN, {"Invocation5XXErrors"})])
+ERRORS = {"Invocation4XXErrors", "Invocation5XXErrors"}
+
+
+@pytest.mark.parametrize(("endpoint", "metrics"), [(SHARED, {*ERRORS, "ModelLatency"}), (OWN, ERRORS)])
 def test_alarms_send_an_update_back(heavy, endpoint, metrics):
     """A job may take as long as it needs, so that latency says nothing of it."""
     found = alarms(heavy, endpoint)
@@ -76,6 +79,14 @@ def test_an_error_in_each_of_two_minutes_sends_an_update_back(heavy, endpoint):
     assert "DatapointsToAlarm" not in alarm  # so that it is both minutes
 
 
+@pytest.mark.parametrize("endpoint", [SHARED, OWN])
+def test_a_model_that_refuses_every_other_request_sends_an_update_back(heavy, endpoint):
+    """Whatever fails in Triton is a 400 of it; what is a caller's mistake never reaches it."""
+    alarm = alarms(heavy, endpoint)["Invocation4XXErrors"]
+    assert (alarm["Statistic"], alarm["Threshold"], alarm["ComparisonOperator"]) == ("Average", 0.5, "GreaterThanOrEqualToThreshold")
+    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 2)
+
+
 def test_latency_is_in_microseconds_and_half_of_what_api_gateway_waits(heavy):
     alarm = alarms(heavy, SHARED)["ModelLatency"]
     assert (alarm["Threshold"], alarm["ExtendedStatistic"]) == (15_000_000, "p90")
@@ -83,7 +94,7 @@ def test_latency_is_in_microseconds_and_half_of_what_api_gateway_waits(heavy):
 
 def test_alarms_of_endpoints_reach_the_topic_of_the_settings(synthesized):
     templates = synthesized(NETWORK, *HEAVY)
-    assert [each["AlarmActions"] for each in alarms(templates, SHARED).values()] == [[NETWORK.alarm_topic_arn]] * 2
+    assert [each["AlarmActions"] for each in alarms(templates, SHARED).values()] == [[NETWORK.alarm_topic_arn]] * 3
     assert waiting_jobs(templates)["AlarmActions"] == [NETWORK.alarm_topic_arn]
 
 

@@ -135,7 +135,7 @@ def test_what_is_captured_is_encrypted_and_in_the_bucket_that_forgets(synthesize
     capturing = synthesized(CAPTURING, *HEAVY)
     capture = of(capturing, SHARED, "AWS::SageMaker::EndpointConfig")["DataCaptureConfig"]
     assert (capture["EnableCapture"], capture["InitialSamplingPercentage"]) == (True, 10)
-    assert re.fullmatch(r"s3://<Ssm\w+storejobs\w+>/captured", text(capture["DestinationS3Uri"]))
+    assert re.fullmatch(r"s3://<Ssm\w+storejobs\w+>/_captured", text(capture["DestinationS3Uri"]))
     assert "storekey" in text(capture["KmsKeyId"])
     assert "DataCaptureConfig" not in of(capturing, OWN, "AWS::SageMaker::EndpointConfig")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -87,12 +88,14 @@ def test_two_versions_of_a_model_answer_side_by_side_until_one_is_unloaded(
 ):
     numbers = samples[NUMBERS.name]
     targets = {3.0: "numbers/versions/one/model.tar.gz", 2.0: "numbers/versions/two/model.tar.gz"}
-    for version, target in enumerate(targets.values()):
-        container.load(target, unpacked(numbers, tmp_path, version))
+    folders = {target: unpacked(numbers, tmp_path, version) for version, target in enumerate(targets.values())}
+    for target, folder in folders.items():
+        container.load(target, folder)
         assert container.loaded(target)
     for factor, target in targets.items():
         document = json.loads(asked(container, target, valid(NUMBERS)).body)
-        assert (document["model_name"], document["model_version"]) == (target, "1")
+        (number,) = [found.name for found in folders[target].glob("*/[0-9]*")]
+        assert (document["model_name"], document["model_version"]) == (target, number)
         assert document["outputs"][0]["data"] == [0.0, factor, 2 * factor]
     container.unload(targets[3.0])
     assert asked(container, targets[3.0], valid(NUMBERS)).status == 404
@@ -103,8 +106,9 @@ def test_a_broken_archive_is_refused_and_neither_its_name_nor_the_server_suffers
     server: TritonServer, container: TritonContainer, samples: dict[str, Sample], tmp_path: Path
 ):
     """Without what the stack tells the container, SageMaker would find the server unhealthy from here on."""
-    right, broken = unpacked(samples[NUMBERS.name], tmp_path), unpacked(samples[NUMBERS.name], tmp_path, 0)
-    next(broken.glob("*/1/model.onnx")).write_bytes(b"no graph")
+    right = unpacked(samples[NUMBERS.name], tmp_path)
+    broken = Path(shutil.copytree(right, tmp_path / "broken"))
+    next(broken.glob("*/*/model.onnx")).write_bytes(b"no graph")
     with pytest.raises(LoadFailed, match="INVALID_PROTOBUF"):
         container.load("late", broken)
     assert server.request("GET", "/ping")[0] == 200

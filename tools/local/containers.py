@@ -49,6 +49,7 @@ class _Model:
     outputs: dict[str, Spec]
     max_batch: int
     session: Any
+    version: str
 
 
 class OnnxContainer:
@@ -85,7 +86,7 @@ def _infer(model: _Model, name: str, content_type: str, body: bytes) -> tuple[st
     feed = {key: _squeezed(array, model.inputs[key]) for key, array in request.arrays.items()}
     found = _run(model.session, wanted, feed)
     arrays = {key: array[..., None] if model.outputs[key].squeezed else array for key, array in zip(wanted, found, strict=True)}
-    return triton.answer(request, name, model.outputs, arrays)
+    return triton.answer(request, (name, model.version), model.outputs, arrays)
 
 
 def _run(session: Any, outputs: list[str], feed: dict[str, Any]) -> list[Any]:
@@ -114,17 +115,22 @@ def _message(error: Exception) -> str:
 def _load(folder: Path) -> _Model:
     files = sorted(folder.glob("*/config.pbtxt"))
     if len(files) != 1:
-        raise LoadFailed(f"{len(files)} models in the archive; expected <name>/config.pbtxt and <name>/1/model.onnx at its root, once")
+        raise LoadFailed(f"{len(files)} models in the archive; expected <name>/config.pbtxt and <name>/<number>/model.onnx")
     config = _config(files[0])
-    graph = files[0].parent / "1" / "model.onnx"
+    versions = [each.name for each in files[0].parent.iterdir() if each.name.isdecimal()]
+    if not versions:
+        raise LoadFailed(f"failed to load '{config.name}', at least one version must be available under the version policy of the model")
+    version = max(versions, key=int)
+    graph = files[0].parent / version / "model.onnx"
     if not graph.is_file():
-        raise LoadFailed(f"failed to load '{config.name}': unable to find '1/{graph.name}' of the model")
+        raise LoadFailed(f"failed to load '{config.name}': unable to find '{version}/{graph.name}' of the model")
     session = _session(config.name, graph)
     return _Model(
         inputs=_specs(config, "input", session.get_inputs()),
         outputs=_specs(config, "output", session.get_outputs()),
         max_batch=config.max_batch_size,
         session=session,
+        version=version,
     )
 
 

@@ -105,14 +105,10 @@ def _promote(target: Deployment, published: Published) -> None:
     registry, name, version = target.registry(), published.name, published.version
     if _config(name).asynchronous:
         try:
-            prepare(target, registry.manifest(name, version), alias="production", progress=_ignore, note=_ignore, pause=0.1)
+            prepare(target, registry.manifest(name, version), alias="production", pause=0.1)
         except ModelctlError as error:
             raise LocalError(str(error)) from None
     registry.promote(name, version, alias="production", by="make run", reason="the sample models of this repository")
-
-
-def _ignore(_: str) -> None:
-    pass
 
 
 def _publish(name: str, endpoint_url: str, bucket: str, signing_key: str | None) -> Published:

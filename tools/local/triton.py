@@ -90,14 +90,14 @@ def check(request: Request, model: str, inputs: Mapping[str, Spec], outputs: Map
         _check_input(spec, inputs[spec.name], model)
 
 
-def answer(request: Request, model: str, specs: Mapping[str, Spec], arrays: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Content type and body with the outputs in `arrays`, in an order of the server's own. Raises `TritonError`."""
+def answer(request: Request, model: tuple[str, str], specs: Mapping[str, Spec], arrays: Mapping[str, Any]) -> tuple[str, bytes]:
+    """Content type and body of what `model`, a name and a version, answers: the outputs in `arrays`, in an order of the server's own. Raises `TritonError`."""
     items: list[dict[str, Any]] = []
     binaries: list[bytes] = []
-    for name in sorted(arrays):
-        array, datatype = arrays[name], specs[name].datatype
-        binary = request.binary if request.outputs is None else request.outputs[name]
-        item: dict[str, Any] = {"name": name, "datatype": datatype, "shape": list(array.shape)}
+    for output in sorted(arrays):
+        array, datatype = arrays[output], specs[output].datatype
+        binary = request.binary if request.outputs is None else request.outputs[output]
+        item: dict[str, Any] = {"name": output, "datatype": datatype, "shape": list(array.shape)}
         if datatype == "FP16" and not binary:
             raise TritonError(400, "sending FP16 data via JSON is not supported. Please use the binary data format for output")
         if binary:
@@ -106,7 +106,8 @@ def answer(request: Request, model: str, specs: Mapping[str, Spec], arrays: Mapp
         else:
             item["data"] = array.ravel().tolist()
         items.append(item)
-    document = {**({"id": request.id} if request.id else {}), "model_name": model, "model_version": "1", "outputs": items}
+    name, version = model
+    document = {**({"id": request.id} if request.id else {}), "model_name": name, "model_version": version, "outputs": items}
     header = json.dumps(document, separators=(",", ":")).encode()
     if not binaries:
         return "application/json", header

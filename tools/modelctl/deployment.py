@@ -43,6 +43,8 @@ class Deployment:
     """The table of clients; None where its Store stack is older than that."""
     plans: Mapping[str, str] = field(default_factory=dict)
     """Ids of the usage plans by name; none while its Serving stack is not deployed."""
+    gpu_instances: Mapping[str, Any] = field(default_factory=dict)
+    """`type` and `most` of the endpoint that realtime heavy models share; none before Serving is deployed, or without such models."""
     key: str | None = None
     """Of the client that `make run` made."""
     endpoint_url: str | None = None
@@ -156,4 +158,5 @@ def _known(outputs: Mapping[str, str]) -> dict[str, Any]:
         "signing_key": outputs.get("SigningKey"),
         "client_table": outputs.get("ClientTable"),
         "plans": orjson.loads(outputs.get("Plans", "{}")),
+        "gpu_instances": orjson.loads(outputs.get("GpuInstances", "{}")),
     }

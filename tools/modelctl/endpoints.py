@@ -18,17 +18,18 @@ from modelserve.manifest import ARCHIVE_FILE, Manifest
 from modelserve.protocol import parse_document
 from modelserve.record import replace
 from modelserve.registry import Registry
-from modelserve.tensors import Tensor
 from modelserve.triton import encode_request
 from tools.modelctl import paths
 from tools.modelctl.deployment import Deployment, stack_name, stack_outputs
 from tools.modelctl.errors import EndpointFailed, UsageFailed
 from tools.modelctl.limits import GPU_SECONDS
 
-__all__ = ["WAIT", "AsyncEndpoint", "Endpoints", "Progress", "prepare"]
+__all__ = ["ROLLBACK_WAIT", "WAIT", "AsyncEndpoint", "Endpoints", "Progress", "prepare"]
 
 WAIT = 600
 """Seconds for an endpoint to load a version: an archive may be a gigabyte, and TensorRT takes minutes."""
+ROLLBACK_WAIT = 60
+"""Seconds; who goes back is in a hurry, and what answered before is mostly loaded."""
 _INVOKE = Config(connect_timeout=5, read_timeout=GPU_SECONDS + 5, retries={"total_max_attempts": 1})
 _PAUSE = 5.0  # seconds between two looks
 _LOADING = {0, 408, 429, 502, 503, 504, 507}
@@ -84,8 +85,8 @@ def prepare(
     manifest: Manifest,
     *,
     alias: str,
-    progress: Progress,
-    note: Progress,
+    progress: Progress = lambda _: None,
+    note: Progress = lambda _: None,
     force: bool = False,
     wait: float = WAIT,
     pause: float = _PAUSE,
@@ -101,10 +102,10 @@ def prepare(
     if mode is None or (mode == "async" and alias != "production"):
         return False
     name = manifest.name
-    if manifest.max_batch is None:
+    if manifest.max_batch is None or (mode == "async" and manifest.max_batch):
         raise UsageFailed(
-            f'{manifest.version} of {name} has no {ARCHIVE_FILE}, without which no endpoint runs it; with target = "gpu" in model.toml, '
-            f"`modelctl publish {name}{deployment.option}` makes a version that has one"
+            f'{manifest.version} of {name} has no {ARCHIVE_FILE} for mode = "{mode}", without which no endpoint runs it; with that in '
+            f"model.toml, `modelctl publish {name}{deployment.option}` makes a version that has one"
         )
     if mode == "realtime" and endpoints.realtime:
         try:
@@ -172,13 +173,7 @@ def _request(registry: Registry, manifest: Manifest) -> tuple[str, bytes] | None
     with tempfile.TemporaryDirectory() as scratch:
         registry.fetch(replace(manifest, files=files), Path(scratch))
         found = parse_document(orjson.loads((Path(scratch) / paths.EXAMPLE_FILE).read_bytes()))
-    inputs = [Tensor(each.name, each.datatype, _wire(each.shape, manifest.max_batch), each.data) for each in found.inputs]
-    return encode_request(inputs, [output.name for output in manifest.outputs])
-
-
-def _wire(shape: tuple[int, ...], max_batch: int | None) -> tuple[int, ...]:
-    """Triton has at least one dimension beside the batch, as `tools.modelctl.triton` tells it."""
-    return (*shape, 1) if len(shape) == (1 if max_batch else 0) else shape
+    return encode_request(found.inputs, [output.name for output in manifest.outputs], batched=bool(manifest.max_batch))
 
 
 class _Stack:
@@ -192,8 +187,9 @@ class _Stack:
     def update(self, parameter: str, manifest: Manifest, progress: Progress) -> None:
         """Blue/green, with CloudFormation's own time limit; what is under way already ends first. Raises `EndpointFailed`."""
         progress(f"updating its endpoint to it (stack {self._name})")
-        parameters = {each["ParameterKey"]: each.get("ParameterValue") for each in self._settled().get("Parameters", ())}
-        if parameters.get(parameter) == manifest.version:
+        stack = self._settled()
+        parameters = _parameters(stack)
+        if parameters.get(parameter) == manifest.version and stack["StackStatus"].endswith("_COMPLETE"):
             return
         others = [{"ParameterKey": key, "UsePreviousValue": True} for key in parameters if key != parameter]
         try:
@@ -207,10 +203,14 @@ class _Stack:
             if "No updates are to be performed" not in str(error):
                 raise
             return
-        status = self._settled()["StackStatus"]
+        stack = self._settled()
+        status, runs = stack["StackStatus"], _parameters(stack).get(parameter)
         if status != "UPDATE_COMPLETE":
             advice = "Its endpoint and the alias stay as they were; CloudWatch has the log of the container that was to replace it"
             raise EndpointFailed(manifest.name, manifest.version, f"CloudFormation says {status}: {self._reason()}", advice)
+        if runs != manifest.version:
+            advice = f"Look at `modelctl history {manifest.name}`, then try again"
+            raise EndpointFailed(manifest.name, manifest.version, f"somebody else has updated it to {runs} at the same time", advice)
 
     def _settled(self) -> Mapping[str, Any]:
         """The stack, once nothing of it is under way."""
@@ -229,3 +229,7 @@ class _Stack:
             if event["ResourceStatus"].endswith("_FAILED"):
                 reason = f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
         return reason
+
+
+def _parameters(stack: Mapping[str, Any]) -> dict[str, str]:
+    return {each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", ())}

@@ -5,20 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
-
-from botocore.exceptions import ClientError
+from typing import Any, Literal
 
 from models.config import ModelConfig
 from modelserve.errors import ServeError
+from modelserve.registry import Registry
 from tools.modelctl.checks import Check, State, attempt
 from tools.modelctl.deployment import Deployment
 from tools.modelctl.endpoints import Endpoints
 
-__all__ = ["INSTANCE_TYPE", "examine"]
-
-INSTANCE_TYPE = "ml.g4dn.xlarge"
-"""The default of `gpu_instance_type` in stacks/settings.py, until an endpoint says otherwise."""
+__all__ = ["examine"]
 
 _FAILED = {"Failed", "OutOfService", "UpdateRollbackFailed"}
 
@@ -30,7 +26,7 @@ def examine(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[C
         return
     endpoints = Endpoints.of(deployment)
     if not deployment.local:
-        for instance_type, needed in _needed(deployment, endpoints, heavy).items():
+        for instance_type, needed in _needed(deployment, heavy).items():
             what = f"quota {instance_type}"
             advice = "check that these credentials may call servicequotas:ListServiceQuotas"
             yield attempt(what, advice, partial(_quota, deployment, what, instance_type, needed), refused="warn")
@@ -41,30 +37,18 @@ def examine(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[C
         yield from _async(deployment, endpoints, model)
 
 
-def _needed(deployment: Deployment, endpoints: Endpoints, models: Sequence[ModelConfig]) -> Counter[str]:
+def _needed(deployment: Deployment, models: Sequence[ModelConfig]) -> Counter[str]:
     """Instances at once by type: a blue/green update runs an endpoint's twice."""
     needed: Counter[str] = Counter()
+    shared = deployment.gpu_instances
+    if not shared:
+        return needed
     if any(model.realtime for model in models):
-        needed[_type(deployment, endpoints.realtime) or INSTANCE_TYPE] += 2
+        needed[shared["type"]] += 2 * shared["most"]
     for model in models:
         if model.asynchronous:
-            known = endpoints.asynchronous.get(model.name)
-            found = model.gpu.instance_type or _type(deployment, known.endpoint if known else None) or INSTANCE_TYPE
-            needed[found] += 2 * model.gpu.max_instances
+            needed[model.gpu.instance_type or shared["type"]] += 2 * model.gpu.max_instances
     return needed
-
-
-def _type(deployment: Deployment, endpoint: str | None) -> str | None:
-    """Of an endpoint's instances; None where it can't be seen, or isn't there."""
-    if endpoint is None:
-        return None
-    client = deployment.client("sagemaker")
-    try:
-        config = client.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
-        variants = client.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
-    except ClientError:
-        return None
-    return str(variants[0]["InstanceType"])
 
 
 def _quota(deployment: Deployment, what: str, instance_type: str, needed: int) -> Check:
@@ -76,12 +60,12 @@ def _quota(deployment: Deployment, what: str, instance_type: str, needed: int) -
         return Check(what=what, state="warn", found=f"{deployment.region} has no quota of that type, and perhaps no such instances")
     allowed = int(found["Value"])
     if allowed >= needed:
-        return Check(what=what, state="ok", found=f"{allowed} instances, {needed} needed while an endpoint is updated")
+        return Check(what=what, state="ok", found=f"{allowed} instances; {needed} needed where all run and are updated")
     fix = (
         "aws service-quotas request-service-quota-increase --service-code sagemaker "
         f"--quota-code {found['QuotaCode']} --desired-value {needed} --region {deployment.region}"
     )
-    told = f"{allowed} instances, {needed} needed while an endpoint is updated"
+    told = f"{allowed} instances; {needed} needed where all run and are updated"
     return Check(what=what, state="warn" if allowed else "fail", found=told, fix=fix)
 
 
@@ -91,22 +75,28 @@ def _realtime(deployment: Deployment, endpoints: Endpoints, models: Sequence[Mod
         yield attempt(what, "", partial(_endpoint, deployment, what, endpoints.realtime))
         return
     try:
-        promoted = [model.name for model in models if _archived(deployment, model.name)]
+        states = {model.name: _archived(deployment.registry(), model.name) for model in models}
     except ServeError as error:
         yield Check(what=what, state="fail", found=str(error), fix=f"check the role's access to bucket {deployment.bucket}")
         return
-    if promoted:
+    published = [name for name, state in states.items() if state]
+    if "promoted" in states.values():
         yield Check(what=what, state="warn", found="off: routes of realtime heavy models answer 503", fix=_deploy(deployment))
+    elif published:
+        fix = f"modelctl promote {published[0]} latest{deployment.option}"
+        yield Check(what=what, state="warn", found="off, and nothing is promoted that it would serve", fix=fix)
     else:
-        fix = f"modelctl publish {models[0].name}{deployment.option}, modelctl promote {models[0].name} latest{deployment.option}"
+        fix = f"modelctl publish {models[0].name}{deployment.option}"
         yield Check(what=what, state="warn", found="SageMaker makes none before there is a model.tar.gz to serve", fix=fix)
 
 
-def _archived(deployment: Deployment, name: str) -> bool:
-    """Whether what answers for it has an archive."""
-    registry = deployment.registry()
+def _archived(registry: Registry, name: str) -> Literal["promoted", "published"] | None:
+    """What answers for it, or else its newest version, where that has an archive."""
     alias = registry.aliases(name).get("production")
-    return alias is not None and registry.manifest(name, alias.version).max_batch is not None
+    if alias and registry.manifest(name, alias.version).max_batch is not None:
+        return "promoted"
+    versions = registry.versions(name)
+    return "published" if versions and registry.manifest(name, versions[-1]).max_batch is not None else None
 
 
 def _async(deployment: Deployment, endpoints: Endpoints, model: ModelConfig) -> Iterator[Check]:

@@ -51,11 +51,11 @@ def build(
     tell(f"training on {len(rows.X)} rows")
     estimator = fit(source, rows.X, rows.y)
     tell(f"converting, and comparing on {len(rows.held_out_X)} held-out rows")
-    draft, trial = _convert(config, models, estimator, rows, folder)
+    draft, trial, inputs = _convert(config, models, estimator, rows, folder)
     framework = getattr(estimator, "framework", f"scikit-learn {sklearn.__version__}")
     lineage = Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest())
     findings = tuple(map(str, lint(folder / MODEL_FILE, memory=Limits.of(config).memory)))
-    draft = _packed(config, folder, draft, trial)
+    draft = _packed(config, folder, draft, trial, inputs)
     return report.write(folder, state, replace(draft, lineage=lineage), trial=trial, findings=findings)
 
 
@@ -76,7 +76,7 @@ def publish(registry: Registry, built: Built, *, forced: str | None = None) -> M
     return registry.publish(draft, built.files)
 
 
-def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, folder: Path) -> tuple[Manifest, Trial]:
+def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, folder: Path) -> tuple[Manifest, Trial, parity.Answers]:
     expected = parity.original(config.task, estimator, rows.held_out_X)
     model = convert.convert(config.name, config.task, estimator, rows.held_out_X)
     inputs = tensors(rows.held_out_X, convert.datatype(model))
@@ -103,7 +103,7 @@ def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, fol
         gates=evaluate.check(config, metrics),
         parity=parity.compare(expected, answers, config.parity),
     )
-    return draft, trial
+    return draft, trial, inputs
 
 
 def _try(config: ModelConfig, folder: Path) -> Trial:
@@ -114,12 +114,20 @@ def _try(config: ModelConfig, folder: Path) -> Trial:
     return outcome
 
 
-def _packed(config: ModelConfig, folder: Path, draft: Manifest, trial: Trial) -> Manifest:
+def _packed(config: ModelConfig, folder: Path, draft: Manifest, trial: Trial, inputs: parity.Answers) -> Manifest:
     """With the archive beside it that Triton loads, where Triton is to run it. Raises `BuildFailed`."""
     if config.target != "gpu":
         return draft
-    triton.archive(folder / MODEL_FILE, draft, config.gpu, folder / ARCHIVE_FILE, warm_up=trial.answers_zeros)
-    return replace(draft, max_batch=triton.max_batch(draft, config.gpu))
+    gpu = config.gpu
+    if triton.max_batch(draft, gpu) and not parity.apart(folder / MODEL_FILE, inputs, config.parity):
+        if gpu.max_batch:
+            raise BuildFailed(
+                f"{config.name} answers a row otherwise alone than among others, and Triton would run it beside rows of other requests; "
+                "set max_batch = 0 in [gpu] of model.toml, or leave it out"
+            )
+        gpu = gpu.model_copy(update={"max_batch": 0})
+    triton.archive(folder / MODEL_FILE, draft, gpu, folder / ARCHIVE_FILE, warm_up=trial.answers_zeros)
+    return replace(draft, max_batch=triton.max_batch(draft, gpu))
 
 
 def _labels(config: ModelConfig, models: Path, estimator: Any) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ Version = Annotated[
 ]
 Alias = Annotated[str, typer.Option("--alias", help="The name that moves; the API answers with `production`.")]
 Reason = Annotated[str, typer.Option("--reason", help="Why, for `modelctl history`.")]
-Wait = Annotated[int, typer.Option("--wait", min=0, metavar="SECONDS", help="How long a heavy model's endpoint may take to load it.")]
+Wait = Annotated[int, typer.Option("--wait", min=0, metavar="SECONDS", help="How long a realtime heavy model's endpoint may take.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a program to read.")]
 Profile = Annotated[str | None, typer.Option("--profile", help="A profile of ~/.aws/config.", envvar="AWS_PROFILE")]
 DeploymentOption = Annotated[

@@ -13,11 +13,13 @@ from models.config import ParityConfig
 from modelserve.manifest import Parity
 from tools.modelctl.errors import BuildFailed
 
-__all__ = ["compare", "failures", "original", "run"]
+__all__ = ["Answers", "apart", "compare", "failures", "original", "run"]
 
 MOST = float(np.finfo(np.float64).max)
 """JSON has no infinity."""
 Answers = dict[str, NDArray[Any]]
+"""Tensors by name, a row of each for every row."""
+_ROWS = 8  # enough to tell, of a model that takes a second for each
 
 
 def run(model: Path, inputs: Answers) -> Answers:
@@ -31,6 +33,14 @@ def run(model: Path, inputs: Answers) -> Answers:
             f"{model.parent.name} was converted, but ONNX Runtime can't run it: {type(error).__name__}: {str(error).strip()}. "
             f"docs/models.md lists what doesn't convert; change the estimator in models/{model.parent.name}/train.py"
         ) from error
+
+
+def apart(model: Path, inputs: Answers, config: ParityConfig) -> bool:
+    """Whether a row is answered alone as it is among others, within what parity allows. Raises `BuildFailed` as `run` does."""
+    some = {name: values[:_ROWS] for name, values in inputs.items()}
+    alone = [run(model, {name: values[row : row + 1] for name, values in some.items()}) for row in range(len(next(iter(some.values()))))]
+    joined = {name: np.concatenate([each[name] for each in alone]) for name in alone[0]}
+    return compare(run(model, some), joined, config).passed
 
 
 def original(task: str, estimator: Any, X: Any) -> Answers:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.config import GpuConfig
-from modelserve.manifest import MODEL_FILE, File, Manifest, TensorSpec
+from modelserve.manifest import MODEL_FILE, File, Manifest, TensorSpec, archive_version
 from modelserve.record import replace
 from tools.modelctl.errors import BuildFailed
 
@@ -78,7 +78,7 @@ def text(manifest: Manifest, gpu: GpuConfig, *, warm_up: bool = True) -> bytes:
 
 
 def archive(model: Path, manifest: Manifest, gpu: GpuConfig, to: Path, *, warm_up: bool = True) -> None:
-    """Writes <name>/config.pbtxt and <name>/1/model.onnx as .tar.gz, all of it or nothing; what goes in decides every byte.
+    """Writes <name>/config.pbtxt and <name>/<number>/model.onnx as .tar.gz, all of it or nothing; what goes in decides every byte.
 
     Nothing is compressed: weights hardly shrink, and every instance would have to unpack them. Raises as `config`.
     """
@@ -89,7 +89,7 @@ def archive(model: Path, manifest: Manifest, gpu: GpuConfig, to: Path, *, warm_u
         part = to.with_name(f".{to.name}.{os.getpid()}")
         with part.open("wb") as file, gzip.GzipFile("", "wb", 0, file, mtime=0) as stream, _tar(stream) as packed:
             packed.addfile(_member(f"{manifest.name}/{CONFIG_FILE}", len(pbtxt)), BytesIO(pbtxt))
-            packed.addfile(_member(f"{manifest.name}/1/{MODEL_FILE}", size), body)
+            packed.addfile(_member(f"{manifest.name}/{archive_version(sha256[:8])}/{MODEL_FILE}", size), body)
     part.replace(to)
 
 

@@ -56,7 +56,9 @@ class Releases:
         )
         files = {MODEL_FILE: file, ARCHIVE_FILE: file} if archive else {MODEL_FILE: file}
         self.runtime.graph = content
-        return self._publisher.promote(self._publisher.registry.publish(draft, files).version, alias)
+        version = self._publisher.registry.publish(draft, files).version
+        self.runtime.version = version
+        return self._publisher.promote(version, alias)
 
 
 def started(releases: Releases, monkeypatch: pytest.MonkeyPatch, *, later: bool = False, **settings: Any) -> App:

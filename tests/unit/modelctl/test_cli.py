@@ -364,8 +364,8 @@ def test_the_help_of_each_command_shows_an_example(command: str) -> None:
 HEAVY = TOML.replace("labels", 'target = "gpu"\nlabels')
 
 
-def publish_heavy(workplace: Path, *, strength: int = 100) -> str:
-    model_folder(workplace / "models", toml=HEAVY, train=TRAIN.replace("C=100", f"C={strength}"))
+def publish_heavy(workplace: Path, *, strength: int = 100, gpu: str = "") -> str:
+    model_folder(workplace / "models", toml=f"{HEAVY}\n[gpu]\n{gpu}\n", train=TRAIN.replace("C=100", f"C={strength}"))
     return str(json.loads(run("publish", "step", "--json").stdout)["version"])
 
 
@@ -403,6 +403,30 @@ def test_promote_and_rollback_make_the_endpoint_ready_before_the_alias_moves(
     first, second = versions
     assert prepared == [(first, 9, None), (second, 600, first), (second, 600, second), (first, 7, second)]
     assert [event.reason for event in registry().history("step")] == ["", "Friday; forced: no time", ""]
+
+
+def test_a_promotion_of_an_async_model_updates_its_endpoint_and_is_kept_in_the_history(workplace: Path, aws: None) -> None:
+    found = {"step": {"endpoint": "serverless-onnx-dev-step", "parameter": "StepVersion"}}
+    template = {
+        "Parameters": {"StepVersion": {"Type": "String", "Default": "none"}},
+        "Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {"DisplayName": {"Ref": "StepVersion"}}}},
+        "Outputs": {"AsyncEndpoints": {"Value": json.dumps(found)}},
+    }
+    client: Any = boto3.client("cloudformation")
+    client.create_stack(StackName=stack_name("dev", "Gpu"), TemplateBody=json.dumps(template))
+
+    def runs() -> str:
+        (parameter,) = client.describe_stacks(StackName=stack_name("dev", "Gpu"))["Stacks"][0]["Parameters"]
+        return str(parameter["ParameterValue"])
+
+    versions = [publish_heavy(workplace, strength=strength, gpu='mode = "async"') for strength in (100, 1)]
+    for version in versions:
+        run("promote", "step", version)
+        assert runs() == version
+    run("rollback", "step")
+    assert runs() == versions[0]
+    moves = [(event.event, event.to_version) for event in registry().history("step")]
+    assert moves == [("promote", versions[0]), ("promote", versions[1]), ("rollback", versions[0])]
 
 
 @pytest.mark.parametrize("command", [("promote", "step", "latest"), ("rollback", "step")])

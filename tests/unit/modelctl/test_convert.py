@@ -60,8 +60,8 @@ class Own:
 IDS = TRAIN.replace("TensorProto.FLOAT, np.float32", "TensorProto.INT64, np.int64")
 
 
-def build(root: Path, train: str) -> Built:
-    config = ModelConfig.load(model_folder(root / "models", train=train))
+def build(root: Path, train: str, **files: str) -> Built:
+    config = ModelConfig.load(model_folder(root / "models", train=train, **files))
     return lifecycle.build(config, models=root / "models", output=root / "build")
 
 
@@ -119,3 +119,26 @@ def test_the_graph_may_leave_dimensions_open(tmp_path: Path) -> None:
     built = build(tmp_path, TRAIN.replace("[None, 1, 2, 3]", "[None, 1, None, None]"))
     assert [spec.shape for spec in built.manifest.inputs] == [(-1, 1, -1, -1)]
     assert built.passed
+
+
+MIXING = (
+    TRAIN.replace("(X.reshape(len(X), -1).sum(axis=1) < 5)", "((X - X.mean(axis=0)).reshape(len(X), -1).sum(axis=1) < -5)")
+    .replace('"five": KIND(5)', '"five": KIND(-5), "first": np.array([0])')
+    .replace('["input", "axes"]', '["apart", "axes"]')
+    .replace(
+        "nodes = [",
+        """nodes = [
+            helper.make_node("ReduceMean", ["input", "first"], ["mean"], keepdims=1),
+            helper.make_node("Sub", ["input", "mean"], ["apart"]),""",
+    )
+)
+"""Answers a row by how it stands to all rows of the request."""
+HEAVY = 'task = "classification"\ntarget = "gpu"\n'
+
+
+def test_rows_that_are_answered_by_each_other_are_never_run_with_those_of_other_requests(tmp_path: Path) -> None:
+    assert build(tmp_path / "apart", TRAIN, toml=HEAVY).manifest.max_batch == 32
+    built = build(tmp_path / "mixing", MIXING, toml=HEAVY)
+    assert (built.failures, built.manifest.max_batch) == ((), 0)
+    with pytest.raises(BuildFailed, match=r"answers a row otherwise alone than among others.*set max_batch = 0"):
+        build(tmp_path / "asked", MIXING, toml=f"{HEAVY}[gpu]\nmax_batch = 8\n")

@@ -65,7 +65,14 @@ def deploy(outputs: dict[str, str]) -> None:
 
 
 def publish(
-    deployment: Deployment, folder: Path, *, name: str = "step", archive: bool = True, example: object = EXAMPLE, **changes: Any
+    deployment: Deployment,
+    folder: Path,
+    *,
+    name: str = "step",
+    archive: bool = True,
+    max_batch: int = 32,
+    example: object = EXAMPLE,
+    **changes: Any,
 ) -> Manifest:
     registry: Registry = deployment.registry()
     files = {MODEL_FILE: folder / "model.onnx", paths.EXAMPLE_FILE: folder / "example.json"}
@@ -76,7 +83,7 @@ def publish(
     files[paths.EXAMPLE_FILE].write_text(json.dumps(example))
     if example is None:
         del files[paths.EXAMPLE_FILE]
-    return registry.publish(replace(draft(name), max_batch=32 if archive else None, **changes), files)
+    return registry.publish(replace(draft(name), max_batch=max_batch if archive else None, **changes), files)
 
 
 def prepared(
@@ -155,7 +162,7 @@ def test_without_an_endpoint_a_note_says_what_makes_one(
     if stack:
         deploy(stack)
     heavy(tmp_path, gpu)
-    _, (note,), _ = prepared(deployment, publish(deployment, tmp_path))
+    _, (note,), _ = prepared(deployment, publish(deployment, tmp_path, max_batch=0))
     assert "answers 503 until there is one; run: cdk deploy 'prod/*' -c gpu=on" in note
 
 
@@ -248,7 +255,7 @@ def parameters() -> dict[str, str]:
 
 def test_an_async_models_endpoint_is_updated_and_the_others_stay(deployment: Deployment, tmp_path: Path) -> None:
     deploy({"AsyncEndpoints": json.dumps(ASYNC)})
-    manifest = publish(deployment, tmp_path)
+    manifest = publish(deployment, tmp_path, max_batch=0)
     (step,), notes, forced = prepared(deployment, manifest)
     assert parameters() == {"StepVersion": manifest.version, "OtherVersion": "kept"}
     assert (STACK in step, notes, forced) == (True, [], False)
@@ -269,18 +276,22 @@ class CloudFormation:
         self.statuses = list(statuses)
         self.updates: list[dict[str, Any]] = []
         self.error = error
+        self.runs = "none"
+        self.rival: str | None = None
+        """What somebody else's update, right after one of ours, makes it run."""
 
     def describe_stacks(self, **_: str) -> dict[str, Any]:
         status = self.statuses.pop(0) if len(self.statuses) > 1 else self.statuses[0]
         outputs = [{"OutputKey": "AsyncEndpoints", "OutputValue": json.dumps(ASYNC)}]
         return {
             "Stacks": [
-                {"StackStatus": status, "Parameters": [{"ParameterKey": "StepVersion", "ParameterValue": "none"}], "Outputs": outputs}
+                {"StackStatus": status, "Parameters": [{"ParameterKey": "StepVersion", "ParameterValue": self.runs}], "Outputs": outputs}
             ]
         }
 
     def update_stack(self, **asked: Any) -> None:
         self.updates.append(asked)
+        self.runs = self.rival or asked["Parameters"][-1]["ParameterValue"]
         if self.error:
             client: Any = boto3.client("cloudformation")
             with Stubber(client) as stub:
@@ -325,7 +336,7 @@ def test_an_update_is_waited_for_and_so_is_one_that_is_under_way(
     deployment: Deployment, tmp_path: Path, cloudformation: Callable[..., CloudFormation]
 ) -> None:
     made = cloudformation("UPDATE_IN_PROGRESS", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", "UPDATE_COMPLETE")
-    manifest = publish(deployment, tmp_path)
+    manifest = publish(deployment, tmp_path, max_batch=0)
     prepared(deployment, manifest)
     (update,) = made.updates
     assert made.statuses == ["UPDATE_COMPLETE"]
@@ -343,13 +354,38 @@ def test_an_update_that_rolls_back_is_an_error_with_its_first_reason(
     """Forced or not: the endpoint runs another version than the alias would name."""
     cloudformation("UPDATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", status)
     with pytest.raises(EndpointFailed, match=f"CloudFormation says {status}: StepEndpoint: the container did not pass its health check"):
-        prepared(deployment, publish(deployment, tmp_path), force=force)
+        prepared(deployment, publish(deployment, tmp_path, max_batch=0), force=force)
 
 
 def test_nothing_to_update_is_fine(deployment: Deployment, tmp_path: Path, cloudformation: Callable[..., CloudFormation]) -> None:
     made = cloudformation("UPDATE_ROLLBACK_COMPLETE", error="No updates are to be performed.")
-    prepared(deployment, publish(deployment, tmp_path))
+    prepared(deployment, publish(deployment, tmp_path, max_batch=0))
     assert len(made.updates) == 1
+
+
+def test_what_runs_it_already_is_no_update_unless_the_last_one_failed(
+    deployment: Deployment, tmp_path: Path, cloudformation: Callable[..., CloudFormation]
+) -> None:
+    manifest = publish(deployment, tmp_path, max_batch=0)
+    for status, updates in (("UPDATE_COMPLETE", 0), ("UPDATE_FAILED", 1)):
+        made = cloudformation(status, status, "UPDATE_COMPLETE")
+        made.runs = manifest.version
+        prepared(deployment, manifest)
+        assert len(made.updates) == updates
+
+
+def test_somebody_elses_update_is_not_taken_for_ones_own(
+    deployment: Deployment, tmp_path: Path, cloudformation: Callable[..., CloudFormation]
+) -> None:
+    cloudformation("UPDATE_COMPLETE").rival = "20261121T000000Z-00000000"
+    with pytest.raises(EndpointFailed, match="somebody else has updated it to 20261121T000000Z-00000000"):
+        prepared(deployment, publish(deployment, tmp_path, max_batch=0))
+
+
+def test_a_version_for_a_shared_endpoint_has_to_be_published_for_a_queue(deployment: Deployment, tmp_path: Path) -> None:
+    deploy({"AsyncEndpoints": json.dumps(ASYNC)})
+    with pytest.raises(UsageFailed, match=r'no model\.tar\.gz for mode = "async".*modelctl publish step'):
+        prepared(deployment, publish(deployment, tmp_path))
 
 
 def test_a_service_may_have_an_address_of_its_own_on_this_machine(tmp_path: Path) -> None:

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from models.config import GpuConfig, ModelConfig
-from stacks.settings import DEV
 from tests.unit.modelctl.test_endpoints import ASYNC, ENDPOINT, deploy, deployment, publish, workplace
 from tools.modelctl import heavy
 from tools.modelctl.checks import Check
@@ -30,13 +30,9 @@ class Sagemaker:
 
     def describe_endpoint(self, **asked: str) -> dict[str, str]:
         return {
-            "EndpointConfigName": "config",
             "EndpointStatus": self.status,
             "FailureReason": "its log says why" * (self.status == "Failed"),
         }
-
-    def describe_endpoint_config(self, **asked: str) -> dict[str, Any]:
-        return {"ProductionVariants": [{"InstanceType": "ml.g6.xlarge"}]}
 
     def get_paginator(self, _: str) -> "Sagemaker":
         return self
@@ -62,35 +58,41 @@ def checks(deployment: Deployment, *models: ModelConfig) -> dict[str, Check]:
     return {check.what: check for check in heavy.examine(deployment, models)}
 
 
-def test_the_instance_type_is_the_stacks_default() -> None:
-    assert DEV.gpu_instance_type == heavy.INSTANCE_TYPE
-
-
 def test_without_heavy_models_nothing_is_asked(deployment: Deployment) -> None:
     assert checks(deployment, ModelConfig(name="step", task="classification")) == {}
 
 
-@pytest.mark.parametrize(("allowed", "state"), [(0, "fail"), (1, "warn"), (2, "ok")])
+def serving(deployment: Deployment, *, most: int = 2) -> Deployment:
+    """Told by the Serving stack what instances there may be."""
+    return replace(deployment, gpu_instances={"type": "ml.g4dn.xlarge", "most": most})
+
+
+@pytest.mark.parametrize(("allowed", "state"), [(0, "fail"), (3, "warn"), (4, "ok")])
 def test_a_quota_is_told_with_the_command_that_raises_it(
     deployment: Deployment, sagemaker: Callable[..., None], allowed: int, state: str
 ) -> None:
     sagemaker(quotas={"ml.p5.48xlarge": 9, "ml.g4dn.xlarge": allowed})
-    check = checks(deployment, REALTIME)["quota ml.g4dn.xlarge"]
-    assert (check.state, check.found) == (state, f"{allowed} instances, 2 needed while an endpoint is updated")
-    assert ("--quota-code L-1 --desired-value 2 --region us-east-1" in check.fix) == (state != "ok")
+    check = checks(serving(deployment), REALTIME)["quota ml.g4dn.xlarge"]
+    assert (check.state, check.found) == (state, f"{allowed} instances; 4 needed where all run and are updated")
+    assert ("--quota-code L-1 --desired-value 4 --region us-east-1" in check.fix) == (state != "ok")
 
 
 def test_every_endpoint_counts_for_the_quota_of_its_type(deployment: Deployment, sagemaker: Callable[..., None]) -> None:
-    deploy({"GpuEndpoint": ENDPOINT})
-    sagemaker(quotas={"ml.g6.xlarge": 100})
-    gpu = GpuConfig(mode="async", instance_type="ml.g6.xlarge", max_instances=3)
-    found = checks(deployment, REALTIME, JOBS.model_copy(update={"name": "jobs", "gpu": gpu}))
-    assert "8 needed" in found["quota ml.g6.xlarge"].found
+    sagemaker(quotas={"ml.g4dn.xlarge": 100, "ml.g6.xlarge": 100})
+    other = JOBS.model_copy(update={"name": "other", "gpu": GpuConfig(mode="async", instance_type="ml.g6.xlarge", max_instances=3)})
+    found = checks(serving(deployment, most=3), REALTIME, JOBS, other)
+    assert "8 needed" in found["quota ml.g4dn.xlarge"].found
+    assert "6 needed" in found["quota ml.g6.xlarge"].found
+
+
+def test_before_serving_is_deployed_no_quota_is_known_to_be_needed(deployment: Deployment, sagemaker: Callable[..., None]) -> None:
+    sagemaker()
+    assert not [what for what in checks(deployment, REALTIME) if what.startswith("quota")]
 
 
 def test_a_type_that_a_region_lacks_is_told(deployment: Deployment, sagemaker: Callable[..., None]) -> None:
     sagemaker()
-    assert "us-east-1 has no quota of that type" in checks(deployment, REALTIME)["quota ml.g4dn.xlarge"].found
+    assert "us-east-1 has no quota of that type" in checks(serving(deployment), REALTIME)["quota ml.g4dn.xlarge"].found
 
 
 def test_an_endpoint_that_is_off_is_told_with_what_turns_it_on_and_what_comes_before(
@@ -100,7 +102,7 @@ def test_an_endpoint_that_is_off_is_told_with_what_turns_it_on_and_what_comes_be
     sagemaker()
     assert checks(deployment, REALTIME)["GPU endpoint"].fix.startswith("modelctl publish step --deployment prod")
     version = publish(deployment, tmp_path).version
-    assert checks(deployment, REALTIME)["GPU endpoint"].fix.startswith("modelctl publish step --deployment prod")
+    assert checks(deployment, REALTIME)["GPU endpoint"].fix == "modelctl promote step latest --deployment prod"
     deployment.registry().promote("step", version, alias="production", by="ann", reason="")
     assert checks(deployment, REALTIME)["GPU endpoint"].fix == "cdk deploy 'prod/*' -c gpu=on"
     assert checks(deployment, JOBS)["GPU endpoint of step"].fix == "cdk deploy 'prod/*' -c gpu=on"
@@ -119,7 +121,7 @@ def test_an_async_endpoint_must_run_what_production_names(deployment: Deployment
     deploy({"AsyncEndpoints": json.dumps(ASYNC)})
     sagemaker()
     assert "not made before a version is promoted" in checks(deployment, JOBS)["GPU endpoint of step"].found
-    manifest = publish(deployment, tmp_path)
+    manifest = publish(deployment, tmp_path, max_batch=0)
     deployment.registry().promote("step", manifest.version, alias="production", by="ann", reason="")
     check = checks(deployment, JOBS)["GPU endpoint of step"]
     assert (check.state, check.fix) == ("fail", f"modelctl promote step {manifest.version} --deployment prod")

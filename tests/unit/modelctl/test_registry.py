@@ -220,6 +220,17 @@ def rollback(registry: Registry) -> str:
     return registry.rollback("fruit", alias="production", by="ann", reason="").version
 
 
+def test_rollback_to_what_was_looked_at_meets_no_move_in_between(registry: Registry, tmp_path: Path) -> None:
+    first, second, third = (published(registry, tmp_path, body) for body in (b"1", b"2", b"3"))
+    for version in (first, second):
+        promote(registry, version)
+    promote(registry, third)
+    with pytest.raises(AliasConflict):
+        registry.rollback("fruit", alias="production", by="bob", reason="", to=first)
+    assert registry.alias("fruit", "production").version == third
+    assert registry.rollback("fruit", alias="production", by="bob", reason="", to=second).version == second
+
+
 def test_rollback_twice_walks_back_and_does_not_return(registry: Registry, tmp_path: Path) -> None:
     first, second, third = (published(registry, tmp_path, body) for body in (b"1", b"2", b"3"))
     for version in (first, second, third):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from modelserve.endpoint import EndpointModel
+from modelserve.manifest import archive_version
 from modelserve.record import replace
 from modelserve.s3 import S3Bucket
 from modelserve.sagemaker import Endpoint, model_error
@@ -42,6 +43,8 @@ class Runtime(Endpoint):
         self.name = "an-endpoint"
         self.graph = graph
         self.bucket = bucket or JobBucket()
+        self.version = VERSION
+        """That an asynchronous endpoint runs."""
         self.down: Exception | None = None
         self.asked: list[tuple[str, bytes, str | None]] = []
         self.waiting: list[tuple[str, str, str, str]] = []
@@ -53,7 +56,7 @@ class Runtime(Endpoint):
         self.asked.append((content_type, body, target_model))
         if self.down:
             raise self.down
-        status, found, answer = self._run(content_type, body)
+        status, found, answer = self._run(content_type, body, str(target_model).split("/")[2] if target_model else self.version)
         if status != 200:
             raise model_error(self._model, self.name, _told(status, answer))
         return found, answer
@@ -72,10 +75,10 @@ class Runtime(Endpoint):
         """Answers all that waits, as SageMaker would."""
         while self.waiting:
             key, content_type, answer, failure = self.waiting.pop()
-            status, _, body = self._run(content_type, self.bucket.objects[key][-1])
+            status, _, body = self._run(content_type, self.bucket.objects[key][-1], self.version)
             self.bucket.put(answer if status == 200 else failure, body if status == 200 else _told(status, body))
 
-    def _run(self, content_type: str, body: bytes) -> tuple[int, str, bytes]:
+    def _run(self, content_type: str, body: bytes, version: str) -> tuple[int, str, bytes]:
         request = triton.parse(content_type, body)
         ran = _opened(self.graph)
         specs = {spec.name: Spec(spec.name, spec.datatype, spec.shape) for spec in ran.outputs}
@@ -84,7 +87,7 @@ class Runtime(Endpoint):
             found = ran._session.run(wanted, dict(request.arrays))
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
             return 400, "application/json", json.dumps({"error": f"onnx runtime error 2: {error}"}).encode()
-        return 200, *triton.answer(request, self._model, specs, dict(zip(wanted, found, strict=True)))
+        return 200, *triton.answer(request, (self._model, str(archive_version(version[-8:]))), specs, dict(zip(wanted, found, strict=True)))
 
 
 def behind(runtime: Runtime, *, labels: tuple[str, ...] = (), version: str = VERSION, **settings: Any) -> EndpointModel:

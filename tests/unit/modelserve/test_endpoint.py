@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from modelserve.dataplane import DataPlane
 from modelserve.endpoint import EndpointModel, Manifests
@@ -21,15 +22,15 @@ from modelserve.errors import (
     UnverifiedModel,
 )
 from modelserve.fetch import Session
-from modelserve.manifest import Manifest, TensorSpec, read_alias
+from modelserve.manifest import Manifest, TensorSpec, archive_version, read_alias
 from modelserve.record import replace
 from modelserve.sagemaker import Endpoint
 from modelserve.signature import SigningKey
 from modelserve.tensors import Tensor, encode_bytes
 from modelserve.triton import CONTENT_TYPE
 
-from .factories import document, error_of, manifest, post, server, tensor
-from .graphs import identity, session
+from .factories import VERSION, document, error_of, manifest, post, server, tensor
+from .graphs import graph, identity, session, value
 from .signers import ARN, LocalSigner
 from .stores import MemoryStore, Publisher
 
@@ -75,7 +76,7 @@ class Triton(Endpoint):
             }
             for each, data in zip(outputs, datas, strict=True)
         ]
-        header = json.dumps({"model_name": "hash", "model_version": "1", "outputs": described}).encode()
+        header = json.dumps({"model_name": "hash", "model_version": str(archive_version(VERSION[-8:])), "outputs": described}).encode()
         return f"{CONTENT_TYPE}{len(header)}", header + b"".join(datas)
 
 
@@ -208,6 +209,27 @@ def test_without_a_batch_nothing_is_cut():
     answering.run([rows(100)], ["y"], seconds=5)
 
     assert len(triton.seen) == 1
+
+
+def test_more_parts_than_end_in_time_are_refused_before_the_first():
+    answering, triton = model(max_batch=1)
+    with pytest.raises(InvalidInput, match=r"has 501 rows, and model 'sample' takes 1 at a time; send at most 500 at once"):
+        answering.run([Tensor("x", "FP32", (501, 3), bytes(4 * 501 * 3))], ["y"], seconds=5)
+    assert triton.seen == []
+
+
+def test_parts_end_with_the_one_that_makes_the_answer_too_large():
+    """All of them would be held in memory, and then refused."""
+    wide = graph(
+        [helper.make_node("Expand", ["x", "to"], ["y"])],
+        [value("x", "FP32", ("rows", 1))],
+        [value("y", "FP32", ("rows", 2**21))],
+        [helper.make_tensor("to", TensorProto.INT64, [2], [1, 2**21])],
+    )
+    answering, triton = model(wide, max_batch=1)
+    with pytest.raises(PayloadTooLarge, match="the answer is larger than 6,291,456 bytes"):
+        answering.run([Tensor("x", "FP32", (100, 1), bytes(400))], ["y"], seconds=60)
+    assert len(triton.seen) == 4
 
 
 def test_the_time_is_for_all_parts_together():

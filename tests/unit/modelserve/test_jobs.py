@@ -160,6 +160,21 @@ def test_an_answer_is_of_the_version_that_was_asked_whatever_is_promoted_meanwhi
     assert strict(answer.body)["outputs"][0]["data"] == ["6.000000:2:c"]
 
 
+def test_an_answer_of_the_version_that_was_promoted_meanwhile_says_so():
+    """Whoever runs the queue's requests by now: with its labels, under its name."""
+    later = Later(labels=("a", "b", "c"))
+    job = accepted(later.sent(document(outputs=[{"name": "y", "parameters": {"classification": 1}}])))
+    later.runtime.version, later.runtime.graph = OTHER, scaled(3)
+    later.runtime.work()
+
+    assert "of it answered" in error_of(later.asked(job), 503)  # nobody knows yet whether it will be promoted
+    later.model = behind(later.runtime, labels=("d", "e", "f"), version=OTHER)
+    answer = later.asked(job)
+
+    assert strict(answer.body)["model_version"] == answer.version == OTHER
+    assert strict(answer.body)["outputs"][0]["data"] == ["9.000000:2:f"]
+
+
 def test_asking_again_gives_the_same_answer():
     later = Later()
     job = accepted(later.sent())

@@ -307,6 +307,14 @@ def queue(server: Scripted) -> tuple[str, str]:
     return endpoint(server).invoke_async("s3://b/request", "x/y;z=1", "f00", seconds=10)
 
 
+@pytest.mark.parametrize(("name", "asked"), [("internal", 1), ("a dependency", 1), ("throttled", 3), ("unavailable", 3)])
+def test_a_job_that_may_be_in_the_queue_is_not_sent_again(name, asked):
+    with scripted(PASSING[name], keep=True) as server:
+        with pytest.raises(EndpointUnavailable):
+            queue(server)
+        assert len(server.requests) == asked
+
+
 def test_a_queued_request_names_where_it_lies_and_is_told_where_its_answer_will():
     places = {"X_Amzn_SageMaker_OutputLocation": "s3://b/out", "X_Amzn_SageMaker_FailureLocation": "s3://b/failure"}
     with scripted(response(202, b'{"InferenceId": "f00"}', announced=None, **places), keep=True) as server:

@@ -65,7 +65,7 @@ def test_every_tensor_of_every_datatype_comes_back(sent: list[Tensor], batched: 
     content_type, body = as_answer(*encode_request(sent, [each.name for each in sent], batched=batched))
     specs = [TensorSpec(name=each.name, datatype=each.datatype, shape=(-1,) * len(each.shape)) for each in sent]
 
-    found = decode_response(content_type if headed else "", body, specs, batched=batched)
+    found = decode_response(content_type if headed else "", body, specs, archive=1, batched=batched)
 
     assert [(each.name, each.datatype, each.shape, bytes(memoryview(each.data))) for each in found] == [
         (each.name, each.datatype, each.shape, bytes(memoryview(each.data))) for each in sent
@@ -85,14 +85,14 @@ def test_a_scalar_has_a_dimension_on_the_wire_and_none_in_the_model(shape, batch
     (item,) = json.loads(body[: int(content_type.removeprefix(CONTENT_TYPE))])["inputs"]
     assert item["shape"] == wire
     spec = TensorSpec(name="y", datatype="FP64", shape=shape)
-    (found,) = decode_response(*as_answer(content_type, body), [spec], batched=batched)
+    (found,) = decode_response(*as_answer(content_type, body), [spec], archive=1, batched=batched)
     assert found.shape == shape
 
 
 def test_outputs_come_in_the_order_that_was_asked_for():
     swapped = answer(LABEL, Y, data=LABELS + VALUES)
 
-    found = decode_response(told(swapped), swapped, SPECS)
+    found = decode_response(told(swapped), swapped, SPECS, archive=1)
 
     assert [each.name for each in found] == ["y", "label"]
     assert [bytes(memoryview(each.data)) for each in found] == [VALUES, LABELS]
@@ -104,7 +104,7 @@ def test_outputs_come_in_the_order_that_was_asked_for():
 )
 def test_without_a_size_of_the_object_it_ends_where_it_ends(content_type):
     """S3 keeps the answer of a queued request, and may not keep its content type."""
-    assert [each.name for each in decode_response(content_type, GOOD, SPECS)] == ["y", "label"]
+    assert [each.name for each in decode_response(content_type, GOOD, SPECS, archive=1)] == ["y", "label"]
 
 
 HOSTILE = {
@@ -143,19 +143,19 @@ HOSTILE = {
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_an_answer_that_is_not_the_models_is_told_and_never_an_error_of_pythons(body):
     with pytest.raises(UnexpectedAnswer, match="the model's endpoint gave an answer that does not fit its manifest") as raised:
-        decode_response("", body, SPECS)
+        decode_response("", body, SPECS, archive=1)
     assert len(str(raised.value)) < 400
 
 
 @pytest.mark.parametrize("size", [1, len(GOOD) - len(VALUES + LABELS) - 1, len(GOOD)])
 def test_a_size_that_is_not_the_objects_is_told(size):
     with pytest.raises(UnexpectedAnswer):
-        decode_response(f"{CONTENT_TYPE}{size}", GOOD, SPECS)
+        decode_response(f"{CONTENT_TYPE}{size}", GOOD, SPECS, archive=1)
 
 
 def decoded_or_refused(content_type: str, body: bytes) -> None:
     try:
-        found = decode_response(content_type, body, SPECS)
+        found = decode_response(content_type, body, SPECS, archive=1)
     except UnexpectedAnswer:
         return
     assert [(each.name, each.datatype, len(each.shape)) for each in found] == [("y", "FP32", 2), ("label", "BYTES", 1)]

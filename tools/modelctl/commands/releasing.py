@@ -8,12 +8,13 @@ from typing import Annotated
 
 import typer
 
+from modelserve.errors import AliasConflict
 from modelserve.manifest import Manifest
 from modelserve.registry import Registry
 from tools.modelctl.commands.training import build
 from tools.modelctl.console import next_step, note, out, print_json, steps, transfer
 from tools.modelctl.deployment import Deployment, find
-from tools.modelctl.endpoints import WAIT, prepare
+from tools.modelctl.endpoints import ROLLBACK_WAIT, WAIT, prepare
 from tools.modelctl.errors import ModelRefused, UsageFailed
 from tools.modelctl.options import Alias, DeploymentName, DeploymentOption, Json, Name, Profile, Reason, Version, Wait
 from tools.modelctl.versions import resolve
@@ -66,7 +67,9 @@ def promote(
     force: Annotated[
         str | None,
         typer.Option(
-            "--force", metavar="REASON", help="Promote although the model is not safe to serve; the reason goes into the history."
+            "--force",
+            metavar="REASON",
+            help="Promote although the model is not safe to serve, or its realtime endpoint refuses it; the history keeps the reason.",
         ),
     ] = None,
     wait: Wait = WAIT,
@@ -76,8 +79,8 @@ def promote(
 ) -> None:
     """Point an alias at a version; the functions serve it within their `alias_check_seconds`.
 
-    The model is read and tried first, in a process with its function's memory and time. A heavy model's endpoint has loaded it
-    before the alias moves.
+    The model is read and tried first, in a process with its function's memory and time, or a GPU instance's. A heavy model's endpoint
+    answers with it before the alias moves; an async one's is updated, in CloudFormation's own time.
     Examples: `modelctl promote fruit latest`, `modelctl promote fruit 1a2b3c4d --deployment prod --reason "better on lemons"`
     """
     target = find(deployment, profile=profile)
@@ -107,19 +110,21 @@ def rollback(
     *,
     alias: Alias = "production",
     reason: Reason = "",
-    wait: Wait = WAIT,
+    wait: Wait = ROLLBACK_WAIT,
     deployment: DeploymentOption = DeploymentName.LOCAL,
     profile: Profile = None,
     as_json: Json = False,
 ) -> None:
     """Point an alias at what it named before; once more goes one further back, never forth again.
 
+    A realtime endpoint that doesn't answer with it doesn't hold a rollback up for long: you are told, and the alias moves.
     Example: `modelctl rollback fruit --deployment prod --reason "lemons are called apples"`
     """
     target = find(deployment, profile=profile)
     registry = target.registry()
-    _prepare(target, registry.manifest(name, registry.before(name, alias=alias)), alias, wait=wait)
-    moved = registry.rollback(name, alias=alias, by=target.caller(), reason=reason)
+    chosen = registry.before(name, alias=alias)
+    _prepare(target, registry.manifest(name, chosen), alias, wait=wait, force="whatever it is now, it is worse")
+    moved = registry.rollback(name, alias=alias, by=target.caller(), reason=reason, to=chosen)
     if as_json:
         print_json(moved)
         return
@@ -185,7 +190,7 @@ def prune(
 def _refused(registry: Registry, name: str, version: str, force: str | None) -> str | None:
     """The reason to promote a model that may not be served; None where it may. Raises `ModelRefused` without one."""
     with steps(name) as begin, tempfile.TemporaryDirectory() as scratch:
-        begin("reading and trying it, with its function's memory and time")
+        begin("reading and trying it, within the memory and time that it will have")
         from tools.modelctl.safety import examine_version  # noqa: PLC0415 - onnx is slow to import
 
         findings = examine_version(registry, name, version, scratch=Path(scratch))
@@ -197,9 +202,14 @@ def _refused(registry: Registry, name: str, version: str, force: str | None) -> 
 
 
 def _prepare(target: Deployment, manifest: Manifest, alias: str, *, wait: int, force: str | None = None) -> bool:
-    """Whether `force` was needed. Raises `EndpointFailed`, `UsageFailed`."""
+    """Whether `force` was needed. Raises `EndpointFailed`, `UsageFailed`, and `AliasConflict` where somebody moved the alias meanwhile."""
+    registry = target.registry()
+    before = registry.aliases(manifest.name).get(alias)
     with steps(manifest.name) as begin:
-        return prepare(target, manifest, alias=alias, progress=begin, note=note, force=bool(force), wait=wait)
+        forced = prepare(target, manifest, alias=alias, progress=begin, note=note, force=bool(force), wait=wait)
+    if registry.aliases(manifest.name).get(alias) != before:
+        raise AliasConflict(manifest.name, alias)
+    return forced
 
 
 def _warn_of_force(manifest: Manifest) -> None:

@@ -16,10 +16,12 @@ from .tensors import DATATYPES, Tensor
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["MAX_ANSWER_BYTES", "DataPlane", "Model", "check", "finished"]
+__all__ = ["MAX_ANSWER_BYTES", "MOST_ANSWERED_BYTES", "DataPlane", "Model", "check", "finished"]
 
 MAX_ANSWER_BYTES = 6 * 2**20
 """What Lambda carries back."""
+MOST_ANSWERED_BYTES = 4 * MAX_ANSWER_BYTES
+"""Of outputs that may still fit an answer: as text, 2 bytes an element there can be 8 here."""
 
 
 class Model(Protocol):
@@ -44,7 +46,7 @@ class DataPlane:
 
     def __init__(self, find: Callable[[str | None], Model]) -> None:
         """`find` gives the model of a version or alias, of the default alias for None, or raises `ServeError`."""
-        self._find = find
+        self.find = find
 
     def infer(self, version: str | None, request: InferRequest, *, seconds: float) -> InferResponse:
         """The answer to `request`, loading and running within `seconds`. Raises `ServeError`."""
@@ -55,7 +57,7 @@ class DataPlane:
 
     def checked(self, version: str | None, request: InferRequest) -> tuple[Model, list[str]]:
         """The model that answers, whose signature `request` fits, and the outputs to ask it for. Raises `ServeError`."""
-        model = self._find(version)
+        model = self.find(version)
         if request.raw is not None:
             request.inputs = [_from_raw(model.inputs, request.raw)]
         check(request.inputs, model.inputs)
@@ -63,7 +65,7 @@ class DataPlane:
 
     def metadata(self, version: str | None) -> dict[str, Any]:
         """The model metadata object of the protocol. Raises `ServeError`."""
-        model = self._find(version)
+        model = self.find(version)
         return {
             "name": model.name,
             "versions": [model.version],
@@ -75,7 +77,7 @@ class DataPlane:
     def ready(self, version: str | None, *, seconds: float) -> None:
         """Raises `ServeError` unless the model can answer; finding out takes no longer than `seconds`."""
         ends = time.monotonic() + seconds
-        self._find(version).ready(seconds=ends - time.monotonic())
+        self.find(version).ready(seconds=ends - time.monotonic())
 
 
 def finished(outputs: list[Tensor], request: InferRequest, *, name: str, version: str, labels: tuple[str, ...]) -> InferResponse:

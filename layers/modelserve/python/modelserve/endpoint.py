@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from .errors import DeadlineExceeded, ModelFailed, PayloadTooLarge, RegistryError, UnexpectedAnswer
+from .dataplane import MAX_ANSWER_BYTES, MOST_ANSWERED_BYTES
+from .errors import DeadlineExceeded, InvalidInput, ModelFailed, PayloadTooLarge, RegistryError, UnexpectedAnswer
 from .fetch import Verifier, verified_manifest
-from .manifest import ARCHIVE_FILE, Alias, Manifest, Reader
+from .manifest import ARCHIVE_FILE, Alias, Manifest, Reader, archive_version
 from .rows import join, split
 from .sagemaker import MAX_REQUEST_BYTES, Endpoint
 from .tensors import Tensor, is_finite, made, not_finite, strings
@@ -16,6 +17,7 @@ from .triton import decode_response, encode_request
 
 __all__ = ["EndpointModel", "Manifests"]
 
+_MOST_PARTS = 500  # one after the other, so that more would hardly end in time
 _READY_SECONDS = 30.0  # for which an answer shows that the next one will come too
 _HEADER_BYTES = 64 * 2**10  # kept of a request's size for what describes its tensors
 
@@ -41,6 +43,8 @@ class EndpointModel:
         self.labels = manifest.labels
         self.inputs = manifest.inputs
         self.outputs = manifest.outputs
+        self.archive = archive_version(manifest.version[-8:])
+        """What Triton calls this version."""
         self.load_seconds = load_seconds
         """For the manifest; what the endpoint takes to load is not known here."""
         self._max_batch = manifest.max_batch or 0
@@ -59,12 +63,15 @@ class EndpointModel:
         """
         ends = self._clock() + seconds
         self._check(inputs)
-        answers = []
+        answers, size = [], 0
         for part in self._parts(inputs):
             left = ends - self._clock()
             if left <= 0:
                 raise DeadlineExceeded(self.name, seconds)
             answers.append(self._ask(part, outputs, left))
+            size += sum(memoryview(tensor.data).nbytes for tensor in answers[-1])
+            if size > MOST_ANSWERED_BYTES:  # while the other parts have not been asked for
+                raise PayloadTooLarge("the answer", MAX_ANSWER_BYTES, "send fewer rows, or ask for fewer outputs")
         try:
             return answers[0] if len(answers) == 1 else join(answers)
         except ValueError as error:
@@ -95,7 +102,7 @@ class EndpointModel:
         content_type, body = self._endpoint.invoke(
             *encode_request(inputs, outputs, batched=self._batched), None if self._queued else self._target, seconds=seconds
         )
-        answer = decode_response(content_type, body, [specs[name] for name in outputs], batched=self._batched)
+        answer = decode_response(content_type, body, [specs[name] for name in outputs], archive=self.archive, batched=self._batched)
         rows = inputs[0].shape[:1]
         if self._batched and any(tensor.shape[:1] != rows for tensor in answer):
             raise UnexpectedAnswer(f"its outputs have other rows than the {rows[0]} of the request")
@@ -110,11 +117,15 @@ class EndpointModel:
             elif self._refuse_nan and not is_finite(tensor):
                 raise not_finite(tensor.name)
 
-    def _parts(self, inputs: list[Tensor]) -> Sequence[Sequence[Tensor]]:
+    def _parts(self, inputs: list[Tensor]) -> Iterable[Sequence[Tensor]]:
         size = sum(memoryview(tensor.data).nbytes for tensor in inputs)
         most = MAX_REQUEST_BYTES - _HEADER_BYTES
         if self._max_batch:
-            return list(split(inputs, rows=self._max_batch, size=most))
+            rows = inputs[0].shape[0]
+            if rows > _MOST_PARTS * self._max_batch:
+                advice = f"send at most {_MOST_PARTS * self._max_batch:,} at once"
+                raise InvalidInput(f"the request has {rows:,} rows, and model {self.name!r} takes {self._max_batch} at a time; {advice}")
+            return split(inputs, rows=self._max_batch, size=most)
         if size > most:
             raise PayloadTooLarge("the input", most, "send fewer rows")
         return [inputs]

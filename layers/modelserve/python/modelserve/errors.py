@@ -214,7 +214,8 @@ class UnexpectedAnswer(Unavailable):
     """What runs the model answered something that is not the answer of the version asked for."""
 
     def __init__(self, found: str) -> None:
-        super().__init__(f"the model's endpoint gave an answer that does not fit its manifest: {found}; publish the model again")
+        advice = "ask again if a promotion is under way, else publish the model again"
+        super().__init__(f"the model's endpoint gave an answer that does not fit its manifest: {found}; {advice}")
 
 
 class UnverifiedModel(RegistryError):

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, cast
 
 import orjson
 
-from .dataplane import MAX_ANSWER_BYTES, DataPlane, finished
+from .dataplane import MAX_ANSWER_BYTES, MOST_ANSWERED_BYTES, DataPlane, finished
 from .endpoints import Response, json_response
-from .errors import JobExpired, JobNotFound, ObjectNotFound, PayloadTooLarge, PreconditionFailed, VersionNotFound
+from .errors import JobExpired, JobNotFound, ObjectNotFound, PayloadTooLarge, PreconditionFailed, UnexpectedAnswer, VersionNotFound
 from .manifest import TensorSpec
 from .protocol import InferRequest, RequestedOutput, encode
-from .record import Record
+from .record import Record, replace
 from .sagemaker import EXPIRES_SECONDS, model_error
 from .triton import decode_response
 
@@ -24,20 +24,21 @@ if TYPE_CHECKING:
     from .endpoint import EndpointModel
     from .s3 import S3Bucket
     from .sagemaker import Endpoint
+    from .tensors import Tensor
 
 __all__ = ["Jobs", "only"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _NOBODY = "-"  # no client has this name
 _RETRY_SECONDS = 5
-_LARGEST = 4 * MAX_ANSWER_BYTES
-"""Bytes of what may still fit an answer as text: 8 bytes an element there, 2 here."""
 
 
 class _Job(Record):
-    """What an answer is made with, whatever is promoted meanwhile."""
+    """What an answer is made with, unless another version runs the request: one that was promoted while it waited."""
 
     version: str
+    archive: int
+    """What Triton calls the version."""
     labels: tuple[str, ...]
     """Empty where the answer names no class."""
     outputs: tuple[TensorSpec, ...]
@@ -87,17 +88,31 @@ class Jobs:
         body = self._read(kept.answer)
         if body is None:
             return self._unanswered(job, kept)
-        outputs = decode_response("", body, kept.outputs)  # S3 may not tell the content type
+        kept, outputs = self._answered(kept, body)
         answer = finished(outputs, kept.request, name=self._name, version=kept.version, labels=kept.labels)
         response = Response(200, *encode(answer, kept.request))
         response.version = kept.version
         return response
+
+    def _answered(self, kept: _Job, body: bytes) -> tuple[_Job, list[Tensor]]:
+        """The answer's tensors, and the job as the version has it that answered. Raises `UnexpectedAnswer`."""
+        try:
+            return kept, decode_response("", body, kept.outputs, archive=kept.archive)  # S3 may not tell the content type
+        except UnexpectedAnswer:
+            model = cast("EndpointModel", self._plane.find(None))
+            if model.version == kept.version:
+                raise
+            specs = {spec.name: spec for spec in model.outputs}
+            outputs = tuple(specs.get(spec.name, spec) for spec in kept.outputs)
+            kept = replace(kept, version=model.version, labels=model.labels, outputs=outputs)
+            return kept, decode_response("", body, outputs, archive=model.archive)
 
     def _job(self, model: EndpointModel, request: InferRequest, names: list[str], places: tuple[str, str]) -> _Job:
         specs = {spec.name: spec for spec in model.outputs}
         answer, failure = (place.removeprefix(self._address) for place in places)
         return _Job(
             version=model.version,
+            archive=model.archive,
             labels=model.labels if any(output.classification for output in request.outputs or ()) else (),
             outputs=tuple(specs[name] for name in names),
             request=request,
@@ -133,7 +148,7 @@ class Jobs:
     def _read(self, key: str) -> bytes | None:
         """None where there is no such object. Raises `PayloadTooLarge`."""
         try:
-            body = self._store.read(key, most=_LARGEST)
+            body = self._store.read(key, most=MOST_ANSWERED_BYTES)
         except ObjectNotFound:
             return None
         if body is None:

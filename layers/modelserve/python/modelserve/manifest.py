@@ -39,6 +39,7 @@ __all__ = [
     "Reader",
     "TensorSpec",
     "alias_key",
+    "archive_version",
     "dump",
     "model_prefix",
     "parse",
@@ -241,6 +242,14 @@ def model_prefix(name: str) -> str:
 def version_prefix(name: str, version: str) -> str:
     """All that belongs to a version; nothing under it ever changes."""
     return f"{model_prefix(name)}versions/{version}/"
+
+
+def archive_version(digits: str) -> int:
+    """What Triton calls a version, in its archive and in its answers, where only numbers are versions.
+
+    `digits` are the first 8 of the SHA-256 of its model, with which the version's own name ends.
+    """
+    return int(digits, 16) or 1
 
 
 def alias_key(name: str, alias: str) -> str:

@@ -59,7 +59,7 @@ def to_proxy(response: Response, *, cors_origin: str) -> dict[str, Any]:
     text = _is_text(response)
     if cors_origin:
         response.headers["Access-Control-Allow-Origin"] = cors_origin
-        response.headers["Access-Control-Expose-Headers"] = "Inference-Header-Content-Length, Retry-After"
+        response.headers["Access-Control-Expose-Headers"] = "Inference-Header-Content-Length, Location, Retry-After"
     return {
         "statusCode": response.status,
         "headers": response.headers,

@@ -103,9 +103,15 @@ class Registry(Versions):
         self._record(name, event, alias=alias, before=before, after=version, by=by, reason=reason)
         return moved
 
-    def rollback(self, name: str, *, alias: str, by: str, reason: str) -> Alias:
-        """Points `alias` at what it named before; once more goes one further back, never forth again. Raises as `before`."""
-        return self.promote(name, self.before(name, alias=alias), alias=alias, by=by, reason=reason, event="rollback")
+    def rollback(self, name: str, *, alias: str, by: str, reason: str, to: str | None = None) -> Alias:
+        """Points `alias` at what it named before; once more goes one further back, never forth again.
+
+        Raises as `before` and `promote`; `AliasConflict` where it would not name `to`, which `before` said a while ago.
+        """
+        version = self.before(name, alias=alias)
+        if to not in (None, version):
+            raise AliasConflict(name, alias)
+        return self.promote(name, version, alias=alias, by=by, reason=reason, event="rollback")
 
     def before(self, name: str, *, alias: str) -> str:
         """The version that `rollback` would name.

@@ -33,6 +33,7 @@ __all__ = ["EXPIRES_SECONDS", "MAX_REQUEST_BYTES", "Endpoint", "model_error"]
 MAX_REQUEST_BYTES = 6 * 2**20
 """What an endpoint that answers at once takes."""
 _PASSING = frozenset({429, 500, 503, 530})
+_PASSING_FOR_JOBS = frozenset({429, 503})  # after any other the job may be in the queue, and run for an hour
 _THROTTLED = "ThrottlingException"
 _NOT_READY = "ModelNotReadyException"
 _RUN_SECONDS = 3600  # the most that SageMaker lets a queued request run
@@ -98,7 +99,7 @@ class Endpoint:
         def read(response: HttpResponse) -> tuple[str, str]:
             answer = response.read()
             if response.status != 202:
-                raise self._refusal(response, answer, seconds, missing=f"modelctl promote {self._model} VERSION")
+                raise self._refusal(response, answer, seconds, missing=f"modelctl promote {self._model} VERSION", passing=_PASSING_FOR_JOBS)
             names = ("x-amzn-sagemaker-outputlocation", "x-amzn-sagemaker-failurelocation")
             output, failure = (response.headers.get(name, "") for name in names)
             if not output or not failure:
@@ -118,13 +119,15 @@ class Endpoint:
         except OSError as error:
             raise EndpointUnavailable(self.name, str(error)) from None
 
-    def _refusal(self, response: HttpResponse, body: bytes, seconds: float, *, missing: str) -> Exception:
+    def _refusal(
+        self, response: HttpResponse, body: bytes, seconds: float, *, missing: str, passing: frozenset[int] = _PASSING
+    ) -> Exception:
         """What to raise for an answer that is none; `missing` is the command that makes the endpoint."""
         document = _object(body)
         code = response.headers.get("x-amzn-errortype", "").partition(":")[0] or error_code(body)
         if not code.isalnum():
             code = ""
-        if response.status in _PASSING or code == _THROTTLED:
+        if response.status in passing or code == _THROTTLED:
             return PassingFault(f"HTTP {response.status} {code}")
         if response.status == 424:
             status, text = document.get("OriginalStatusCode"), document.get("OriginalMessage")
@@ -141,8 +144,8 @@ class Endpoint:
 
 
 class _Runtime(Service):
-    """Keeps its connection. A run may take all of the time there is, and one that took it may still go on: only what was not begun,
-    or was refused by name, is tried again.
+    """Keeps its connection. A run may take all of the time there is, and goes on when nobody waits any more: what took too long is not
+    tried again, only what was refused, broke off or met an error of SageMaker's own.
     """
 
     passing = frozenset()

@@ -46,13 +46,16 @@ def encode_request(inputs: Sequence[Tensor], outputs: Sequence[str], *, batched:
     return f"{CONTENT_TYPE}{len(header)}", b"".join([header, *(tensor.data for tensor in inputs)])
 
 
-def decode_response(content_type: str, body: bytes, outputs: Sequence[TensorSpec], *, batched: bool = False) -> list[Tensor]:
+def decode_response(content_type: str, body: bytes, outputs: Sequence[TensorSpec], *, archive: int, batched: bool = False) -> list[Tensor]:
     """The tensors of an answer in the order of `outputs`, which it must hold, and nothing else, as their specifications say.
 
+    `archive` is what Triton calls the version that has to have answered, as `manifest.archive_version` gives it.
     Without a size in `content_type`, as of an answer that was kept in S3, the JSON object ends where it ends.
     Raises `UnexpectedAnswer`.
     """
     document, data = _split(content_type, body)
+    if document.get("model_version") != str(archive):
+        raise UnexpectedAnswer(f"version {brief(document.get('model_version')):.60} of it answered, expected {archive}")
     items = document.get("outputs")
     if type(items) is not list:
         raise UnexpectedAnswer(f"'outputs' is {brief(items):.60}, expected a list")
