@@ -16,7 +16,7 @@ from .tensors import DATATYPES, Tensor
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["MAX_ANSWER_BYTES", "MOST_ANSWERED_BYTES", "DataPlane", "Model", "check", "finished"]
+__all__ = ["MAX_ANSWER_BYTES", "MOST_ANSWERED_BYTES", "DataPlane", "Model", "answer_too_large", "check", "finished"]
 
 MAX_ANSWER_BYTES = 6 * 2**20
 """What Lambda carries back."""
@@ -91,6 +91,11 @@ def finished(outputs: list[Tensor], request: InferRequest, *, name: str, version
     return InferResponse(name, version, request.id, outputs)
 
 
+def answer_too_large(limit: int = MAX_ANSWER_BYTES) -> PayloadTooLarge:
+    """The error in place of an answer over `limit` bytes."""
+    return PayloadTooLarge("the answer", limit, "send fewer rows, ask for fewer outputs, or ask for them with binary_data")
+
+
 def check(inputs: Sequence[Tensor], signature: Sequence[TensorSpec]) -> None:
     """Raises `InvalidInput` unless `inputs` are those of `signature`, in any order."""
     expected = {spec.name: spec for spec in signature}
@@ -127,7 +132,7 @@ def _refuse_too_large(outputs: Sequence[Tensor], request: InferRequest) -> None:
         whole = tensor.name in classified or request.wants_binary(tensor.name)
         size += memoryview(tensor.data).nbytes if whole else 2 * prod(tensor.shape)
     if size > MAX_ANSWER_BYTES:
-        raise PayloadTooLarge("the answer", MAX_ANSWER_BYTES, "send fewer rows, ask for fewer outputs, or ask for them with binary_data")
+        raise answer_too_large()
 
 
 def _from_raw(signature: Sequence[TensorSpec], data: Data) -> Tensor:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from .dataplane import MAX_ANSWER_BYTES, MOST_ANSWERED_BYTES
+from .dataplane import MOST_ANSWERED_BYTES, answer_too_large
 from .errors import DeadlineExceeded, InvalidInput, ModelFailed, PayloadTooLarge, RegistryError, UnexpectedAnswer
 from .fetch import Verifier, verified_manifest
 from .manifest import ARCHIVE_FILE, Alias, Manifest, Reader, archive_version
@@ -71,7 +71,7 @@ class EndpointModel:
             answers.append(self._ask(part, outputs, left))
             size += sum(memoryview(tensor.data).nbytes for tensor in answers[-1])
             if size > MOST_ANSWERED_BYTES:  # while the other parts have not been asked for
-                raise PayloadTooLarge("the answer", MAX_ANSWER_BYTES, "send fewer rows, or ask for fewer outputs")
+                raise answer_too_large()
         try:
             return answers[0] if len(answers) == 1 else join(answers)
         except ValueError as error:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, cast
 
 import orjson
 
-from .dataplane import MAX_ANSWER_BYTES, MOST_ANSWERED_BYTES, DataPlane, finished
+from .dataplane import MOST_ANSWERED_BYTES, DataPlane, answer_too_large, finished
 from .endpoints import Response, json_response
-from .errors import JobExpired, JobNotFound, ObjectNotFound, PayloadTooLarge, PreconditionFailed, UnexpectedAnswer, VersionNotFound
+from .errors import JobExpired, JobNotFound, ObjectNotFound, PreconditionFailed, UnexpectedAnswer, VersionNotFound
 from .manifest import TensorSpec
 from .protocol import InferRequest, RequestedOutput, encode
 from .record import Record, replace
@@ -152,7 +152,7 @@ class Jobs:
         except ObjectNotFound:
             return None
         if body is None:
-            raise PayloadTooLarge("the answer", MAX_ANSWER_BYTES, "send fewer rows, or ask for fewer outputs")
+            raise answer_too_large()
         return body
 
     def _put(self, key: str, body: bytes) -> None:

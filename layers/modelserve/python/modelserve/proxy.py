@@ -6,9 +6,9 @@ import json
 from binascii import a2b_base64, b2a_base64
 from typing import Any
 
-from .dataplane import MAX_ANSWER_BYTES
+from .dataplane import MAX_ANSWER_BYTES, answer_too_large
 from .endpoints import BEFORE_V2, Request, Response, error_response
-from .errors import InvalidRequest, PayloadTooLarge
+from .errors import InvalidRequest
 
 __all__ = ["client_of", "from_event", "preflight", "to_proxy", "within_limit"]
 
@@ -50,8 +50,7 @@ def within_limit(response: Response) -> Response:
     """The response, or an error in place of one that is over Lambda's limit."""
     if _size(response.body, text=_is_text(response)) <= _MAX_ANSWER:
         return response
-    advice = "send fewer rows, ask for fewer outputs, or ask for them with binary_data"
-    return error_response(PayloadTooLarge("the answer", _MAX_ANSWER, advice))
+    return error_response(answer_too_large(_MAX_ANSWER))
 
 
 def to_proxy(response: Response, *, cors_origin: str) -> dict[str, Any]:
