@@ -12,10 +12,11 @@ from modelserve.settings import PredictSettings
 
 from .settings import DeploymentSettings
 
-__all__ = ["VARIANT", "EndpointAlarm", "TamperingAlarm", "WaitingJobsAlarm"]
+__all__ = ["VARIANT", "EndpointAlarm", "RefusalsAlarm", "TamperingAlarm", "WaitingJobsAlarm"]
 
 VARIANT = "AllTraffic"
 """The one variant of every endpoint; a blue/green deployment needs it to keep its name."""
+_BUSY = 20  # requests a minute, below which a single client may be most of them
 _WAITING_SECONDS = 3600
 """Far beyond what the first instance takes to start."""
 
@@ -30,7 +31,7 @@ class _Alarm(cloudwatch.Alarm):
         *,
         settings: DeploymentSettings,
         description: str,
-        metric: cloudwatch.Metric,
+        metric: cloudwatch.IMetric,
         threshold: float,
         evaluation_periods: int,
     ) -> None:
@@ -78,17 +79,28 @@ class EndpointAlarm(_Alarm):
         threshold: float,
     ) -> None:
         """`metric` is SageMaker's own name of it, and `threshold` in that metric's unit."""
-        watched = cloudwatch.Metric(
-            namespace="AWS/SageMaker",
-            metric_name=metric,
-            dimensions_map={"EndpointName": endpoint, "VariantName": VARIANT},
-            statistic=statistic,
-            period=Duration.minutes(1),
-        )
+        watched = _of_endpoint(endpoint, metric, statistic)
         description = f"{metric} of the endpoint {endpoint}; see docs/gpu.md"
         super().__init__(
             scope, construct_id, settings=settings, description=description, metric=watched, threshold=threshold, evaluation_periods=2
         )
+
+
+class RefusalsAlarm(_Alarm):
+    """Rings when Triton refuses half of all requests of busy minutes, and sends an update back: a model that fails or doesn't load is a 400
+    of it, where no request comes that doesn't fit the model's signature.
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings, endpoint: str) -> None:
+        refused = "Invocation4XXErrors"
+        share = cloudwatch.MathExpression(
+            expression=f"IF(asked >= {_BUSY}, refused / asked, 0)",
+            using_metrics={"refused": _of_endpoint(endpoint, refused, "Sum"), "asked": _of_endpoint(endpoint, refused, "SampleCount")},
+            period=Duration.minutes(1),
+            label="share of refused requests",
+        )
+        description = f"half of the requests of the endpoint {endpoint} are refused by their model; see docs/gpu.md"
+        super().__init__(scope, construct_id, settings=settings, description=description, metric=share, threshold=0.5, evaluation_periods=2)
 
 
 class WaitingJobsAlarm(_Alarm):
@@ -116,3 +128,13 @@ class WaitingJobsAlarm(_Alarm):
             threshold=_WAITING_SECONDS,
             evaluation_periods=2,
         )
+
+
+def _of_endpoint(endpoint: str, metric: str, statistic: str) -> cloudwatch.Metric:
+    return cloudwatch.Metric(
+        namespace="AWS/SageMaker",
+        metric_name=metric,
+        dimensions_map={"EndpointName": endpoint, "VariantName": VARIANT},
+        statistic=statistic,
+        period=Duration.minutes(1),
+    )

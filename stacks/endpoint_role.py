@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aws_cdk import Aws, Stack
+from aws_cdk import ArnFormat, Aws, Stack
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_logs as logs
 from constructs import Construct
@@ -40,6 +40,12 @@ class EndpointRole(NarrowRole):
             conditions=metrics,
             wildcard="Metrics have no resources to name; a condition names their namespace.",
         )
+        stack = Stack.of(self)
+        alarms = stack.format_arn(
+            service="cloudwatch", resource="alarm", resource_name=f"{stack.stack_name}-*", arn_format=ArnFormat.COLON_RESOURCE_NAME
+        )
+        # Those that send an update back. Source: Amazon SageMaker Developer Guide, "Auto-Rollback Configuration and Monitoring".
+        self.allow(["cloudwatch:DescribeAlarms"], alarms, wildcard="Alarms of this stack, which CloudFormation names.")
         if settings.gpu_subnets:
             self._allow_interfaces(settings)
 

@@ -11,7 +11,7 @@ from aws_cdk import aws_logs as logs
 from aws_cdk import aws_sagemaker as sagemaker
 from constructs import Construct
 
-from .alarms import VARIANT, EndpointAlarm
+from .alarms import VARIANT, EndpointAlarm, RefusalsAlarm
 from .endpoint_role import EndpointRole
 from .settings import DeploymentSettings
 from .store import Store
@@ -120,9 +120,9 @@ class TritonEndpoint(Construct):
             deployment_config=_blue_green(alarms, instances=instances),
         )
 
-    def _error_alarms(self) -> list[EndpointAlarm]:
-        """Triton says 400 of whatever fails in a model, which callers' mistakes never reach: half of all requests is no client's fault."""
-        return [self._alarm("Invocation5XXErrors", "Sum", 1), self._alarm("Invocation4XXErrors", "Average", 0.5)]
+    def _error_alarms(self) -> list[cloudwatch.Alarm]:
+        refusals = RefusalsAlarm(self, "Refusals", settings=self._settings, endpoint=self.name)
+        return [self._alarm("Invocation5XXErrors", "Sum", 1), refusals]
 
     def _alarm(self, metric: str, statistic: str, threshold: float) -> EndpointAlarm:
         return EndpointAlarm(

@@ -45,5 +45,5 @@ echo "Installing what uv.lock names (about 1 GB; minutes the first time, seconds
 # An extra that somebody chose stays: without torch another network would be trained.
 extra=()
 if .venv/bin/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then extra=(--extra torch); fi
-VIRTUAL_ENV= .venv/bin/uv sync --frozen --quiet "${extra[@]}" --python .venv/bin/python
+VIRTUAL_ENV= .venv/bin/uv sync --frozen --quiet ${extra[@]+"${extra[@]}"} --python .venv/bin/python
 printf '✓ %-18s %8d s  %s in .venv\n' environment "$SECONDS" "$(.venv/bin/python --version)"

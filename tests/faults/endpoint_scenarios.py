@@ -23,6 +23,7 @@ _MEANS = {
     "InsufficientMemory": (500, None),
     "ModelFailed": (400, None),
     "ModelLoading": (503, "5"),
+    "PayloadTooLarge": (413, None),
     "StoreUnavailable": (503, "1"),
     "UnexpectedAnswer": (503, "1"),
 }
@@ -185,9 +186,7 @@ _REALTIME = (
     _untrue("an empty answer", "do not begin with a JSON object", lambda _: b""),
     _untrue("an answer of garbage", "do not begin with a JSON object", lambda _: bytes(range(256))),
     _untrue("a page of HTML", "do not begin with a JSON object", lambda _: b"<html>"),
-    _fails(
-        "an answer of 17 MiB", "EndpointUnavailable", "larger than 16,777,216 bytes", _broken(body=lambda _: bytes(17 * 2**20), ends="keep")
-    ),
+    _fails("an answer of 17 MiB", "PayloadTooLarge", "larger than 6,291,456 bytes", _broken(body=lambda _: bytes(17 * 2**20), ends="keep")),
 )
 
 

@@ -24,7 +24,7 @@ def variant(templates: Templates, endpoint: str) -> dict[str, Any]:
 
 
 def alarms(templates: Templates, endpoint: str) -> dict[str, dict[str, Any]]:
-    """Those that send an update back, by metric."""
+    """Those that send an update back, by metric; the one that divides two is called Refusals."""
     watched = of(templates, endpoint, "AWS::SageMaker::Endpoint")["DeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
     found = [templates.gpu.to_json()["Resources"][each["AlarmName"]["Ref"]]["Properties"] for each in watched]
-    return {each["MetricName"]: each for each in found}
+    return {each.get("MetricName", "Refusals"): each for each in found}

@@ -98,7 +98,7 @@ def no_principal_is_everybody(resources: Resources) -> Iterator[str]:
 
 
 def grants_name_what_they_are_for(resources: Resources) -> Iterator[str]:
-    """A prefix of the bucket, a table, a key, an endpoint, a log group."""
+    """A prefix of the bucket, a table, a key, an endpoint, a log group; of alarms, which only are looked at, those of one stack."""
     roles = {name: each for name, each in resources.items() if each["Type"].startswith("AWS::IAM::")}
     for name, statement in _allowed(roles):
         for resource in [] if "Principal" in statement else _resources(statement):  # who may take the role on is another rule's
@@ -117,6 +117,8 @@ def _is_narrow(action: str, resource: str, condition: dict[str, Any]) -> bool:
         return not re.search("[*?]", resource) and all(_is_of_one_model(action, each, bucket) for each in prefixes)
     if action.startswith("s3:"):
         return not re.search("[*?]", bucket) and _is_of_one_model(action, prefix, bucket)
+    if action == "cloudwatch:DescribeAlarms":
+        return re.search(r":alarm:ServerlessOnnx-[\w-]+-\*$", resource) is not None
     if resource.endswith(":network-interface/*"):
         return not re.search("[*?]", text(condition.get("ArnEquals", {}).get("ec2:Subnet", "*")))
     return not re.search("[*?]", resource)

@@ -57,7 +57,7 @@ def test_an_update_may_take_as_long_as_its_waits_and_a_start(heavy, endpoint):
     assert start + waits < policy["MaximumExecutionTimeoutInSeconds"] <= 28_800
 
 
-ERRORS = {"Invocation4XXErrors", "Invocation5XXErrors"}
+ERRORS = {"Invocation5XXErrors", "Refusals"}
 
 
 @pytest.mark.parametrize(("endpoint", "metrics"), [(SHARED, {*ERRORS, "ModelLatency"}), (OWN, ERRORS)])
@@ -66,8 +66,9 @@ def test_alarms_send_an_update_back(heavy, endpoint, metrics):
     found = alarms(heavy, endpoint)
     assert found.keys() == metrics
     for alarm in found.values():
-        assert alarm["Namespace"] == "AWS/SageMaker"
-        assert {each["Name"]: each["Value"] for each in alarm["Dimensions"]} == {"EndpointName": endpoint, "VariantName": "AllTraffic"}
+        for metric in [each["MetricStat"]["Metric"] for each in alarm.get("Metrics", [])[1:]] or [alarm]:
+            assert metric["Namespace"] == "AWS/SageMaker"
+            assert {each["Name"]: each["Value"] for each in metric["Dimensions"]} == {"EndpointName": endpoint, "VariantName": "AllTraffic"}
         assert alarm["TreatMissingData"] == "notBreaching"
 
 
@@ -81,10 +82,14 @@ def test_an_error_in_each_of_two_minutes_sends_an_update_back(heavy, endpoint):
 
 @pytest.mark.parametrize("endpoint", [SHARED, OWN])
 def test_a_model_that_refuses_every_other_request_sends_an_update_back(heavy, endpoint):
-    """Whatever fails in Triton is a 400 of it; what is a caller's mistake never reaches it."""
-    alarm = alarms(heavy, endpoint)["Invocation4XXErrors"]
-    assert (alarm["Statistic"], alarm["Threshold"], alarm["ComparisonOperator"]) == ("Average", 0.5, "GreaterThanOrEqualToThreshold")
-    assert (alarm["Period"], alarm["EvaluationPeriods"]) == (60, 2)
+    """Whatever fails in Triton is a 400 of it; of few requests one client's may be most."""
+    alarm = alarms(heavy, endpoint)["Refusals"]
+    assert (alarm["Threshold"], alarm["ComparisonOperator"], alarm["EvaluationPeriods"]) == (0.5, "GreaterThanOrEqualToThreshold", 2)
+    share, *metrics = alarm["Metrics"]
+    assert share["Expression"] == "IF(asked >= 20, refused / asked, 0)"
+    found = {each["Id"]: (each["MetricStat"]["Metric"]["MetricName"], each["MetricStat"]["Stat"]) for each in metrics}
+    assert found == {"refused": ("Invocation4XXErrors", "Sum"), "asked": ("Invocation4XXErrors", "SampleCount")}
+    assert {each["MetricStat"]["Period"] for each in metrics} == {60}
 
 
 def test_latency_is_in_microseconds_and_half_of_what_api_gateway_waits(heavy):

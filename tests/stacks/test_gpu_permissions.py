@@ -97,7 +97,7 @@ def test_a_role_writes_logs_and_metrics_of_its_endpoint(heavy, endpoint):
     name = group.strip("<>").removesuffix(".Arn")
     assert heavy.gpu.to_json()["Resources"][name]["Properties"]["LogGroupName"] == f"/aws/sagemaker/Endpoints/{endpoint}"
     assert {action for action, _ in allowed(role, "logs")} == {"CreateLogStream", "DescribeLogStreams", "PutLogEvents"}
-    assert {action for action, _ in allowed(role, "cloudwatch")} == {"PutMetricData"}
+    assert allowed(role, "cloudwatch") == {("PutMetricData", "*"), ("DescribeAlarms", "alarm:ServerlessOnnx-prod-Gpu-*")}
     namespace = {"StringEquals": {"cloudwatch:namespace": "/aws/sagemaker/Endpoints"}}
     assert conditions(role, "cloudwatch:PutMetricData") == [namespace]
 

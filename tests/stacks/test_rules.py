@@ -113,6 +113,7 @@ BAD: list[tuple[Rule, dict[str, Any]]] = [
     (rules.grants_name_what_they_are_for, a_listing(["models/fruit/*", "models/*/*"])),
     (rules.grants_name_what_they_are_for, a_role(Action="dynamodb:GetItem", Resource="arn:aws:dynamodb:r:1:table/*")),
     (rules.grants_name_what_they_are_for, a_role(Action=["xray:PutTraceSegments", "kms:Decrypt"], Resource="*")),
+    (rules.grants_name_what_they_are_for, a_role(Action="cloudwatch:DescribeAlarms", Resource="arn:aws:cloudwatch:r:1:alarm:*")),
     (rules.every_method_wants_a_clients_key, a_method(AuthorizationType="AWS_IAM")),
     (rules.every_method_wants_a_clients_key, a_method(AuthorizerId=None)),
     (rules.every_method_wants_a_clients_key, a_method(ApiKeyRequired=False)),

@@ -32,7 +32,8 @@ def predict(url: str, model: Published, *, key: str) -> Any:
     """The answer's JSON, of a job once that is done; `key` is a client's. Raises `LocalError` with what the API said."""
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     answer = _ask(urllib.request.Request(_infer(url, model), _body(model).encode(), headers))  # noqa: S310 - the address is our own
-    while job := answer.get("status_url"):
+    ends = time.monotonic() + _PATIENCE
+    while (job := answer.get("status_url")) and time.monotonic() < ends:
         time.sleep(_POLL_SECONDS)
         answer = _ask(urllib.request.Request(url + job, headers=headers))  # noqa: S310 - as above
     return answer

@@ -91,7 +91,7 @@ def check(request: Request, model: str, inputs: Mapping[str, Spec], outputs: Map
 
 
 def answer(request: Request, model: tuple[str, str], specs: Mapping[str, Spec], arrays: Mapping[str, Any]) -> tuple[str, bytes]:
-    """Content type and body of what `model`, a name and a version, answers: the outputs in `arrays`, in an order of the server's own. Raises `TritonError`."""
+    """Content type and body of what `model`, a name and a version, answers: `arrays`, in an order of its own. Raises `TritonError`."""
     items: list[dict[str, Any]] = []
     binaries: list[bytes] = []
     for output in sorted(arrays):

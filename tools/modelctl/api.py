@@ -54,7 +54,10 @@ def infer(
         if time.monotonic() >= ends:
             raise CallFailed(f"job {found['id']} has no answer yet after {wait:.0f} s, and goes on; its answer will be at {job}")
         sleep(_POLL_SECONDS)
-        found = call(deployment, "GET", job.removeprefix("/"), key=key)
+        try:
+            found = call(deployment, "GET", job.removeprefix("/"), key=key)
+        except CallFailed as error:
+            raise CallFailed(f"{error}. That was asked of {job}, which may be asked again") from None
     return found
 
 

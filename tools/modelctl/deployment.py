@@ -21,7 +21,7 @@ from tools.modelctl.paths import LOCAL_DEPLOYMENT
 from tools.modelctl.s3 import S3Store
 from tools.modelctl.signing import KmsSigner
 
-__all__ = ["CONFIG", "Deployment", "find", "on_this_machine", "open_session", "stack_name", "stack_outputs"]
+__all__ = ["CONFIG", "Deployment", "find", "on_this_machine", "open_session", "parameters_of", "stack_name", "stack_outputs"]
 
 CONFIG = Config(connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 3}, s3={"addressing_style": "path"})
 """Of every client: without a network a command says so within half a minute."""
@@ -117,6 +117,11 @@ def stack_outputs(client: Any, name: str) -> dict[str, str] | None:
             return None
         raise
     return {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", ())}
+
+
+def parameters_of(stack: Mapping[str, Any]) -> dict[str, str]:
+    """By key, of a stack as CloudFormation describes it."""
+    return {each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", ())}
 
 
 def _find_local(file: Path) -> Deployment:

@@ -20,7 +20,7 @@ from modelserve.record import replace
 from modelserve.registry import Registry
 from modelserve.triton import encode_request
 from tools.modelctl import paths
-from tools.modelctl.deployment import Deployment, stack_name, stack_outputs
+from tools.modelctl.deployment import Deployment, parameters_of, stack_name, stack_outputs
 from tools.modelctl.errors import EndpointFailed, UsageFailed
 from tools.modelctl.limits import GPU_SECONDS
 
@@ -188,7 +188,7 @@ class _Stack:
         """Blue/green, with CloudFormation's own time limit; what is under way already ends first. Raises `EndpointFailed`."""
         progress(f"updating its endpoint to it (stack {self._name})")
         stack = self._settled()
-        parameters = _parameters(stack)
+        parameters = parameters_of(stack)
         if parameters.get(parameter) == manifest.version and stack["StackStatus"].endswith("_COMPLETE"):
             return
         others = [{"ParameterKey": key, "UsePreviousValue": True} for key in parameters if key != parameter]
@@ -204,13 +204,14 @@ class _Stack:
                 raise
             return
         stack = self._settled()
-        status, runs = stack["StackStatus"], _parameters(stack).get(parameter)
-        if status != "UPDATE_COMPLETE":
-            advice = "Its endpoint and the alias stay as they were; CloudWatch has the log of the container that was to replace it"
-            raise EndpointFailed(manifest.name, manifest.version, f"CloudFormation says {status}: {self._reason()}", advice)
-        if runs != manifest.version:
+        status, runs = stack["StackStatus"], parameters_of(stack).get(parameter)
+        if runs == manifest.version and status.endswith("_COMPLETE"):  # of a later update too, that somebody else made
+            return
+        if status == "UPDATE_COMPLETE":
             advice = f"Look at `modelctl history {manifest.name}`, then try again"
             raise EndpointFailed(manifest.name, manifest.version, f"somebody else has updated it to {runs} at the same time", advice)
+        advice = "Its endpoint and the alias stay as they were; CloudWatch has the log of the container that was to replace it"
+        raise EndpointFailed(manifest.name, manifest.version, f"CloudFormation says {status}: {self._reason()}", advice)
 
     def _settled(self) -> Mapping[str, Any]:
         """The stack, once nothing of it is under way."""
@@ -229,7 +230,3 @@ class _Stack:
             if event["ResourceStatus"].endswith("_FAILED"):
                 reason = f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}"
         return reason
-
-
-def _parameters(stack: Mapping[str, Any]) -> dict[str, str]:
-    return {each["ParameterKey"]: each.get("ParameterValue", "") for each in stack.get("Parameters", ())}

@@ -11,7 +11,7 @@ from models.config import ModelConfig
 from modelserve.errors import ServeError
 from modelserve.registry import Registry
 from tools.modelctl.checks import Check, State, attempt
-from tools.modelctl.deployment import Deployment
+from tools.modelctl.deployment import Deployment, parameters_of
 from tools.modelctl.endpoints import Endpoints
 
 __all__ = ["examine"]
@@ -26,10 +26,15 @@ def examine(deployment: Deployment, models: Sequence[ModelConfig]) -> Iterator[C
         return
     endpoints = Endpoints.of(deployment)
     if not deployment.local:
+        if not deployment.gpu_instances:
+            fix = f"cdk deploy {deployment.name}/Serving"
+            yield Check(what="GPU quota", state="warn", found="not known before Serving is deployed with the heavy models", fix=fix)
         for instance_type, needed in _needed(deployment, heavy).items():
             what = f"quota {instance_type}"
             advice = "check that these credentials may call servicequotas:ListServiceQuotas"
-            yield attempt(what, advice, partial(_quota, deployment, what, instance_type, needed), refused="warn")
+            yield attempt(
+                what, advice, partial(_quota, deployment, what, instance_type, needed, off=not endpoints.deployed), refused="warn"
+            )
     realtime, waiting = [model for model in heavy if model.realtime], [model for model in heavy if model.asynchronous]
     if realtime:
         yield from _realtime(deployment, endpoints, realtime)
@@ -51,8 +56,8 @@ def _needed(deployment: Deployment, models: Sequence[ModelConfig]) -> Counter[st
     return needed
 
 
-def _quota(deployment: Deployment, what: str, instance_type: str, needed: int) -> Check:
-    """New accounts have none of these."""
+def _quota(deployment: Deployment, what: str, instance_type: str, needed: int, *, off: bool) -> Check:
+    """New accounts have none of these, and need none while the endpoints are `off`."""
     name = f"{instance_type} for endpoint usage"
     pages = deployment.client("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="sagemaker")
     found: dict[str, Any] | None = next((each for page in pages for each in page["Quotas"] if each["QuotaName"] == name), None)
@@ -66,7 +71,7 @@ def _quota(deployment: Deployment, what: str, instance_type: str, needed: int) -
         f"--quota-code {found['QuotaCode']} --desired-value {needed} --region {deployment.region}"
     )
     told = f"{allowed} instances; {needed} needed where all run and are updated"
-    return Check(what=what, state="warn" if allowed else "fail", found=told, fix=fix)
+    return Check(what=what, state="warn" if allowed or off else "fail", found=told, fix=fix)
 
 
 def _realtime(deployment: Deployment, endpoints: Endpoints, models: Sequence[ModelConfig]) -> Iterator[Check]:
@@ -127,8 +132,7 @@ def _endpoint(deployment: Deployment, what: str, endpoint: str) -> Check:
 
 
 def _parameters(deployment: Deployment, stack: str) -> dict[str, str]:
-    found = deployment.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0].get("Parameters", ())
-    return {each["ParameterKey"]: each.get("ParameterValue", "") for each in found}
+    return parameters_of(deployment.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0])
 
 
 def _promote(deployment: Deployment, model: ModelConfig, version: str) -> str:

@@ -56,6 +56,8 @@ def build(
     lineage = Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest())
     findings = tuple(map(str, lint(folder / MODEL_FILE, memory=Limits.of(config).memory)))
     draft = _packed(config, folder, draft, trial, inputs)
+    if draft.max_batch == 0 and config.realtime:
+        tell("packed for a GPU that runs each request by itself: its rows can't be joined with those of others")
     return report.write(folder, state, replace(draft, lineage=lineage), trial=trial, findings=findings)
 
 

@@ -185,6 +185,13 @@ def test_predict_that_stops_waiting_says_where_the_answer_will_be(local: Path, a
     assert "its answer will be at /v2/models/step/jobs/1f" in said
 
 
+def test_predict_that_can_not_ask_for_a_job_again_says_which_it_was(local: Path, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tools.modelctl.api._POLL_SECONDS", 0.01)
+    api.before, api.status, api.body = [JOB], 429, b'{"error": "too many"}'
+    said = run("predict", "step", "--input", "-", stdin=REQUEST, code=1).stderr
+    assert "the API answered 429: too many. That was asked of /v2/models/step/jobs/1f" in said
+
+
 @pytest.mark.parametrize("given", [(), ("--key", KEY)], ids=["MODEL_KEY", "--key"])
 def test_predict_on_aws_is_called_with_the_key_that_is_given(dev: Path, api: Api, given: tuple[str, ...]) -> None:
     deploy("Store", {"ModelBucket": "store-bucket"})

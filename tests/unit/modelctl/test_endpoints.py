@@ -277,6 +277,8 @@ class CloudFormation:
         self.updates: list[dict[str, Any]] = []
         self.error = error
         self.runs = "none"
+        self.reverted = False
+        """Whether what it ran before is what it runs after an update."""
         self.rival: str | None = None
         """What somebody else's update, right after one of ours, makes it run."""
 
@@ -291,7 +293,8 @@ class CloudFormation:
 
     def update_stack(self, **asked: Any) -> None:
         self.updates.append(asked)
-        self.runs = self.rival or asked["Parameters"][-1]["ParameterValue"]
+        if not self.reverted:
+            self.runs = self.rival or asked["Parameters"][-1]["ParameterValue"]
         if self.error:
             client: Any = boto3.client("cloudformation")
             with Stubber(client) as stub:
@@ -352,7 +355,7 @@ def test_an_update_that_rolls_back_is_an_error_with_its_first_reason(
     deployment: Deployment, tmp_path: Path, cloudformation: Callable[..., CloudFormation], status: str, force: bool
 ) -> None:
     """Forced or not: the endpoint runs another version than the alias would name."""
-    cloudformation("UPDATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", status)
+    cloudformation("UPDATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_IN_PROGRESS", status).reverted = True
     with pytest.raises(EndpointFailed, match=f"CloudFormation says {status}: StepEndpoint: the container did not pass its health check"):
         prepared(deployment, publish(deployment, tmp_path, max_batch=0), force=force)
 
@@ -380,6 +383,14 @@ def test_somebody_elses_update_is_not_taken_for_ones_own(
     cloudformation("UPDATE_COMPLETE").rival = "20261121T000000Z-00000000"
     with pytest.raises(EndpointFailed, match="somebody else has updated it to 20261121T000000Z-00000000"):
         prepared(deployment, publish(deployment, tmp_path, max_batch=0))
+
+
+def test_what_came_after_an_update_of_ones_own_is_not_ones_failure(
+    deployment: Deployment, tmp_path: Path, cloudformation: Callable[..., CloudFormation]
+) -> None:
+    """Another promoter's update was rolled back, to what ours had made."""
+    cloudformation("UPDATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE")
+    prepared(deployment, publish(deployment, tmp_path, max_batch=0))
 
 
 def test_a_version_for_a_shared_endpoint_has_to_be_published_for_a_queue(deployment: Deployment, tmp_path: Path) -> None:

@@ -68,9 +68,14 @@ def serving(deployment: Deployment, *, most: int = 2) -> Deployment:
 
 
 @pytest.mark.parametrize(("allowed", "state"), [(0, "fail"), (3, "warn"), (4, "ok")])
+@pytest.mark.parametrize("on", [True, False])
 def test_a_quota_is_told_with_the_command_that_raises_it(
-    deployment: Deployment, sagemaker: Callable[..., None], allowed: int, state: str
+    deployment: Deployment, sagemaker: Callable[..., None], allowed: int, state: str, on: bool
 ) -> None:
+    """A deployment whose endpoints are off is well without any."""
+    if on:
+        deploy({"GpuEndpoint": ENDPOINT})
+    state = "warn" if state == "fail" and not on else state
     sagemaker(quotas={"ml.p5.48xlarge": 9, "ml.g4dn.xlarge": allowed})
     check = checks(serving(deployment), REALTIME)["quota ml.g4dn.xlarge"]
     assert (check.state, check.found) == (state, f"{allowed} instances; 4 needed where all run and are updated")
@@ -87,7 +92,9 @@ def test_every_endpoint_counts_for_the_quota_of_its_type(deployment: Deployment,
 
 def test_before_serving_is_deployed_no_quota_is_known_to_be_needed(deployment: Deployment, sagemaker: Callable[..., None]) -> None:
     sagemaker()
-    assert not [what for what in checks(deployment, REALTIME) if what.startswith("quota")]
+    found = checks(deployment, REALTIME)
+    assert found["GPU quota"].fix == "cdk deploy prod/Serving"
+    assert not [what for what in found if what.startswith("quota")]
 
 
 def test_a_type_that_a_region_lacks_is_told(deployment: Deployment, sagemaker: Callable[..., None]) -> None:

@@ -14,7 +14,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelserve import aws
-from modelserve.errors import DeadlineExceeded, EndpointUnavailable, InsufficientMemory, ModelFailed, ModelLoading, ServeError
+from modelserve.errors import (
+    DeadlineExceeded,
+    EndpointUnavailable,
+    InsufficientMemory,
+    ModelFailed,
+    ModelLoading,
+    PayloadTooLarge,
+    ServeError,
+)
 from modelserve.protocol import status_of
 from modelserve.sagemaker import Endpoint, model_error
 
@@ -203,7 +211,7 @@ def test_half_an_answer_is_unavailable(end):
 
 def test_an_answer_without_bounds_is_not_read():
     large = response(200, bytes(17 * 2**20))
-    with scripted(large) as server, pytest.raises(EndpointUnavailable, match="the answer is larger than 16,777,216 bytes"):
+    with scripted(large) as server, pytest.raises(PayloadTooLarge, match="the answer is larger than 6,291,456 bytes; send fewer rows"):
         invoke(server)
 
 

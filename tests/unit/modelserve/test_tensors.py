@@ -98,7 +98,8 @@ def test_what_is_finite_is_what_numpy_says(drawn):
     datatype, elements = drawn
     tensor = Tensor("x", datatype, elements.shape, elements.tobytes())
 
-    assert is_finite(tensor) == bool(np.isfinite(elements.astype("f8")).all())
+    with np.errstate(invalid="ignore"):  # numpy warns of some NaN of BF16, depending on its bits
+        assert is_finite(tensor) == bool(np.isfinite(elements.astype("f8")).all())
 
 
 def test_finite_numbers_whose_sum_is_not_are_finite():

@@ -89,12 +89,12 @@ def promote(
     manifest = registry.manifest(name, chosen)
     before = registry.aliases(name).get(alias)
     if before and before == registry.promotion(name, chosen, alias=alias):
-        _prepare(target, manifest, alias, wait=wait, force=force)
+        _prepare(target, manifest, alias, wait=wait, force=bool(force))
         moved, text = before, f"is {chosen} already"
     else:
         _warn_of_force(manifest)
         refused = _refused(registry, name, chosen, force)
-        if _prepare(target, manifest, alias, wait=wait, force=force) or refused:
+        if _prepare(target, manifest, alias, wait=wait, force=bool(force)) or refused:
             reason = "; ".join(filter(None, (reason, f"forced: {force}")))
         moved = registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
         text = f"is now {chosen}" + (f", before {before.version}" if before and before.version != chosen else "")
@@ -123,7 +123,7 @@ def rollback(
     target = find(deployment, profile=profile)
     registry = target.registry()
     chosen = registry.before(name, alias=alias)
-    _prepare(target, registry.manifest(name, chosen), alias, wait=wait, force="whatever it is now, it is worse")
+    _prepare(target, registry.manifest(name, chosen), alias, wait=wait, force=True)
     moved = registry.rollback(name, alias=alias, by=target.caller(), reason=reason, to=chosen)
     if as_json:
         print_json(moved)
@@ -201,12 +201,12 @@ def _refused(registry: Registry, name: str, version: str, force: str | None) -> 
     return force if findings else None
 
 
-def _prepare(target: Deployment, manifest: Manifest, alias: str, *, wait: int, force: str | None = None) -> bool:
+def _prepare(target: Deployment, manifest: Manifest, alias: str, *, wait: int, force: bool) -> bool:
     """Whether `force` was needed. Raises `EndpointFailed`, `UsageFailed`, and `AliasConflict` where somebody moved the alias meanwhile."""
     registry = target.registry()
     before = registry.aliases(manifest.name).get(alias)
     with steps(manifest.name) as begin:
-        forced = prepare(target, manifest, alias=alias, progress=begin, note=note, force=bool(force), wait=wait)
+        forced = prepare(target, manifest, alias=alias, progress=begin, note=note, force=force, wait=wait)
     if registry.aliases(manifest.name).get(alias) != before:
         raise AliasConflict(manifest.name, alias)
     return forced

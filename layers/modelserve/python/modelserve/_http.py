@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["BrokenResponse", "HttpResponse", "Incoming", "connected", "request", "written"]
+__all__ = ["BrokenResponse", "HttpResponse", "Incoming", "Oversized", "connected", "request", "written"]
 
 _MAX_LINE = 16 * 2**10
 _MAX_HEADERS = 100
@@ -25,6 +25,10 @@ _MAX_DOCUMENT = 16 * 2**20
 
 class BrokenResponse(OSError):
     """The peer answered something that is not HTTP, or less than it announced."""
+
+
+class Oversized(BrokenResponse):
+    """The peer answered more than anybody would read."""
 
 
 class HttpResponse:
@@ -58,12 +62,12 @@ class HttpResponse:
         self.reusable = self.headers.get("connection", "").lower() != "close"
 
     def read(self) -> bytes:
-        """The whole body, which is a document: of 16 MiB at most. Raises `BrokenResponse`."""
+        """The whole body, which is a document: of 16 MiB at most. Raises `BrokenResponse`, `Oversized`."""
         body = bytearray()
         for chunk in self.chunks():
             body += chunk
             if len(body) > _MAX_DOCUMENT:
-                raise BrokenResponse(f"the answer is larger than {_MAX_DOCUMENT:,} bytes")
+                raise Oversized(f"the answer is larger than {_MAX_DOCUMENT:,} bytes")
         return bytes(body)
 
     def _exactly(self, size: int) -> Iterator[bytes]:

@@ -214,7 +214,7 @@ class UnexpectedAnswer(Unavailable):
     """What runs the model answered something that is not the answer of the version asked for."""
 
     def __init__(self, found: str) -> None:
-        advice = "ask again if a promotion is under way, else publish the model again"
+        advice = "while a promotion is under way ask again; else send the request again, and if that doesn't help publish the model again"
         super().__init__(f"the model's endpoint gave an answer that does not fit its manifest: {found}; {advice}")
 
 

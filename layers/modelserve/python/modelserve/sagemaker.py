@@ -14,9 +14,10 @@ from typing import Any, TypeVar
 
 import orjson
 
-from ._http import HttpResponse
+from ._http import HttpResponse, Oversized
 from ._kept import KeptConnection
 from .aws import Credentials, PassingFault, Request, Service, domain, error_code
+from .dataplane import answer_too_large
 from .errors import (
     DeadlineExceeded,
     EndpointUnavailable,
@@ -33,7 +34,9 @@ __all__ = ["EXPIRES_SECONDS", "MAX_REQUEST_BYTES", "Endpoint", "model_error"]
 MAX_REQUEST_BYTES = 6 * 2**20
 """What an endpoint that answers at once takes."""
 _PASSING = frozenset({429, 500, 503, 530})
-_PASSING_FOR_JOBS = frozenset({429, 503})  # after any other the job may be in the queue, and run for an hour
+_PASSING_FOR_JOBS = frozenset(
+    {429, 503}
+)  # after any other the job may be in the queue, and run for an hour; a connection that broke is worth that
 _THROTTLED = "ThrottlingException"
 _NOT_READY = "ModelNotReadyException"
 _RUN_SECONDS = 3600  # the most that SageMaker lets a queued request run
@@ -116,6 +119,8 @@ class Endpoint:
             return self._service.send(sent, read, patience=seconds, failed=failed)
         except TimeoutError:
             raise DeadlineExceeded(self._model, seconds) from None
+        except Oversized:
+            raise answer_too_large() from None
         except OSError as error:
             raise EndpointUnavailable(self.name, str(error)) from None
 
