@@ -85,7 +85,8 @@ def _deploy(steps: Steps, cloud: Cloud, assembly: Assembly, models: Models) -> t
         trained = [name for name, _ in models.built()]
         published = models.publish(cloud.endpoint_url, cloud.outputs["ModelBucket"])
         step.detail = f"{len(trained)} models in moto"
-    return {function.environment["MODEL_NAME"]: function for function in created if function.image}, published
+    functions = {function.environment["MODEL_NAME"]: function for function in created if function.image}
+    return functions, [model for model in published if model.name in functions]  # the others are run by endpoints
 
 
 def _predict(
