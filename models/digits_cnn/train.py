@@ -40,7 +40,8 @@ class Network:
     """A dense layer's as [inputs, outputs], the filters as [filters, 1, 3, 3], each with its bias."""
 
     def predict(self, X: Array) -> Array:
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        found: Array = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return found
 
     def to_onnx(self, name: str) -> onnx.ModelProto:
         """The digits are their own places among the probabilities, so `label` is the place of the largest."""

@@ -96,7 +96,7 @@ def data(tensor: Tensor) -> bytes:
 
 
 def rows(count: int, columns: int = 3) -> Tensor:
-    return Tensor("x", "FP32", (count, columns), np.arange(count * columns, dtype="<f4"))
+    return Tensor("x", "FP32", (count, columns), np.arange(count * columns, dtype="<f4").data)
 
 
 # As in memory
@@ -330,7 +330,7 @@ def test_a_queue_gets_the_whole_request_checked():
 
     assert body[int(content_type.removeprefix(CONTENT_TYPE)) :] == data(rows(100))
     with pytest.raises(InvalidInput, match="NaN or infinity"):
-        answering.request([Tensor("x", "FP32", (1, 3), np.full(3, np.nan, "<f4"))], ["y"])
+        answering.request([Tensor("x", "FP32", (1, 3), np.full(3, np.nan, "<f4").data)], ["y"])
 
 
 # What an alias names

@@ -14,7 +14,7 @@ from modelserve.tensors import Tensor, encode_bytes, iter_bytes
 
 def numbers(name: str, rows: int, *rest: int) -> Tensor:
     shape = (rows, *rest)
-    return Tensor(name, "INT32", shape, np.arange(prod(shape), dtype="<i4"))
+    return Tensor(name, "INT32", shape, np.arange(prod(shape), dtype="<i4").data)
 
 
 def texts(name: str, elements: list[bytes], *rest: int) -> Tensor:

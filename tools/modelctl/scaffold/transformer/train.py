@@ -55,7 +55,8 @@ class Encoder:
         self.weights = _weights(sizes)
 
     def predict(self, X: Array) -> Array:
-        return self.classes_[self.predict_proba(X).argmax(axis=1)]
+        found: Array = self.classes_[self.predict_proba(X).argmax(axis=1)]
+        return found
 
     def predict_proba(self, X: Array) -> Array:
         """In numpy, apart from the graph: what parity compares the graph with."""
