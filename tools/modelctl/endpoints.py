@@ -24,7 +24,7 @@ from tools.modelctl.deployment import Deployment, parameters_of, stack_name, sta
 from tools.modelctl.errors import EndpointFailed, UsageFailed
 from tools.modelctl.limits import GPU_SECONDS
 
-__all__ = ["ROLLBACK_WAIT", "WAIT", "AsyncEndpoint", "Endpoints", "Progress", "prepare"]
+__all__ = ["ROLLBACK_WAIT", "WAIT", "AsyncEndpoint", "Endpoints", "Progress", "prepare", "wake"]
 
 WAIT = 600
 """Seconds for an endpoint to load a version: an archive may be a gigabyte, and TensorRT takes minutes."""
@@ -118,9 +118,13 @@ def prepare(
     elif mode == "async" and name in endpoints.asynchronous:
         _Stack(deployment, endpoints.stack, pause).update(endpoints.asynchronous[name].parameter, manifest, progress)
     else:
-        command = "make run" if deployment.local else f"cdk deploy '{deployment.name}/*' -c gpu=on"
-        note(f"{name} has no endpoint yet, and its route answers 503 until there is one; run: {command}")
+        note(f"{name} has no endpoint yet, and its route answers 503 until there is one; run: {wake(deployment)}")
     return False
+
+
+def wake(deployment: Deployment) -> str:
+    """The command that makes a deployment's endpoints."""
+    return "make run" if deployment.local else f"cdk deploy '{deployment.name}/*' -c gpu=on"
 
 
 def _warm(

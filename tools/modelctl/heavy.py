@@ -12,7 +12,7 @@ from modelserve.errors import ServeError
 from modelserve.registry import Registry
 from tools.modelctl.checks import Check, State, attempt
 from tools.modelctl.deployment import Deployment, parameters_of
-from tools.modelctl.endpoints import Endpoints
+from tools.modelctl.endpoints import Endpoints, wake
 
 __all__ = ["examine"]
 
@@ -64,13 +64,13 @@ def _quota(deployment: Deployment, what: str, instance_type: str, needed: int, *
     if found is None:
         return Check(what=what, state="warn", found=f"{deployment.region} has no quota of that type, and perhaps no such instances")
     allowed = int(found["Value"])
+    told = f"{allowed} instances; {needed} needed where all run and are updated"
     if allowed >= needed:
-        return Check(what=what, state="ok", found=f"{allowed} instances; {needed} needed where all run and are updated")
+        return Check(what=what, state="ok", found=told)
     fix = (
         "aws service-quotas request-service-quota-increase --service-code sagemaker "
         f"--quota-code {found['QuotaCode']} --desired-value {needed} --region {deployment.region}"
     )
-    told = f"{allowed} instances; {needed} needed where all run and are updated"
     return Check(what=what, state="warn" if allowed or off else "fail", found=told, fix=fix)
 
 
@@ -86,7 +86,7 @@ def _realtime(deployment: Deployment, endpoints: Endpoints, models: Sequence[Mod
         return
     published = [name for name, state in states.items() if state]
     if "promoted" in states.values():
-        yield Check(what=what, state="warn", found="off: routes of realtime heavy models answer 503", fix=_deploy(deployment))
+        yield Check(what=what, state="warn", found="off: routes of realtime heavy models answer 503", fix=wake(deployment))
     elif published:
         fix = f"modelctl promote {published[0]} latest{deployment.option}"
         yield Check(what=what, state="warn", found="off, and nothing is promoted that it would serve", fix=fix)
@@ -109,7 +109,7 @@ def _async(deployment: Deployment, endpoints: Endpoints, model: ModelConfig) -> 
     known = endpoints.asynchronous.get(model.name)
     alias = deployment.registry().aliases(model.name).get("production")
     if known is None:
-        yield Check(what=what, state="warn", found="off: its route answers 503", fix=_deploy(deployment))
+        yield Check(what=what, state="warn", found="off: its route answers 503", fix=wake(deployment))
         return
     runs = _parameters(deployment, endpoints.stack).get(known.parameter, "")
     if alias is None:
@@ -137,7 +137,3 @@ def _parameters(deployment: Deployment, stack: str) -> dict[str, str]:
 
 def _promote(deployment: Deployment, model: ModelConfig, version: str) -> str:
     return f"modelctl promote {model.name} {version}{deployment.option}"
-
-
-def _deploy(deployment: Deployment) -> str:
-    return "make run" if deployment.local else f"cdk deploy '{deployment.name}/*' -c gpu=on"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +25,15 @@ _ROWS = 8  # enough to tell, of a model that takes a second for each
 
 def run(model: Path, inputs: Answers) -> Answers:
     """What ONNX Runtime answers, by output. Raises `BuildFailed` when it can't load or run the model."""
+    return _run_each(model, [inputs])[0]
+
+
+def _run_each(model: Path, requests: Iterable[Answers]) -> list[Answers]:
+    """One after the other, by one session."""
     try:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
-        return dict(zip(names, session.run(names, inputs), strict=True))
+        return [dict(zip(names, session.run(names, inputs), strict=True)) for inputs in requests]
     except Exception as error:  # ONNX Runtime's own have no common base
         raise BuildFailed(
             f"{model.parent.name} was converted, but ONNX Runtime can't run it: {type(error).__name__}: {str(error).strip()}. "
@@ -38,9 +44,10 @@ def run(model: Path, inputs: Answers) -> Answers:
 def apart(model: Path, inputs: Answers, config: ParityConfig) -> bool:
     """Whether a row is answered alone as it is among others, within what parity allows. Raises `BuildFailed` as `run` does."""
     some = {name: values[:_ROWS] for name, values in inputs.items()}
-    alone = [run(model, {name: values[row : row + 1] for name, values in some.items()}) for row in range(len(next(iter(some.values()))))]
-    joined = {name: np.concatenate([each[name] for each in alone]) for name in alone[0]}
-    return compare(run(model, some), joined, config).passed
+    rows = [{name: values[row : row + 1] for name, values in some.items()} for row in range(len(next(iter(some.values()))))]
+    together, *alone = _run_each(model, [some, *rows])
+    joined = {name: np.concatenate([each[name] for each in alone]) for name in together}
+    return compare(together, joined, config).passed
 
 
 def original(task: str, estimator: Any, X: Any) -> Answers:

@@ -14,7 +14,6 @@ import sys
 import tempfile
 import time
 from dataclasses import asdict, dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,14 +112,10 @@ def _run(model: str, example: str, seconds: float, threads: int) -> Trial:
 def _answers_zeros(session: OnnxSession, seconds: float) -> bool:
     """What `OnnxSession.warm_up` does, and whether the graph took it."""
     from modelserve.errors import ModelFailed  # noqa: PLC0415 - as above
-    from modelserve.tensors import DATATYPES, Tensor  # noqa: PLC0415
+    from modelserve.tensors import made  # noqa: PLC0415
 
-    shapes = [tuple(1 if size < 0 else size for size in spec.shape) for spec in session.inputs]
-    sizes = [DATATYPES[spec.datatype].size or 4 for spec in session.inputs]  # an empty string is its length, 4 bytes
-    parts = zip(session.inputs, shapes, sizes, strict=True)
-    zeros = [Tensor(spec.name, spec.datatype, shape, bytes(prod(shape) * size)) for spec, shape, size in parts]
     try:
-        session.run(zeros, [output.name for output in session.outputs], seconds=seconds)
+        session.run([made(spec) for spec in session.inputs], [output.name for output in session.outputs], seconds=seconds)
     except ModelFailed:
         return False
     return True
