@@ -53,8 +53,8 @@ format: $(READY) ## Rewrite the code as ruff wants it
 
 lock: $(READY) ## Lock what pyproject.toml names, for the image too
 	uv lock
-	uv export --frozen --only-group predict --no-emit-project --no-annotate --no-header --quiet \
-		--output-file functions/predict/requirements.txt
+	uv export $(LOCKED) --only-group predict --output-file functions/predict/requirements.txt
+	uv export $(LOCKED) --only-group batch --output-file functions/batch/requirements.txt
 
 bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
 	@python -m tools.bench
@@ -67,7 +67,7 @@ faults: $(READY) ## Let the model store and the endpoint fail in every way there
 
 audit: $(READY) ## Look for known vulnerabilities: in what ships, then in everything that is locked
 	@mkdir -p build/audit
-	uv export $(LOCKED) --only-group predict --only-group layer --output-file build/audit/ships.txt
+	uv export $(LOCKED) --only-group batch --only-group layer --output-file build/audit/ships.txt
 	uv export $(LOCKED) --all-groups --output-file build/audit/everything.txt
 	pip-audit $(AUDIT) --requirement build/audit/ships.txt
 	pip-audit $(AUDIT) --requirement build/audit/everything.txt

@@ -10,7 +10,7 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
 from constructs import Construct
 
-__all__ = ["JobBucket", "LogBucket", "ModelBucket"]
+__all__ = ["DataBucket", "JobBucket", "LogBucket", "ModelBucket"]
 
 _WRITTEN_ONCE = ("models/*/versions/*", "models/*/history/*")
 
@@ -71,10 +71,12 @@ class ModelBucket(_Retained):
         self.add_to_resource_policy(_write_once(self))
 
 
-class JobBucket(_Retained):
-    """Requests and answers of jobs, and what SageMaker captures: under the store's key, or S3's where it has none, and forgotten."""
+class _Forgetful(_Retained):
+    """Under the store's key, or S3's where it has none; everything in it is forgotten after some days."""
 
-    def __init__(self, scope: Construct, construct_id: str, *, access_logs: s3.IBucket, key: kms.IKey | None, days: int) -> None:
+    def __init__(
+        self, scope: Construct, construct_id: str, *, access_logs: s3.IBucket, key: kms.IKey | None, days: int, **properties: Any
+    ) -> None:
         expiry = s3.LifecycleRule(expiration=Duration.days(days), abort_incomplete_multipart_upload_after=Duration.days(1))
         super().__init__(
             scope,
@@ -83,8 +85,28 @@ class JobBucket(_Retained):
             encryption_key=key,
             bucket_key_enabled=True if key else None,
             server_access_logs_bucket=access_logs,
-            server_access_logs_prefix="jobs/",
             lifecycle_rules=[expiry],
+            **properties,
+        )
+
+
+class JobBucket(_Forgetful):
+    """Requests and answers of jobs, uploads, and what SageMaker captures."""
+
+    def __init__(self, scope: Construct, construct_id: str, **properties: Any) -> None:
+        super().__init__(scope, construct_id, server_access_logs_prefix="jobs/", **properties)
+
+
+class DataBucket(_Forgetful):
+    """Data sets and their predictions; EventBridge hears of every object that is put into it."""
+
+    def __init__(self, scope: Construct, construct_id: str, **properties: Any) -> None:
+        super().__init__(scope, construct_id, server_access_logs_prefix="data/", **properties)
+        bucket = self.node.default_child
+        assert isinstance(bucket, s3.CfnBucket)
+        # Not by `event_bridge_enabled`, which brings a function of CDK's own to do what CloudFormation can by itself.
+        bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
+            event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
         )
 
 

@@ -10,7 +10,6 @@ from constructs import Construct
 
 from models.config import ModelConfig
 
-from .alarms import TamperingAlarm
 from .api import InferenceApi
 from .firewall import Firewall
 from .functions import PredictFunction
@@ -56,7 +55,6 @@ class Serving(Stack):
             )
             self._api.route(per_model.add_resource(model.name), function.target)
         self._api.permit_before_deploying()
-        TamperingAlarm(self, "Tampering", settings=settings)
         if settings.firewall:
             Firewall(self, "Firewall", stage=self._api.deployment_stage, settings=settings)
         self._outputs(models[0].name if models else None)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
 
 from aws_cdk.aws_logs import RetentionDays
 
 from models.config import ModelConfig
 
-__all__ = ["APPLICATION", "DEV", "PROD", "DeploymentSettings", "EndpointNameError", "Plan"]
+__all__ = ["APPLICATION", "DEV", "PROD", "DeploymentSettings", "EndpointNameError", "FunctionNameError", "Plan"]
 
 APPLICATION = "ServerlessOnnx"
 
@@ -27,6 +28,15 @@ class EndpointNameError(ValueError):
         )
 
 
+class FunctionNameError(ValueError):
+    """A model's function would have a name that Lambda refuses."""
+
+    def __init__(self, model: str, name: str) -> None:
+        super().__init__(
+            f"the function of {model} would be named {name}, and a name has at most 64 characters: give the deployment a shorter name"
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """A tier of clients; API Gateway keeps its limits as best it can, so they protect a bill, not a secret."""
@@ -38,6 +48,8 @@ class Plan:
     """Requests of one client at once before `requests_per_second` counts."""
     requests_per_day: int | None = None
     """Beyond it a client gets 429 until midnight UTC; None counts without end."""
+    jobs: Literal["high", "low"] = "low"
+    """The queue of its clients' jobs; those of a high one may ask for the low one, not the other way round."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +81,7 @@ class DeploymentSettings:
     plans: tuple[Plan, ...] = (
         Plan(name="trial", requests_per_second=1, burst=5, requests_per_day=1_000),
         Plan(name="standard", requests_per_second=50, burst=100, requests_per_day=1_000_000),
-        Plan(name="premium", requests_per_second=100, burst=200),
+        Plan(name="premium", requests_per_second=100, burst=200, jobs="high"),
     )
     """Tiers that `modelctl client create --plan` names; the deployment's own limit holds above them."""
     cors_origin: str = ""
@@ -102,7 +114,29 @@ class DeploymentSettings:
     gpu_capture_percent: int = 0
     """Share of requests and answers of the shared endpoint that SageMaker keeps; 0 keeps none."""
     job_days: int = 7
-    """How long requests and answers of jobs, and what SageMaker captured, are kept."""
+    """How long jobs, uploads, and what SageMaker captured, are kept."""
+    job_memory: int = 3008
+    """MB of the functions that run jobs and shards of data sets; a new account allows no more."""
+    job_timeout: int = 120
+    """Seconds that one batch of jobs may take; a message is out of sight for six times as long."""
+    job_batch_size: int = 10
+    """Jobs that a function takes at a time; those for the same model run as one."""
+    job_attempts: int = 5
+    """How often a job is tried before its message waits in the dead-letter queue."""
+    high_concurrency: int = 8
+    """Batches of the high queue that run at once, 2 to 1,000; what the account has beyond both queues is left to the API."""
+    low_concurrency: int = 2
+    """Batches of the low queue that run at once."""
+    upload_megabytes: int = 256
+    """Size of the largest request that a client may upload for a job."""
+    data_set_concurrency: int = 10
+    """Shards of one data set that run at once, 1 to 10,000."""
+    data_set_timeout: int = 900
+    """Seconds that planning a data set, or one shard of it, may take."""
+    data_set_days: int = 30
+    """How long data sets and their predictions are kept in the deployment's own bucket."""
+    data_set_buckets: tuple[str, ...] = ()
+    """Other buckets that `modelctl batch` may read data sets from and write predictions to."""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for settings that don't fit each other."""
@@ -113,6 +147,15 @@ class DeploymentSettings:
                 f"gpu_min_instances of {self.name} is {self.gpu_min_instances} and gpu_max_instances {self.gpu_max_instances}; "
                 f"at least 1, and no more than the other: only an async model's endpoint can do without instances"
             )
+        if not (2 <= self.high_concurrency <= 1000 and 2 <= self.low_concurrency <= 1000):
+            raise ValueError(
+                f"high_concurrency of {self.name} is {self.high_concurrency} and low_concurrency {self.low_concurrency}; "
+                f"Lambda takes 2 to 1,000"
+            )
+        if not 1 <= self.data_set_concurrency <= 10_000:
+            raise ValueError(f"data_set_concurrency of {self.name} is {self.data_set_concurrency}; a Distributed Map takes 1 to 10,000")
+        if not 1 <= self.job_batch_size <= 10:
+            raise ValueError(f"job_batch_size of {self.name} is {self.job_batch_size}; without a batching window SQS hands over 1 to 10")
         if not 0 <= self.gpu_capture_percent <= 100:
             raise ValueError(f"gpu_capture_percent of {self.name} is {self.gpu_capture_percent}; a percentage is from 0 to 100")
         fastest = max((plan.requests_per_second for plan in self.plans), default=0)
@@ -126,6 +169,21 @@ class DeploymentSettings:
     def service(self) -> str:
         """What logs and metrics of this deployment's functions are filed under."""
         return f"serverless-onnx-{self.name}"
+
+    def function_name(self, model: ModelConfig) -> str:
+        """Of the Lambda function that answers for `model`, which others invoke by it.
+
+        With another target it has another name, since CloudFormation makes the new function before it deletes the old one.
+        Raises `FunctionNameError`.
+        """
+        name = f"onnx-{self.name}-{model.name}{'-gpu' if model.target == 'gpu' else ''}"
+        if len(name) > 64:
+            raise FunctionNameError(model.name, name)
+        return name
+
+    def queue_name(self, priority: str) -> str:
+        """Of the queue of jobs of `high` or `low` priority."""
+        return f"onnx-{self.name}-jobs-{priority}"
 
     def endpoint_name(self, model: ModelConfig) -> str:
         """Of the SageMaker endpoint that runs `model`: the realtime models share one, an async model has its own.

@@ -1,4 +1,4 @@
-"""Models, jobs and clients: the one stack that holds state, and the only one that may grant access to it."""
+"""Models, jobs, data sets and clients: the one stack that holds state, and the only one that may grant access to it."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from aws_cdk import aws_kms as kms
 from aws_cdk import aws_ssm as ssm
 from constructs import Construct
 
+from .alarms import TamperingAlarm
 from .audit import Audit
-from .buckets import JobBucket, LogBucket, ModelBucket
+from .buckets import DataBucket, JobBucket, LogBucket, ModelBucket
 from .roles import FunctionRole, NarrowRole
 from .settings import DeploymentSettings
 
-__all__ = ["ANSWERS", "ARCHIVE", "CAPTURED", "FAILURES", "Store"]
+__all__ = ["ANSWERS", "ARCHIVE", "CAPTURED", "FAILURES", "UPLOADS", "Store"]
 
 ARCHIVE = "model.tar.gz"
 """The file of a version that an endpoint loads."""
@@ -25,10 +26,12 @@ ANSWERS, FAILURES = "answers", "failures"
 """Folders below a model's in the bucket of jobs, into which SageMaker writes."""
 CAPTURED = "_captured"  # which no model can be called
 """The folder of the bucket of jobs for what SageMaker captures of requests and answers."""
+UPLOADS = "_uploads"
+"""The folder of the bucket of jobs for what clients upload."""
 
 
 class Store(Stack):
-    """A bucket with versions and aliases of models, its key, a bucket of jobs, and a table of clients.
+    """A bucket with versions and aliases of models, its key, buckets of jobs and data sets, and tables of jobs and clients.
 
     Other stacks learn their names from SSM parameters, never through an export, so that no stack locks another.
     """
@@ -39,12 +42,17 @@ class Store(Stack):
         self._encrypted = settings.existing_bucket is None or settings.existing_key_arn is not None
         self._settings = settings
         bucket = self._models()
-        jobs = self._jobs()
+        jobs, data = self._jobs(), self._data()
+        job_table = self._job_table().table_name
+        self._publish("job-table", job_table)
         clients = settings.existing_client_table or self._clients().table_name
         self._publish("clients", clients)
         CfnOutput(self, "ModelBucket", value=bucket, description="Where modelctl publishes models")
         CfnOutput(self, "JobBucket", value=jobs, description="Where requests and answers of jobs are kept for some days")
+        CfnOutput(self, "JobTable", value=job_table, description="Where it is kept what became of each job")
+        CfnOutput(self, "DataBucket", value=data, description="Data sets put under in/NAME/ are run by model NAME")
         CfnOutput(self, "ClientTable", value=clients, description="Where modelctl keeps clients")
+        TamperingAlarm(self, "Tampering", settings=settings)
         if settings.signed_manifests:
             signing_key = settings.existing_signing_key_arn or self._signing_key().key_arn
             self._publish("signing-key", signing_key)
@@ -58,8 +66,16 @@ class Store(Stack):
         """The name of the bucket of jobs as `reader`'s stack may use it."""
         return self._look_up(reader, "jobs")
 
+    def job_table_name(self, reader: Construct) -> str:
+        """The name of the table of jobs as `reader`'s stack may use it."""
+        return self._look_up(reader, "job-table")
+
+    def data_bucket_name(self, reader: Construct) -> str:
+        """The name of the bucket of data sets as `reader`'s stack may use it."""
+        return self._look_up(reader, "data")
+
     def key_arn(self, reader: Construct) -> str | None:
-        """The ARN of the key of both buckets as `reader`'s stack may use it; None where S3's own keys encrypt them."""
+        """The ARN of the key of all buckets as `reader`'s stack may use it; None where S3's own keys encrypt them."""
         return self._look_up(reader, "key") if self._encrypted else None
 
     def client_table_name(self, reader: Construct) -> str:
@@ -154,10 +170,19 @@ class Store(Stack):
 
     def _jobs(self) -> str:
         """Makes the bucket of jobs, under the key of the bucket of models; its name."""
-        key = kms.Key.from_key_arn(self, "StoreKey", self._key_arn) if self._key_arn else None
-        bucket = JobBucket(self, "Jobs", access_logs=self._access_logs, key=key, days=self._settings.job_days)
+        bucket = JobBucket(self, "Jobs", access_logs=self._access_logs, key=self._key, days=self._settings.job_days)
         self._publish("jobs", bucket.bucket_name)
         return bucket.bucket_name
+
+    def _data(self) -> str:
+        """Makes the bucket of data sets, under the key of the bucket of models; its name."""
+        bucket = DataBucket(self, "Data", access_logs=self._access_logs, key=self._key, days=self._settings.data_set_days)
+        self._publish("data", bucket.bucket_name)
+        return bucket.bucket_name
+
+    @cached_property
+    def _key(self) -> kms.IKey | None:
+        return kms.Key.from_key_arn(self, "StoreKey", self._key_arn) if self._key_arn else None
 
     @cached_property
     def _access_logs(self) -> LogBucket:
@@ -168,6 +193,20 @@ class Store(Stack):
 
     def _look_up(self, reader: Construct, name: str) -> str:
         return ssm.StringParameter.value_for_string_parameter(reader, f"{self._prefix}/{name}")
+
+    def _job_table(self) -> dynamodb.Table:
+        """One item a job, and Powertools' records of what has been run; both are forgotten after some days."""
+        return dynamodb.Table(
+            self,
+            "JobItems",
+            partition_key=dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING),
+            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
+            encryption=dynamodb.TableEncryption.AWS_MANAGED,
+            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True),
+            time_to_live_attribute="expiration",
+            deletion_protection=True,
+            removal_policy=RemovalPolicy.RETAIN,
+        )
 
     def _clients(self) -> dynamodb.Table:
         """One item a client, with the hashes of its keys."""

@@ -17,7 +17,7 @@ from modelserve.settings import GatewaySettings
 from .observability import Observer
 
 if TYPE_CHECKING:
-    from modelserve.jobs import Jobs
+    from modelserve.async_jobs import AsyncJobs
     from modelserve.s3 import S3Reader
 
 
@@ -40,19 +40,19 @@ class App(invocation.App[EndpointModel]):
     def _made_plane(self) -> DataPlane:
         if not self._settings.job_bucket:
             return super()._made_plane()
-        from modelserve.jobs import only  # noqa: PLC0415 - most models answer at once
+        from modelserve.async_jobs import only  # noqa: PLC0415 - most models answer at once
 
         return DataPlane(only(self._settings.model_alias, self._loader.find))
 
-    def _jobs(self, environ: Mapping[str, str]) -> Jobs | None:
+    def _jobs(self, environ: Mapping[str, str]) -> AsyncJobs | None:
         bucket = self._settings.job_bucket
         if not bucket:
             return None
-        from modelserve.jobs import Jobs  # noqa: PLC0415 - as above
+        from modelserve.async_jobs import AsyncJobs  # noqa: PLC0415 - as above
         from modelserve.s3 import S3Bucket  # noqa: PLC0415
 
         store = S3Bucket.from_environ(bucket, environ, remaining=self._remaining)
-        return Jobs(self._settings.model_name, self._plane, self._endpoint, store, bucket)
+        return AsyncJobs(self._settings.model_name, self._plane, self._endpoint, store, bucket)
 
 
 hold(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")))

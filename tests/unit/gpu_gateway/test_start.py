@@ -32,9 +32,9 @@ def test_it_imports_nothing_heavy_but_powertools():
     assert imported({*heavy, "aws_lambda_powertools"}) == {"aws_lambda_powertools"}
 
 
-@pytest.mark.parametrize(("bucket", "found"), [("", set()), ("jobs", {"modelserve.jobs"})])
+@pytest.mark.parametrize(("bucket", "found"), [("", set()), ("jobs", {"modelserve.async_jobs"})])
 def test_jobs_are_imported_where_there_are_any(bucket, found):
-    assert imported({"modelserve.jobs", "modelserve.session", "modelserve.signature"}, JOB_BUCKET=bucket) == found
+    assert imported({"modelserve.async_jobs", "modelserve.session", "modelserve.signature"}, JOB_BUCKET=bucket) == found
 
 
 def test_the_process_is_held_below_its_functions_memory():

@@ -14,7 +14,7 @@ from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFou
 from .protocol import InferRequest, encode, parse, status_of
 
 if TYPE_CHECKING:
-    from .jobs import Jobs
+    from .async_jobs import AsyncJobs
 
 __all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "json_response"]
 
@@ -54,7 +54,7 @@ class Response:
 class Endpoints:
     """The routes of one model's function."""
 
-    def __init__(self, name: str, plane: DataPlane, *, server_version: str, max_body_bytes: int, jobs: Jobs | None = None) -> None:
+    def __init__(self, name: str, plane: DataPlane, *, server_version: str, max_body_bytes: int, jobs: AsyncJobs | None = None) -> None:
         """With `jobs` a request is answered with where its answer will be."""
         self._name = name
         self._plane = plane

@@ -19,8 +19,8 @@ from .proxy import client_of, from_event, preflight, to_proxy, within_limit
 from .s3 import S3Reader
 
 if TYPE_CHECKING:
+    from .async_jobs import AsyncJobs
     from .fetch import Verifier
-    from .jobs import Jobs
     from .manifest import Alias
     from .settings import GatewaySettings, PredictSettings
 
@@ -101,7 +101,7 @@ class App(ABC, Generic[_M]):
         """Answers for every alias."""
         return DataPlane(self._loader.find)
 
-    def _jobs(self, _environ: Mapping[str, str]) -> Jobs | None:
+    def _jobs(self, _environ: Mapping[str, str]) -> AsyncJobs | None:
         """None where a request is answered at once."""
         return None
 

@@ -11,8 +11,10 @@ __all__ = [
     "AUTHORIZER_CACHE_SECONDS",
     "BEARER_PATTERN",
     "AuthorizerSettings",
+    "BatchSettings",
     "CatalogSettings",
     "GatewaySettings",
+    "JobsSettings",
     "PredictSettings",
     "SettingsError",
 ]
@@ -92,6 +94,15 @@ class PredictSettings(_Environment):
     """The origin that browsers may call from; empty answers no CORS header."""
     signing_key_arn: str = ""
     """The KMS key that must have signed a manifest; empty asks for no signature."""
+    job_bucket: str = ""
+    """Where requests and results of jobs are kept; empty where there are no jobs."""
+    job_table: str = ""
+    """Where jobs are kept."""
+    high_queue_url: str = ""
+    low_queue_url: str = ""
+    high_plans: tuple[str, ...] = ()
+    """Plans whose clients' jobs go to the queue of high priority."""
+    job_days: int = 7
     metrics_namespace: str = "ServerlessOnnx"
     service: str = "serverless-onnx"
     log_level: str = "INFO"
@@ -116,6 +127,47 @@ class GatewaySettings(_Environment):
     signing_key_arn: str = ""
     metrics_namespace: str = "ServerlessOnnx"
     service: str = "serverless-onnx"
+    log_level: str = "INFO"
+
+
+class JobsSettings(_Environment):
+    """The function that tells clients what became of their jobs; where a name is that of `PredictSettings`, so is its meaning."""
+
+    job_bucket: str
+    job_table: str
+    upload_megabytes: int = 256
+    """Size of the largest upload."""
+    job_days: int = 7
+    cors_origin: str = ""
+    metrics_namespace: str = "ServerlessOnnx"
+    service: str = "serverless-onnx"
+    log_level: str = "INFO"
+
+
+class BatchSettings(_Environment):
+    """The functions that run jobs, shards of data sets and records of streams; shared names mean what they do in `PredictSettings`."""
+
+    model_names: tuple[str, ...]
+    """Models that run within the function."""
+    model_bucket: str
+    strict_models: tuple[str, ...] = ()
+    """Those that refuse NaN and infinities."""
+    model_alias: str = "production"
+    alias_check_seconds: float = 30.0
+    signing_key_arn: str = ""
+    max_loaded_models: int = 8
+    job_bucket: str = ""
+    job_table: str = ""
+    job_attempts: int = 5
+    """How often a message is received before it waits in the dead-letter queue."""
+    job_days: int = 7
+    max_body_bytes: int = 256 * 2**20
+    """Largest body of a job after decompression."""
+    data_bucket: str = ""
+    """Where plans and parts of data sets are kept, and uploads start a run; empty where there are no data sets."""
+    metrics_namespace: str = "ServerlessOnnx"
+    service: str = "serverless-onnx"
+    """Also the source of the events that tell of predictions."""
     log_level: str = "INFO"
 
 

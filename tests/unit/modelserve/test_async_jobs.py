@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tritonclient.http import InferenceServerClient, InferInput, InferRequestedOutput
 
+from modelserve.async_jobs import AsyncJobs, only
 from modelserve.dataplane import DataPlane
 from modelserve.endpoints import BEFORE_V2, Endpoints, Request, Response
 from modelserve.errors import EndpointUnavailable, StoreUnavailable
-from modelserve.jobs import Jobs, only
 from modelserve.sagemaker import EXPIRES_SECONDS
 
 from .factories import INFER, NAME, VERSION, document, error_of, get, post, server, strict, tensor
@@ -35,7 +35,7 @@ class Later:
         self.now = 1_795_000_000.0
         self.model = behind(self.runtime, labels=labels, **settings)
         plane = DataPlane(only("production", lambda _version: self.model))
-        jobs = Jobs(NAME, plane, self.runtime, self.bucket, BUCKET, clock=lambda: self.now)
+        jobs = AsyncJobs(NAME, plane, self.runtime, self.bucket, BUCKET, clock=lambda: self.now)
         self.routes = Endpoints(NAME, plane, server_version="1", max_body_bytes=2**20, jobs=jobs)
 
     def sent(self, body: Any = None, *, client: str | None = None, path: str = INFER, header_length: int | None = None) -> Response:

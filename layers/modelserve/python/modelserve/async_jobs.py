@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .sagemaker import Endpoint
     from .tensors import Tensor
 
-__all__ = ["Jobs", "only"]
+__all__ = ["AsyncJobs", "only"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _NOBODY = "-"  # no client has this name
@@ -53,7 +53,7 @@ class _Job(Record):
     """The key that an error will have."""
 
 
-class Jobs:
+class AsyncJobs:
     """The jobs of one model."""
 
     def __init__(
