@@ -15,7 +15,7 @@ pytestmark = pytest.mark.xdist_group("stacks")
 
 
 def alarm(templates: Templates) -> dict[str, Any]:
-    (found,) = properties(templates.serving, "AWS::CloudWatch::Alarm")
+    (found,) = properties(templates.store, "AWS::CloudWatch::Alarm")
     return found
 
 

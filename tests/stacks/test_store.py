@@ -15,7 +15,13 @@ from tests.stacks.factories import Templates, a_model, properties, statements, t
 pytestmark = pytest.mark.xdist_group("stacks")
 
 
-JOBS = {"LifecycleConfiguration": {"Rules": [Match.object_like({"ExpirationInDays": DEV.job_days})]}}
+def _forgotten_after(days: int) -> dict[str, Any]:
+    """What is in the bucket, and uploads that were never ended after a day."""
+    rule = {"ExpirationInDays": days, "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}}
+    return {"LifecycleConfiguration": {"Rules": [Match.object_like(rule)]}}
+
+
+JOBS, DATA = _forgotten_after(DEV.job_days), _forgotten_after(DEV.data_set_days)
 
 
 @pytest.fixture(scope="module")
@@ -85,18 +91,19 @@ def _under(*, algorithm: str, **key: Any) -> dict[str, Any]:
     return {"ServerSideEncryptionConfiguration": [Match.object_like({"ServerSideEncryptionByDefault": default})]}
 
 
-def test_jobs_are_encrypted_with_the_stores_key_and_forgotten(dev):
-    """Also what SageMaker captures, and uploads that were never ended."""
+@pytest.mark.parametrize("forgotten", [JOBS, DATA], ids=["jobs", "data sets"])
+def test_jobs_and_data_sets_are_encrypted_with_the_stores_key_and_forgotten(dev, forgotten):
+    """What clients upload and SageMaker captures is among the jobs."""
     (key,) = dev.store.find_resources("AWS::KMS::Key")
     under = _under(algorithm="aws:kms", KMSMasterKeyID={"Fn::GetAtt": [key, "Arn"]})
-    dev.store.has_resource_properties("AWS::S3::Bucket", {**JOBS, "BucketEncryption": under})
-    (rule,) = [
-        rule
-        for each in properties(dev.store, "AWS::S3::Bucket")
-        for rule in each["LifecycleConfiguration"]["Rules"]
-        if rule.get("AbortIncompleteMultipartUpload") == {"DaysAfterInitiation": 1}
-    ]
-    assert rule["ExpirationInDays"] == DEV.job_days
+    dev.store.resource_properties_count_is("AWS::S3::Bucket", {**forgotten, "BucketEncryption": under}, 1)
+
+
+def test_data_sets_alone_tell_eventbridge_what_is_put_there(dev):
+    """By CloudFormation itself: CDK's own way brings a function, which our rules would find."""
+    told = {"NotificationConfiguration": {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}}
+    dev.store.resource_properties_count_is("AWS::S3::Bucket", {**DATA, **told}, 1)
+    dev.store.resource_properties_count_is("AWS::S3::Bucket", {"NotificationConfiguration": Match.any_value()}, 1)
 
 
 @pytest.mark.parametrize("kind", ["AWS::S3::Bucket", "AWS::S3::BucketPolicy", "AWS::KMS::Key", "AWS::DynamoDB::Table"])
@@ -104,21 +111,30 @@ def test_state_outlives_the_stack(dev, kind):
     dev.store.all_resources(kind, {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"})
 
 
-@pytest.fixture(scope="module")
-def clients(dev) -> dict[str, Any]:
-    (found,) = properties(dev.store, "AWS::DynamoDB::Table")
-    return found
+def tables(templates: Templates) -> dict[str, dict[str, Any]]:
+    """By what an item of each is found by."""
+    found = properties(templates.store, "AWS::DynamoDB::Table")
+    return {key["AttributeName"]: each for each in found for key in each["KeySchema"]}
 
 
-def test_clients_are_found_by_name_and_cost_nothing_at_rest(clients):
-    assert clients["KeySchema"] == [{"AttributeName": "client", "KeyType": "HASH"}]
-    assert clients["BillingMode"] == "PAY_PER_REQUEST"
+@pytest.mark.parametrize("key", ["client", "id"])
+def test_clients_and_jobs_are_found_by_name_and_cost_nothing_at_rest(dev, key):
+    assert tables(dev).keys() == {"client", "id"}
+    assert tables(dev)[key]["KeySchema"] == [{"AttributeName": key, "KeyType": "HASH"}]
+    assert tables(dev)[key]["BillingMode"] == "PAY_PER_REQUEST"
 
 
-def test_clients_are_encrypted_and_can_be_brought_back(clients):
-    assert clients["SSESpecification"] == {"SSEEnabled": True}
-    assert clients["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
-    assert clients["DeletionProtectionEnabled"] is True
+@pytest.mark.parametrize("key", ["client", "id"])
+def test_clients_and_jobs_are_encrypted_and_can_be_brought_back(dev, key):
+    assert tables(dev)[key]["SSESpecification"] == {"SSEEnabled": True}
+    assert tables(dev)[key]["PointInTimeRecoverySpecification"] == {"PointInTimeRecoveryEnabled": True}
+    assert tables(dev)[key]["DeletionProtectionEnabled"] is True
+
+
+def test_jobs_are_forgotten_and_clients_are_not(dev):
+    """Powertools' records of what has been run name their expiry by the same attribute."""
+    assert tables(dev)["id"]["TimeToLiveSpecification"] == {"AttributeName": "expiration", "Enabled": True}
+    assert "TimeToLiveSpecification" not in tables(dev)["client"]
 
 
 def test_no_stack_locks_the_store(dev):
@@ -127,7 +143,7 @@ def test_no_stack_locks_the_store(dev):
     assert "Fn::ImportValue" not in str(dev.serving.to_json())
 
 
-@pytest.mark.parametrize("name", ["ModelBucket", "JobBucket", "ClientTable"])
+@pytest.mark.parametrize("name", ["ModelBucket", "JobBucket", "JobTable", "DataBucket", "ClientTable"])
 def test_what_modelctl_needs_is_an_output(dev, name):
     dev.store.has_output(name, {"Value": {"Ref": Match.any_value()}})
 
@@ -175,13 +191,14 @@ def adopted(synthesized):
 
 
 def test_an_adopted_bucket_is_not_made(adopted):
-    """There are one of jobs and one of logs; neither is for models."""
+    """There are one of jobs, one of data sets and one of logs; none is for models."""
     adopted.store.resource_properties_count_is("AWS::S3::Bucket", JOBS, 1)
-    adopted.store.resource_count_is("AWS::S3::Bucket", 2)
+    adopted.store.resource_properties_count_is("AWS::S3::Bucket", DATA, 1)
+    adopted.store.resource_count_is("AWS::S3::Bucket", 3)
 
 
-def test_an_adopted_bucket_has_a_table_of_clients_beside_it(adopted):
-    adopted.store.resource_count_is("AWS::DynamoDB::Table", 1)
+def test_an_adopted_bucket_has_tables_of_clients_and_jobs_beside_it(adopted):
+    assert tables(adopted).keys() == {"client", "id"}
 
 
 @pytest.mark.parametrize("value", ["models-of-ours", "arn:aws:kms:eu-west-1:1:key/k"])
@@ -212,9 +229,10 @@ def restored(synthesized):
     )
 
 
-@pytest.mark.parametrize("kind", ["AWS::DynamoDB::Table", "AWS::KMS::Key"])
-def test_a_restored_store_makes_nothing_that_it_has(restored, kind):
-    restored.store.resource_count_is(kind, 0)
+def test_a_restored_store_makes_nothing_that_it_has(restored):
+    """Jobs begin anew: those of the earlier one are over within days."""
+    restored.store.resource_count_is("AWS::KMS::Key", 0)
+    assert tables(restored).keys() == {"id"}
 
 
 @pytest.mark.parametrize(("output", "value"), [("ClientTable", "clients-of-ours"), ("SigningKey", "arn:aws:kms:eu-west-1:1:key/s")])
