@@ -20,6 +20,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "modelserve.session": ("orjson", "numpy", "onnxruntime"),
     "functions.predict": ("modelserve", "orjson"),
     "functions.authorizer": ("modelserve", _POWERTOOLS),
+    "functions.batch": ("modelserve", "scoring", "orjson", "boto3", "botocore", "pyarrow", _POWERTOOLS),
     "functions.catalog": ("modelserve", "orjson", _POWERTOOLS),
     "functions.gpu_gateway": ("modelserve", _POWERTOOLS),
     "stacks": ("aws_cdk", "constructs", "models.config", "modelserve.settings"),

@@ -1,10 +1,13 @@
-"""Holds a process below its function's memory: what asks for too much is refused then, where Lambda would kill the process."""
+"""What a function's memory decides: the bound that its process is held below, so that Lambda needn't kill it, and its threads."""
 
 from __future__ import annotations
 
 import resource
+from collections.abc import Mapping
 
-__all__ = ["hold"]
+__all__ = ["hold", "threads"]
+
+_VCPU_MEGABYTES = 1769  # that come with one virtual CPU
 
 _SHARE = 0.9  # the rest is for what RLIMIT_DATA doesn't count: the libraries' code, and AWS's own processes
 
@@ -17,3 +20,8 @@ def hold(megabytes: int) -> None:
     if megabytes:
         most = int(megabytes * 2**20 * _SHARE)
         resource.setrlimit(resource.RLIMIT_DATA, (most, most))
+
+
+def threads(environ: Mapping[str, str]) -> int:
+    """As many as the function has whole virtual CPUs, one at least."""
+    return max(1, int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0)) // _VCPU_MEGABYTES)

@@ -1,0 +1,89 @@
+"""Several models in one process, by name: loaded when they are asked for, the least recently asked forgotten beyond a bound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
+
+from .errors import ModelNotFound, ServeError
+from .fetch import Fetcher, LoadedModel, Verifier
+from .loader import Loader
+from .memory import threads
+from .s3 import S3Reader
+
+if TYPE_CHECKING:
+    from .invocation import Observer
+    from .session import OnnxSession
+    from .settings import BatchSettings
+
+__all__ = ["Pool"]
+
+_WARM_UP_SECONDS = 30.0
+_MAX_OTHERS = 1  # versions of a model beside the one of the default alias: here the other models need the memory too
+
+
+class Pool:
+    """The models of `settings.model_names`, as `functions/predict` has one of them; meant for one caller at a time."""
+
+    def __init__(
+        self, settings: BatchSettings, environ: Mapping[str, str], observer: Observer, *, remaining: Callable[[], float] = lambda: inf
+    ) -> None:
+        """`observer` hears of each version that was loaded or couldn't be; `remaining` tells the seconds that the invocation has left."""
+        self._settings = settings
+        self._observer = observer
+        self._threads = threads(environ)
+        self._store = S3Reader.from_environ(settings.model_bucket, environ, remaining=remaining)
+        self._verifier = _verifier(settings, environ, remaining)
+        self._loaders: dict[str, Loader[LoadedModel]] = {}
+        """The most recently asked last."""
+
+    def model(self, name: str, version: str | None = None) -> LoadedModel:
+        """The model that answers for a version or an alias, for `settings.model_alias` where that is None.
+
+        Raises `ModelNotFound`, `VersionNotFound` for what no alias names, `ModelNotReady` with what to do.
+        """
+        if name not in self._settings.model_names:
+            raise ModelNotFound(name, self._settings.model_names)
+        loader = self._loaders.pop(name, None) or self._loader(name)
+        while len(self._loaders) >= self._settings.max_loaded_models:  # before the next takes its memory
+            del self._loaders[next(iter(self._loaders))]
+        self._loaders[name] = loader
+        return loader.find(version)
+
+    def _loader(self, name: str) -> Loader[LoadedModel]:
+        fetch = Fetcher(self._store, partial(self._open_session, name), self._verifier)
+        return Loader(
+            self._store,
+            name,
+            fetch,
+            alias=self._settings.model_alias,
+            check_seconds=self._settings.alias_check_seconds,
+            warm_up_seconds=_WARM_UP_SECONDS,
+            max_others=_MAX_OTHERS,
+            on_load=self._on_load,
+            on_failure=partial(self._on_failure, name),
+            prefetch=fetch.prefetch,
+        )
+
+    def _open_session(self, name: str, path: str) -> OnnxSession:
+        from .session import OnnxSession  # noqa: PLC0415 - only who loads a model needs ONNX Runtime
+
+        return OnnxSession(path, name=name, threads=self._threads, refuse_nan=name in self._settings.strict_models)
+
+    def _on_load(self, model: LoadedModel) -> None:
+        self._observer.log("INFO", "model loaded", location="pool", model=model.name, version=model.version)
+        self._observer.count({"LoadTime": 1000 * model.load_seconds}, model=model.name, version=model.version)
+
+    def _on_failure(self, name: str, error: ServeError) -> None:
+        self._observer.log("ERROR", str(error), location="pool", model=name, error=error.kind)
+        self._observer.count({"LoadFailure": 1, error.kind: 1}, model=name, version="none", by_service=True)
+
+
+def _verifier(settings: BatchSettings, environ: Mapping[str, str], remaining: Callable[[], float]) -> Verifier | None:
+    if not settings.signing_key_arn:
+        return None
+    from .signature import SigningKey  # noqa: PLC0415 - most deployments ask for no signature
+
+    return SigningKey.from_environ(settings.signing_key_arn, environ, remaining=remaining)
