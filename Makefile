@@ -18,7 +18,7 @@ LOCKED := --frozen --no-emit-project --no-annotate --no-header --quiet
 # Strict: a package that could not be looked up is a failure, not a pass.
 AUDIT := --strict --disable-pip --require-hashes --progress-spinner off
 
-.PHONY: help run demo test test-image test-triton check bench hostile faults audit sbom lint types format lock synth destroy clean
+.PHONY: help run demo test test-image test-triton check bench fairness hostile faults audit sbom lint types format lock synth destroy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ lock: $(READY) ## Lock what pyproject.toml names, for the image too
 
 bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
 	@python -m tools.bench
+
+fairness: $(READY) ## Simulate how long a quiet client's jobs wait beside a noisy one's, as a table and a plot
+	@python -m tools.bench.fairness
 
 hostile: $(READY) ## Send thousands of hostile requests to the whole app on this machine
 	@python -m tests.hostile
