@@ -11,7 +11,7 @@ from aws_cdk import App
 
 from models.config import MODELS, ModelConfig, ModelConfigError
 from stacks.deployment import Deployment
-from stacks.settings import DEV, PROD, DeploymentSettings, EndpointNameError
+from stacks.settings import DEV, PROD, DeploymentSettings, EndpointNameError, FunctionNameError
 from stacks.zip_functions import LayerMissing
 
 
@@ -30,7 +30,7 @@ def main(folder: Path = MODELS, context: Mapping[str, str] | None = None) -> Non
         for settings in (DEV, PROD):
             Deployment(app, settings=_with_context(settings, app), models=models)
         app.synth()
-    except (ContextError, EndpointNameError, LayerMissing, ModelConfigError) as error:
+    except (ContextError, EndpointNameError, FunctionNameError, LayerMissing, ModelConfigError) as error:
         sys.exit(str(error))
 
 

@@ -64,6 +64,7 @@ class ModelFunction(FunctionParts):
             "service": settings.service,
         }
         self._properties: dict[str, Any] = {
+            "function_name": settings.function_name(model),
             "description": f"{model.name}: {model.description or model.task}"[:256],
             "log_group": self.log_group,
             "memory_size": self._config.memory,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import app
-from stacks.settings import APPLICATION, DEV, PROD
+from stacks.settings import APPLICATION, DEV, PROD, DeploymentSettings
 from stacks.zip_functions import LayerMissing
-from tests.stacks.factories import properties, synthesize, text
+from tests.stacks.factories import a_heavy_model, a_model, properties, synthesize, text
 from tools.modelctl.deployment import stack_name
 
 pytestmark = pytest.mark.xdist_group("stacks")
@@ -59,10 +59,22 @@ def test_no_account_is_asked_at_synth(dev, stack):
 
 
 def test_nothing_but_what_must_be_found_is_physically_named(dev):
-    """A name can't be replaced; the parameters are how stacks find the store."""
-    names = ("BucketName", "FunctionName", "RoleName", "LogGroupName", "AliasName", "LayerName")
-    everything = [*dev.store.to_json()["Resources"].values(), *dev.serving.to_json()["Resources"].values()]
-    assert not [each for each in everything if each["Type"] != "AWS::Lambda::Permission" and each.get("Properties", {}).keys() & set(names)]
+    """What is named can't be replaced; the parameters are how stacks find the store. A model's function is what other services invoke."""
+    names = ("BucketName", "TableName", "RoleName", "LogGroupName", "AliasName", "LayerName")
+    everything = [each for template in dev.all for each in template.to_json().get("Resources", {}).values()]
+    assert not [each for each in everything if each.get("Properties", {}).keys() & set(names)]
+    functions = [each for template in dev.all for each in properties(template, "AWS::Lambda::Function")]
+    assert [each["FunctionName"] for each in functions if "FunctionName" in each] == ["onnx-dev-fruit"]
+
+
+def test_a_model_that_moves_to_an_endpoint_has_a_function_of_another_name(synthesized):
+    """CloudFormation makes the new one, a zip instead of an image, before it deletes the old one."""
+    on_lambda, on_endpoint = (synthesized(DEV, model) for model in (a_model("pictures"), a_heavy_model("pictures")))
+    names = [
+        [each["FunctionName"] for each in properties(templates.serving, "AWS::Lambda::Function") if "FunctionName" in each]
+        for templates in (on_lambda, on_endpoint)
+    ]
+    assert names == [["onnx-dev-pictures"], ["onnx-dev-pictures-gpu"]]
 
 
 def test_a_deployment_without_models_can_be_made(tmp_path):
@@ -122,4 +134,12 @@ def test_a_name_that_no_endpoint_can_have_ends_synth_with_a_sentence(heavy_folde
     (heavy_folder / "pictures").rename(heavy_folder / ("m" * 48))
     monkeypatch.setattr(app, "Deployment", lambda *_, settings, models: [settings.endpoint_name(model) for model in models])
     with pytest.raises(SystemExit, match=r"the endpoint of m+ would be named serverless-onnx-dev-m+, which SageMaker refuses"):
+        app.main(heavy_folder)
+
+
+def test_a_name_that_no_function_can_have_ends_synth_with_a_sentence(heavy_folder, monkeypatch):
+    (heavy_folder / "pictures").rename(heavy_folder / ("m" * 48))
+    monkeypatch.setattr(app, "DEV", DeploymentSettings(name="a-long-name"))
+    monkeypatch.setattr(app, "Deployment", lambda *_, settings, models: [settings.function_name(model) for model in models])
+    with pytest.raises(SystemExit, match=r"the function of m+ would be named onnx-a-long-name-m+-gpu, and a name has at most 64"):
         app.main(heavy_folder)
