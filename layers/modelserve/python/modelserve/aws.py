@@ -19,6 +19,7 @@ from .errors import ServeError, StoreUnavailable, Unavailable
 
 __all__ = [
     "PATIENCE",
+    "ConditionFailed",
     "Credentials",
     "JsonService",
     "PassingFault",
@@ -28,6 +29,7 @@ __all__ = [
     "address",
     "domain",
     "error_code",
+    "presign",
     "quote",
     "sign",
 ]
@@ -38,8 +40,10 @@ _FIRST_PAUSE = 0.05  # seconds, doubled and jittered at each attempt
 _TIMEOUT = 2.5  # seconds without a byte
 _UNRESERVED = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
 _PASSING = frozenset({429, 500, 502, 503, 504})
-_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
-_JSON = {"dynamodb": "1.0", "kms": "1.1"}
+_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "ThrottlingException"})
+_ALGORITHM = "AWS4-HMAC-SHA256"
+_JSON = {"dynamodb": "1.0", "events": "1.1", "kms": "1.1", "sqs": "1.0"}
+_SERVICE_IDS = {"events": "EVENTBRIDGE"}  # where the SDKs' name for an endpoint is not the host's
 _T = TypeVar("_T")
 
 
@@ -48,6 +52,14 @@ class ServiceUnavailable(Unavailable):
 
     def __init__(self, service: str, action: str, reason: str) -> None:
         super().__init__(f"{service} could not answer {action}: {reason}; check the function's role and the service's status")
+
+
+class ConditionFailed(Exception):
+    """A conditional write of DynamoDB met another item than the one it was made for, or none; `item` where it was asked for."""
+
+    def __init__(self, item: Any) -> None:
+        super().__init__("the condition of the write does not hold")
+        self.item = item
 
 
 class Credentials:
@@ -156,6 +168,20 @@ class Service:
             pause *= 2
         raise AssertionError  # the last attempt returns or raises
 
+    def presigned(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, seconds: int) -> str:
+        """The URL at which whoever has it may send this one request for `seconds`, or until our credentials end."""
+        signed = presign(
+            self._credentials(),
+            method,
+            path,
+            query,
+            {**headers, "host": self._host},
+            region=self._region,
+            service=self._name,
+            seconds=seconds,
+        )
+        return f"http{'s' if self._secure else ''}://{self._host}{path}?{signed}"
+
     def _response(self, sent: Request, ends: float) -> AbstractContextManager[HttpResponse]:
         headers, target = self._signed(sent)
         timeout = max(0.001, min(_TIMEOUT, ends - time.monotonic()))
@@ -168,7 +194,7 @@ class Service:
 
 
 class JsonService:
-    """A service of AWS's JSON protocol: DynamoDB or KMS.
+    """A service of AWS's JSON protocol: DynamoDB, EventBridge, KMS or SQS.
 
     Protocol: https://smithy.io/2.0/aws/protocols/aws-json-1_0-protocol.html
     """
@@ -180,15 +206,15 @@ class JsonService:
 
     @classmethod
     def from_environ(cls, name: str, environ: Mapping[str, str], *, remaining: Callable[[], float] = lambda: inf) -> JsonService:
-        """`dynamodb` or `kms`, with region, credentials and endpoint as Lambda and the AWS SDKs name them."""
+        """`dynamodb`, `events`, `kms` or `sqs`, with region, credentials and endpoint as Lambda and the AWS SDKs name them."""
         region = environ.get("AWS_REGION", "us-east-1")
         own = f"https://{name}.{region}.{domain(region)}"
-        url = environ.get(f"AWS_ENDPOINT_URL_{name.upper()}") or environ.get("AWS_ENDPOINT_URL") or own
+        url = environ.get(f"AWS_ENDPOINT_URL_{_SERVICE_IDS.get(name, name.upper())}") or environ.get("AWS_ENDPOINT_URL") or own
         credentials = lambda: Credentials.from_environ(environ)  # noqa: E731
         return cls(name, Service(name, region=region, url=url, credentials=credentials, remaining=remaining))
 
     def call(self, target: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """The answer to one action, such as `DynamoDB_20120810.GetItem` or `TrentService.GetPublicKey`. Raises `ServiceUnavailable`."""
+        """The answer to one action, such as `DynamoDB_20120810.GetItem`. Raises `ServiceUnavailable`, `ConditionFailed`."""
         action = target.rpartition(".")[2]
 
         def failed(reason: str) -> ServiceUnavailable:
@@ -199,6 +225,8 @@ class JsonService:
             code = error_code(body)
             if response.status == 400 and code in _THROTTLED:
                 raise PassingFault(f"HTTP 400 {code}")
+            if response.status == 400 and code == "ConditionalCheckFailedException":
+                raise ConditionFailed(_document(body, failed).get("Item"))
             if response.status != 200:
                 raise failed(f"HTTP {response.status} {code}")
             return _document(body, failed)
@@ -249,18 +277,63 @@ def sign(credentials: Credentials, sent: Request, host: str, *, region: str, ser
 
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
     """
-    stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+    stamp = _stamp()
     content = hashlib.sha256(sent.body).hexdigest()
     signed = {**sent.headers, "host": host, "x-amz-content-sha256": content, "x-amz-date": stamp}
     if credentials.token:
         signed["x-amz-security-token"] = credentials.token
+    scope = _scope(stamp, region, service)
+    signature = _signature(credentials, sent, signed, content, stamp, scope)
     names = ";".join(sorted(signed))
-    canonical = "\n".join([sent.method, sent.path, sent.query, *(f"{name}:{signed[name]}" for name in sorted(signed)), "", names, content])
-    scope = f"{stamp[:8]}/{region}/{service}/aws4_request"
-    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    signed["authorization"] = f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
+    return signed
+
+
+def presign(
+    credentials: Credentials,
+    method: str,
+    path: str,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    *,
+    region: str,
+    service: str,
+    seconds: int,
+) -> str:
+    """`query` with AWS Signature Version 4, for a request of any body that has all of `headers`, `host` among them, within `seconds`.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+    """
+    stamp = _stamp()
+    scope = _scope(stamp, region, service)
+    signed = {
+        **query,
+        "X-Amz-Algorithm": _ALGORITHM,
+        "X-Amz-Credential": f"{credentials.access_key}/{scope}",
+        "X-Amz-Date": stamp,
+        "X-Amz-Expires": str(seconds),
+        "X-Amz-SignedHeaders": ";".join(sorted(headers)),
+    }
+    if credentials.token:
+        signed["X-Amz-Security-Token"] = credentials.token
+    sent = Request(method, path, query=signed)
+    return f"{sent.query}&X-Amz-Signature={_signature(credentials, sent, headers, 'UNSIGNED-PAYLOAD', stamp, scope)}"
+
+
+def _stamp() -> str:
+    return time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+
+
+def _scope(stamp: str, region: str, service: str) -> str:
+    return f"{stamp[:8]}/{region}/{service}/aws4_request"
+
+
+def _signature(credentials: Credentials, sent: Request, headers: Mapping[str, str], content: str, stamp: str, scope: str) -> str:
+    """Covers `headers` and `content`, the body's SHA-256, and not those of `sent`."""
+    names = sorted(headers)
+    lines = [sent.method, sent.path, sent.query, *(f"{name}:{headers[name]}" for name in names), "", ";".join(names), content]
+    canonical = hashlib.sha256("\n".join(lines).encode()).hexdigest()
     key = f"AWS4{credentials.secret_key}".encode()
     for part in scope.split("/"):
         key = hmac.digest(key, part.encode(), "sha256")
-    signature = hmac.digest(key, text.encode(), "sha256").hex()
-    signed["authorization"] = f"AWS4-HMAC-SHA256 Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
-    return signed
+    return hmac.digest(key, f"{_ALGORITHM}\n{stamp}\n{scope}\n{canonical}".encode(), "sha256").hex()
