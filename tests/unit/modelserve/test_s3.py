@@ -1,18 +1,21 @@
 """The lean client against moto's S3, botocore's signatures and a server that fails on purpose."""
 
 import hashlib
+import shutil
 import socket
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from math import inf
 from pathlib import Path
 from typing import Any
 
 import boto3
 import pytest
-from botocore.auth import S3SigV4Auth
+from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.session import get_session
@@ -117,6 +120,31 @@ def test_a_file_of_other_bytes_is_not_left(client, moto_url, tmp_path, size, sha
     with pytest.raises(UnverifiedModel, match=f"found SHA-256 {SHA256} of {len(BODY)} bytes, expected {sha256} of {size} bytes"):
         fetch(reader(moto_url), tmp_path, size=size, sha256=sha256)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_object_is_deleted_and_one_that_is_not_there_too(client, moto_url):
+    bucket = reader(moto_url)
+    bucket.put("to delete", b"body")
+
+    bucket.delete("to delete")
+    bucket.delete("to delete")
+
+    with pytest.raises(ObjectNotFound):
+        bucket.get("to delete")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="it is curl that users will upload with")
+def test_curl_sends_a_file_to_a_presigned_url_and_gets_it_back_without_any_header(client, moto_url, tmp_path):
+    bucket = reader(moto_url)
+    (tmp_path / "sent").write_bytes(BODY)
+
+    put = bucket.presigned_put("uploads/ü", size=len(BODY), seconds=60)
+    subprocess.run(["curl", "-fsS", "-T", tmp_path / "sent", put], check=True, timeout=30)
+    get = bucket.presigned_get("uploads/ü", content_type="application/octet-stream", seconds=60)
+    found = subprocess.run(["curl", "-fsSi", get], check=True, timeout=30, capture_output=True).stdout
+
+    assert found.endswith(b"\r\n\r\n" + BODY)
+    assert b"content-type: application/octet-stream\r\n" in found.lower()
 
 
 def test_a_listing_is_sorted_whole_and_of_its_prefix(client, moto_url, monkeypatch):
@@ -283,6 +311,23 @@ def test_a_write_that_is_refused_is_not_tried_again(code):
         with pytest.raises(StoreUnavailable, match=f"key: HTTP 403 {code}"):
             reader(server.url).put("key", b"body")
         assert len(server.requests) == 1
+
+
+def test_a_deletion_is_answered_without_a_body_nor_its_length():
+    with scripted(failure(503, "SlowDown"), b"HTTP/1.1 204 No Content\r\n\r\n") as server:
+        reader(server.url).delete("a key")
+        assert [request.splitlines()[0] for request in server.requests] == ["DELETE /store/a%20key HTTP/1.1"] * 2
+
+
+@pytest.mark.parametrize("answer", [failure(403, "AccessDenied"), response(200)])
+def test_what_is_no_answer_to_a_deletion_is_said(answer):
+    with scripted(answer) as server, pytest.raises(StoreUnavailable, match="key: HTTP"):
+        reader(server.url).delete("key")
+
+
+def test_nothing_that_is_read_is_answered_without_a_body():
+    with scripted(response(204)) as server, pytest.raises(StoreUnavailable, match="key: HTTP 204"):
+        reader(server.url).get("key")
 
 
 def test_a_write_has_a_second_for_each_mib_beyond_what_a_document_has(monkeypatch):
@@ -471,6 +516,39 @@ def test_a_write_is_signed_as_botocore_signs_it(key):
 
     assert sent["x-amz-content-sha256"] == hashlib.sha256(b"body").hexdigest()
     assert sent["authorization"].endswith(f"Signature={signature}")
+
+
+@pytest.mark.parametrize("token", [None, "session/token+="])
+@pytest.mark.parametrize("url", ["https://jobs.s3.eu-west-1.amazonaws.com", "http://127.0.0.1:1234"])
+@pytest.mark.parametrize("key", ["_uploads/shop/0f", "a b/+&=?#%/é☃~-_.'()*!:@,;$"])
+@pytest.mark.parametrize("size", [None, 0, 2**28])
+def test_a_url_is_signed_as_botocore_signs_it(url, key, size, token):
+    """Every part of the query, byte for byte, in an order that means nothing."""
+    bucket = reader(url, bucket="jobs", token=token)
+    if size is None:
+        ours = bucket.presigned_get(key, content_type="application/json", seconds=900)
+    else:
+        ours = bucket.presigned_put(key, size=size, seconds=900)
+    parts = set(ours.partition("?")[2].split("&"))
+
+    operation = "?response-content-type=application/json" if size is None else ""
+    request = AWSRequest("GET" if size is None else "PUT", ours.partition("?")[0] + operation)
+    if size is not None:
+        request.headers["content-length"] = str(size)
+    (stamp,) = (part.partition("=")[2] for part in parts if part.startswith("X-Amz-Date="))
+    theirs = _presigned_by_botocore(request, stamp, token)
+
+    assert theirs.partition("?")[0] == ours.partition("?")[0] == f"{url}/{bucket._base.lstrip('/')}{aws.quote(key, '/')}"
+    assert parts == set(theirs.partition("?")[2].split("&"))
+    assert "X-Amz-SignedHeaders=host" in parts if size is None else "X-Amz-SignedHeaders=content-length%3Bhost" in parts
+
+
+def _presigned_by_botocore(request: AWSRequest, stamp: str, token: str | None) -> str:
+    auth = S3SigV4QueryAuth(BotocoreCredentials("local", "local", token), "s3", "us-east-1", expires=900)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("botocore.auth.get_current_datetime", lambda: datetime.strptime(stamp, "%Y%m%dT%H%M%SZ"))  # noqa: DTZ007 - as botocore's
+        auth.add_auth(request)
+    return str(request.url)
 
 
 def test_each_attempt_is_signed_anew():

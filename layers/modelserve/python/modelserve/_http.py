@@ -57,7 +57,7 @@ class HttpResponse:
                 self._line()
             while self._line():
                 pass  # what trails the last chunk
-        elif self.status != 304:
+        elif self.status not in {204, 304}:
             yield from self._exactly(self._number(self.headers.get("content-length", ""), 10))
         self.reusable = self.headers.get("connection", "").lower() != "close"
 

@@ -283,7 +283,7 @@ def sign(credentials: Credentials, sent: Request, host: str, *, region: str, ser
     if credentials.token:
         signed["x-amz-security-token"] = credentials.token
     scope = _scope(stamp, region, service)
-    signature = _signature(credentials, sent, signed, content, stamp, scope)
+    signature = _signature(credentials, sent, signed, content, stamp=stamp, scope=scope)
     names = ";".join(sorted(signed))
     signed["authorization"] = f"{_ALGORITHM} Credential={credentials.access_key}/{scope}, SignedHeaders={names}, Signature={signature}"
     return signed
@@ -317,7 +317,8 @@ def presign(
     if credentials.token:
         signed["X-Amz-Security-Token"] = credentials.token
     sent = Request(method, path, query=signed)
-    return f"{sent.query}&X-Amz-Signature={_signature(credentials, sent, headers, 'UNSIGNED-PAYLOAD', stamp, scope)}"
+    signature = _signature(credentials, sent, headers, "UNSIGNED-PAYLOAD", stamp=stamp, scope=scope)
+    return f"{sent.query}&X-Amz-Signature={signature}"
 
 
 def _stamp() -> str:
@@ -328,7 +329,7 @@ def _scope(stamp: str, region: str, service: str) -> str:
     return f"{stamp[:8]}/{region}/{service}/aws4_request"
 
 
-def _signature(credentials: Credentials, sent: Request, headers: Mapping[str, str], content: str, stamp: str, scope: str) -> str:
+def _signature(credentials: Credentials, sent: Request, headers: Mapping[str, str], content: str, *, stamp: str, scope: str) -> str:
     """Covers `headers` and `content`, the body's SHA-256, and not those of `sent`."""
     names = sorted(headers)
     lines = [sent.method, sent.path, sent.query, *(f"{name}:{headers[name]}" for name in names), "", ";".join(names), content]

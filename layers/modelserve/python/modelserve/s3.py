@@ -108,7 +108,8 @@ class S3Reader:
 
     def _send(self, sent: Request, key: str, read: Callable[[HttpResponse], _T], *, patience: float = PATIENCE) -> _T:
         def checked(response: HttpResponse) -> _T:
-            if response.status != 200 and not (response.status == 304 and "if-none-match" in sent.headers):
+            expected = 204 if sent.method == "DELETE" else 200
+            if response.status != expected and not (response.status == 304 and "if-none-match" in sent.headers):
                 raise _refusal(sent, key, response)
             return read(response)
 
@@ -120,7 +121,7 @@ class S3Reader:
 
 
 class S3Bucket(S3Reader):
-    """A bucket of what callers send and get: written to, and read up to a size."""
+    """A bucket of what callers send and get: written to, read up to a size, and opened to them for one object at a time."""
 
     def read(self, key: str, *, most: int) -> bytes | None:
         """None for an object of more than `most` bytes. Raises `ObjectNotFound`, `StoreUnavailable`."""
@@ -142,6 +143,21 @@ class S3Bucket(S3Reader):
         """
         sent = Request("PUT", self._base + quote(key, "/"), headers={"if-none-match": "*"}, body=body)
         self._send(sent, key, HttpResponse.read, patience=PATIENCE + len(body) / _SLOWEST)
+
+    def delete(self, key: str) -> None:
+        """Deletes an object, or nothing where there is none. Raises `StoreUnavailable`."""
+        self._send(Request("DELETE", self._base + quote(key, "/")), key, HttpResponse.read)
+
+    def presigned_get(self, key: str, *, content_type: str, seconds: int) -> str:
+        """A URL that gives the object, as `content_type`, to whoever has it, for `seconds` or until our credentials end."""
+        return self._presigned("GET", key, {"response-content-type": content_type}, {}, seconds)
+
+    def presigned_put(self, key: str, *, size: int, seconds: int) -> str:
+        """A URL that takes an object of `size` bytes, no more and no less, for `seconds` or until our credentials end."""
+        return self._presigned("PUT", key, {}, {"content-length": str(size)}, seconds)
+
+    def _presigned(self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: int) -> str:
+        return self._service.presigned(method, self._base + quote(key, "/"), query, headers, seconds=seconds)
 
 
 def _refusal(sent: Request, key: str, response: HttpResponse) -> Exception:
