@@ -41,6 +41,14 @@ class Deployment:
     """ARN of the KMS key that signs manifests, where its Store stack has one."""
     client_table: str | None = None
     """The table of clients; None where its Store stack is older than that."""
+    job_table: str | None = None
+    """Where it is kept what became of jobs; None as above."""
+    data_bucket: str | None = None
+    """Where data sets are put to be run; None as above."""
+    queues: Mapping[str, tuple[str, str]] = field(default_factory=dict)
+    """URL of each queue of jobs and of its dead-letter queue, by priority; none while its Batch stack is not deployed."""
+    data_set_machine: str | None = None
+    """ARN of the state machine that runs data sets; None as above."""
     plans: Mapping[str, str] = field(default_factory=dict)
     """Ids of the usage plans by name; none while its Serving stack is not deployed."""
     gpu_instances: Mapping[str, Any] = field(default_factory=dict)
@@ -144,7 +152,7 @@ def _find_remote(name: str, session: boto3.Session) -> Deployment:
         raise DeploymentNotFound(
             name, f"stack {stack_name(name, 'Store')} is not deployed in {session.region_name}", f"cdk deploy '{name}/*'"
         )
-    serving = stack_outputs(cloudformation, stack_name(name, "Serving")) or {}
+    batch, serving = (stack_outputs(cloudformation, stack_name(name, stack)) or {} for stack in ("Batch", "Serving"))
     url = serving.get("ApiUrl")
     return Deployment(
         name=name,
@@ -153,7 +161,7 @@ def _find_remote(name: str, session: boto3.Session) -> Deployment:
         url=url.rstrip("/") + "/" if url else None,
         session=session,
         stacks=name,
-        **_known(store | serving),
+        **_known(store | batch | serving),
     )
 
 
@@ -162,6 +170,15 @@ def _known(outputs: Mapping[str, str]) -> dict[str, Any]:
     return {
         "signing_key": outputs.get("SigningKey"),
         "client_table": outputs.get("ClientTable"),
+        "job_table": outputs.get("JobTable"),
+        "data_bucket": outputs.get("DataBucket"),
+        "queues": {name: urls for name in ("high", "low") if (urls := _queue(outputs, name.title()))},
+        "data_set_machine": outputs.get("DataSetMachine"),
         "plans": orjson.loads(outputs.get("Plans", "{}")),
         "gpu_instances": orjson.loads(outputs.get("GpuInstances", "{}")),
     }
+
+
+def _queue(outputs: Mapping[str, str], name: str) -> tuple[str, str] | None:
+    found = outputs.get(f"{name}QueueUrl"), outputs.get(f"{name}DeadQueueUrl")
+    return (found[0], found[1]) if found[0] and found[1] else None
