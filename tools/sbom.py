@@ -1,4 +1,4 @@
-"""Writes what ships as CycloneDX 1.5, the image and the layer a file each: uv's export of the lock, narrowed to what AWS gets.
+"""Writes what ships as CycloneDX 1.5, the images and the layer a file each: uv's export of the lock, narrowed to what AWS gets.
 
 uv lists every file of every platform; one wheel of each package is installed, and that is the one whose hash stands here.
 """
@@ -20,7 +20,7 @@ __all__ = ["BILLS", "FOLDER", "PLATFORMS", "NoWheel", "bill", "main"]
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "sbom"
-BILLS = {"predict-image": "predict", "dependencies-layer": "layer"}
+BILLS = {"predict-image": "predict", "batch-image": "batch", "dependencies-layer": "layer"}
 """The dependency group that each deployable installs."""
 PLATFORMS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "manylinux2014_x86_64"]
 """What runs on AWS's Python 3.13, the best first."""

@@ -80,10 +80,14 @@ def _runtime(folder: Path) -> None:
 def _wheels(folder: Path) -> None:
     """The files that the bill of materials names, through this machine's own pip configuration, which never enters an image."""
     requirements = BUILD / "wheels.txt"
-    lines = [
-        f"{each['name']}=={each['version']} --hash=sha256:{each['hashes'][0]['content']}\n"
-        for each in sbom.bill("predict-image")["components"]
-    ]
+    lines = sorted(
+        {
+            f"{each['name']}=={each['version']} --hash=sha256:{each['hashes'][0]['content']}\n"
+            for name in sbom.BILLS
+            if name.endswith("-image")
+            for each in sbom.bill(name)["components"]
+        }
+    )
     if folder.exists() and requirements.exists() and requirements.read_text("utf-8") == "".join(lines):
         return
     shutil.rmtree(folder, ignore_errors=True)

@@ -14,12 +14,12 @@ from tools.local.assembly import ImageAsset
 
 __all__ = ["Image", "build", "check_contents"]
 
-_TAG = "serverless-onnx/predict:test"
-_SHIPPED = {"functions/predict": PROJECT / "functions" / "predict", "modelserve": PROJECT / "layers/modelserve/python/modelserve"}
+_LIBRARIES = {"predict": ("modelserve",), "batch": ("modelserve", "scoring")}
+"""What is in an image beside its folder of functions/."""
 _LIST = """
 import json, importlib.metadata as m, pathlib
 found = {d.name.lower().replace("_", "-"): d.version for d in m.distributions(path=["/var/task"])}
-own = [str(p) for r in ("functions", "modelserve") for p in pathlib.Path(r).rglob("*") if p.is_file() and p.suffix != ".pyc"]
+own = [str(p) for r in ("functions", "modelserve", "scoring") for p in pathlib.Path(r).rglob("*") if p.is_file() and p.suffix != ".pyc"]
 uncompiled = [str(p) for p in pathlib.Path(".").rglob("*.py") if not any(p.parent.glob("__pycache__/" + p.stem + ".*.pyc"))]
 print(json.dumps({"packages": found, "files": own, "uncompiled": uncompiled}))
 """
@@ -29,6 +29,8 @@ print(json.dumps({"packages": found, "files": own, "uncompiled": uncompiled}))
 class Image:
     """A built image; sizes in bytes."""
 
+    folder: str
+    """Of functions/."""
     name: str
     command: tuple[str, ...]
     size: int
@@ -38,12 +40,14 @@ class Image:
 
 def build(asset: ImageAsset, base: Base) -> Image:
     """Raises `ImageError` with what the build printed."""
+    folder = Path(asset.dockerfile).parent.name
+    tag = f"serverless-onnx/{folder}:test"
     arguments = [word for name, value in asset.build_args.items() for word in ("--build-arg", f"{name}={value}")]
-    arguments += ["--build-arg", f"BASE_IMAGE={base.name}", "--network", base.network, "--tag", _TAG]
+    arguments += ["--build-arg", f"BASE_IMAGE={base.name}", "--network", base.network, "--tag", tag]
     run("docker", "build", "--quiet", *arguments, "--file", asset.context / asset.dockerfile, asset.context)
-    size = _size(_TAG)
-    command = json.loads(run("docker", "image", "inspect", "--format", "{{json .Config.Cmd}}", _TAG))
-    return Image(name=_TAG, command=tuple(command), size=size, added=size - _size(base.name))
+    size = _size(tag)
+    command = json.loads(run("docker", "image", "inspect", "--format", "{{json .Config.Cmd}}", tag))
+    return Image(folder=folder, name=tag, command=tuple(command), size=size, added=size - _size(base.name))
 
 
 def _size(name: str) -> int:
@@ -56,19 +60,21 @@ def check_contents(image: Image) -> int:
     Raises `ImageError` with the differences.
     """
     found = json.loads(run("docker", "run", "--rm", "--network", "none", "--entrypoint", "python", image.name, "-c", _LIST))
-    packages = {each["name"]: each["version"] for each in sbom.bill("predict-image")["components"]}
+    packages = {each["name"]: each["version"] for each in sbom.bill(f"{image.folder}-image")["components"]}
     _same("packages of the bill of materials", set(packages.items()), set(found["packages"].items()))
-    _same("files of functions/predict and modelserve", _sources(), set(found["files"]))
+    _same(f"files of functions/{image.folder} and {' and '.join(_LIBRARIES[image.folder])}", _sources(image.folder), set(found["files"]))
     _same("modules without bytecode", set(), set(found["uncompiled"]))
     return len(packages)
 
 
-def _sources() -> set[str]:
-    """What git would ship of the two folders, as the image names it."""
+def _sources(folder: str) -> set[str]:
+    """What git would ship of these folders, as the image names it."""
+    rooms = {f"functions/{folder}": PROJECT / "functions" / folder}
+    rooms |= {name: PROJECT / "layers" / name / "python" / name for name in _LIBRARIES[folder]}
     return {
-        str(Path(room) / file.relative_to(folder))
-        for room, folder in _SHIPPED.items()
-        for file in folder.rglob("*")
+        str(Path(room) / file.relative_to(source))
+        for room, source in rooms.items()
+        for file in source.rglob("*")
         if file.is_file() and "__pycache__" not in file.parts
     }
 

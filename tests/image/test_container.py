@@ -13,7 +13,7 @@ from tests.image.container import Container, arguments
 from tests.image.docker import ImageError
 from tools.local.functions import Function
 
-IMAGE = image.Image(name="predict:test", command=("functions.predict.handler.handler",), size=2, added=1)
+IMAGE = image.Image(folder="predict", name="predict:test", command=("functions.predict.handler.handler",), size=2, added=1)
 LIMITS = "314572800\n536870912\n993\n0000000000000000\n1\nro"
 
 

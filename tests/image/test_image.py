@@ -10,14 +10,14 @@ import pytest
 from tests.image import base, docker, image
 from tools import sbom
 
-IMAGE = image.Image(name="predict:test", command=("h",), size=2, added=1)
+IMAGE = image.Image(folder="predict", name="predict:test", command=("h",), size=2, added=1)
 
 
 @pytest.fixture
 def inside(monkeypatch):
     """What the image holds, as a test may change it."""
     packages = {each["name"]: each["version"] for each in sbom.bill("predict-image")["components"]}
-    found = {"packages": packages, "files": sorted(image._sources()), "uncompiled": []}
+    found = {"packages": packages, "files": sorted(image._sources("predict")), "uncompiled": []}
     monkeypatch.setattr(image, "run", lambda *_: json.dumps(found))
     return found
 
