@@ -64,6 +64,11 @@ class Container:
         """Seconds until the answer, and the answer. Raises `ImageError` for any but a 200, with the container's log."""
         path = f"/v2/models/{self._function.environment['MODEL_NAME']}/infer"
         event = {"httpMethod": "POST", "path": path, "headers": {"Content-Type": "application/json"}, "body": body.decode()}
+        seconds, text = self.invoke(event)
+        return seconds, self._read(text)
+
+    def invoke(self, event: Mapping[str, Any]) -> tuple[float, bytes]:
+        """Seconds until the function answered, and what. Raises `ImageError` where it doesn't."""
         connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=self._function.timeout + 20)
         begun = time.perf_counter()
         try:
@@ -73,8 +78,7 @@ class Container:
             raise self._failure(f"did not answer: {error}") from None
         finally:
             connection.close()
-        seconds = time.perf_counter() - begun
-        return seconds, self._read(text)
+        return time.perf_counter() - begun, text
 
     def check_limits(self) -> None:
         """Raises `ImageError` when this machine does not enforce what `arguments` asked for."""
@@ -124,9 +128,7 @@ class Container:
         raise self._failure(f"did not listen within {_START_SECONDS} s")
 
     def _failure(self, what: str) -> ImageError:
-        return ImageError(
-            f"the container of {self._function.environment['MODEL_NAME']} {what}\nits log:\n{run('docker', 'logs', self._id)}"
-        )
+        return ImageError(f"the container of {self._function.name} {what}\nits log:\n{run('docker', 'logs', self._id)}")
 
 
 def services(endpoint_url: str) -> dict[str, str]:
