@@ -10,6 +10,7 @@ from .record import Record
 __all__ = [
     "AUTHORIZER_CACHE_SECONDS",
     "BEARER_PATTERN",
+    "STREAM_FILTER_PATTERN",
     "AuthorizerSettings",
     "BatchSettings",
     "CatalogSettings",
@@ -17,10 +18,13 @@ __all__ = [
     "JobsSettings",
     "PredictSettings",
     "SettingsError",
+    "StreamSettings",
 ]
 
 BEARER_PATTERN = r"^Bearer sox\.([a-z][a-z0-9-]{0,31})\.[A-Za-z0-9_-]{43}$"
 """An Authorization header with a client key: API Gateway refuses any other before a function runs; the authorizer reads it by the same."""
+STREAM_FILTER_PATTERN = r"^(.+) (>=|<=) (-?[0-9]+(?:\.[0-9]+)?)$"
+"""Which predictions of a stream are told, such as `fraud >= 0.8`: a label and its probability, or an output of one number a record."""
 AUTHORIZER_CACHE_SECONDS = 60
 """How long API Gateway goes by what the authorizer said of a key, and so how long a revoked one may go on."""
 
@@ -169,6 +173,15 @@ class BatchSettings(_Environment):
     service: str = "serverless-onnx"
     """Also the source of the events that tell of predictions."""
     log_level: str = "INFO"
+
+
+class StreamSettings(_Environment):
+    """What the function that scores a stream is told beside `BatchSettings`."""
+
+    columns: str = "{}"
+    """JSON: by an input's name the field of a record that it is read from, or a list of them; one left out has a field of its name."""
+    tell: str = ""
+    """Which predictions are told, as `STREAM_FILTER_PATTERN` says; empty tells all of them."""
 
 
 class CatalogSettings(_Environment):
