@@ -55,7 +55,7 @@ def build(
     framework = getattr(estimator, "framework", f"scikit-learn {sklearn.__version__}")
     lineage = Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest())
     findings = tuple(map(str, lint(folder / MODEL_FILE, memory=Limits.of(config).memory)))
-    draft = _packed(config, folder, draft, trial, inputs)
+    draft = _packed(config, folder, replace(draft, row_wise=parity.row_wise(folder / MODEL_FILE, draft, inputs)), trial, inputs)
     if draft.max_batch == 0 and config.realtime:
         tell("packed for a GPU that runs each request by itself: its rows can't be joined with those of others")
     return report.write(folder, state, replace(draft, lineage=lineage), trial=trial, findings=findings)

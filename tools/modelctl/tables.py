@@ -49,6 +49,7 @@ def summary(manifest: Manifest) -> Table:
         "ONNX": f"IR {manifest.ir}, " + ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in manifest.opset.items()),
         "made by": manifest.lineage.framework if manifest.lineage else "",
         "Triton": {None: "", 0: "each request by itself"}.get(manifest.max_batch, f"up to {manifest.max_batch} rows at once"),
+        "rows": {None: "", True: "each by itself", False: "answered by each other"}[manifest.row_wise],
         "forced": (manifest.lineage.forced or "") if manifest.lineage else "",
         "files": "\n".join(f"{file.path}  {file.size:,} bytes  sha256 {file.sha256[:12]}" for file in manifest.files),
     }

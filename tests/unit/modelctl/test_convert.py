@@ -139,6 +139,18 @@ HEAVY = 'task = "classification"\ntarget = "gpu"\n'
 def test_rows_that_are_answered_by_each_other_are_never_run_with_those_of_other_requests(tmp_path: Path) -> None:
     assert build(tmp_path / "apart", TRAIN, toml=HEAVY).manifest.max_batch == 32
     built = build(tmp_path / "mixing", MIXING, toml=HEAVY)
-    assert (built.failures, built.manifest.max_batch) == ((), 0)
+    assert (built.failures, built.manifest.max_batch, built.manifest.row_wise) == ((), 0, False)
     with pytest.raises(BuildFailed, match=r"answers a row otherwise alone than among others.*set max_batch = 0"):
         build(tmp_path / "asked", MIXING, toml=f"{HEAVY}[gpu]\nmax_batch = 8\n")
+
+
+def test_whether_rows_may_run_together_is_known_of_every_model(tmp_path: Path) -> None:
+    """Jobs of several clients run as one where it is so."""
+    apart, mixing = (build(tmp_path / name, code).manifest for name, code in (("apart", TRAIN), ("mixing", MIXING)))
+    assert (apart.row_wise, mixing.row_wise) == (True, False)
+
+
+def test_what_parity_allows_makes_no_rows_apart(tmp_path: Path) -> None:
+    """An estimator may differ from its graph by what model.toml says; one client's answer may not differ with another's rows."""
+    manifest = build(tmp_path, MIXING, toml='task = "classification"\n[parity]\ntolerance = 100.0\ndisagreement = 1.0\n').manifest
+    assert manifest.row_wise is False

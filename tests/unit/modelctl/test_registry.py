@@ -21,7 +21,8 @@ from modelserve.errors import (
     UnverifiedModel,
     VersionNotFound,
 )
-from modelserve.manifest import MODEL_FILE
+from modelserve.manifest import MODEL_FILE, Manifest
+from modelserve.record import replace
 from modelserve.registry import Registry
 from tests.unit.modelctl.conftest import BUCKET
 from tests.unit.modelctl.factories import MemoryStore, draft, model_file, published
@@ -521,3 +522,12 @@ def test_a_publisher_gives_up_when_every_name_is_taken(s3: S3Client, tmp_path: P
 
     with pytest.raises(RegistryError, match="being published by somebody else"):
         published(Registry(Full(s3, BUCKET)), tmp_path)
+
+
+def test_what_a_version_does_not_know_of_its_rows_is_not_written() -> None:
+    """A release from before anybody looked refuses a field that it doesn't know."""
+    assert b"row_wise" not in draft().to_json()
+    for row_wise in (True, False):
+        known = replace(draft(), row_wise=row_wise)
+        assert Manifest.from_json(known.to_json(), what="it") == known
+        assert not known.serves_like(draft())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelserve.errors import InvalidInput, PayloadTooLarge
-from modelserve.rows import join, split
+from modelserve.rows import cut, join, split
 from modelserve.tensors import Tensor, encode_bytes, iter_bytes
 
 
@@ -69,3 +69,28 @@ def test_inputs_of_other_rows_are_told():
 def test_outputs_whose_rows_differ_in_shape_can_not_be_joined():
     with pytest.raises(ValueError, match=r"output 'y' has shape \[2, 3\] for some rows and \[2, 4\] for others"):
         join([[numbers("y", 2, 3)], [numbers("y", 2, 4)]])
+
+
+@given(counts=st.lists(st.integers(1, 4), min_size=1, max_size=5), columns=st.integers(1, 3), data=st.data())
+def test_what_was_joined_is_cut_where_it_was_joined(counts: list[int], columns: int, data: st.DataObject):
+    def text(count: int) -> Tensor:
+        return texts("t", data.draw(st.lists(st.binary(max_size=3), min_size=count * columns, max_size=count * columns)), columns)
+
+    parts = [[numbers("x", count, columns), text(count)] for count in counts]
+
+    again = cut(join(parts), counts)
+
+    assert [[(each.name, each.shape, bytes(memoryview(each.data))) for each in part] for part in again] == [
+        [(each.name, each.shape, bytes(memoryview(each.data).cast("B"))) for each in part] for part in parts
+    ]
+
+
+def test_a_numpy_array_is_cut_into_numpy_arrays():
+    (_, (second,)) = cut([Tensor("y", "FP32", (3, 2), np.arange(6, dtype="<f4"))], [1, 2])
+    assert isinstance(second.data, np.ndarray)
+    assert (second.shape, second.data.tolist()) == ((2, 2), [2, 3, 4, 5])
+
+
+def test_what_has_other_rows_than_asked_for_can_not_be_cut():
+    with pytest.raises(ValueError, match=r"'y' has shape \[2, 3\]; expected 3 rows"):
+        cut([numbers("y", 2, 3)], [1, 2])

@@ -11,12 +11,12 @@ from .classification import classify
 from .errors import InvalidInput, PayloadTooLarge
 from .manifest import TensorSpec
 from .protocol import InferRequest, InferResponse
-from .tensors import DATATYPES, Tensor
+from .tensors import DATATYPES, Tensor, is_finite, not_finite, strings
 
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["MAX_ANSWER_BYTES", "MOST_ANSWERED_BYTES", "DataPlane", "Model", "answer_too_large", "check", "finished"]
+__all__ = ["MAX_ANSWER_BYTES", "MOST_ANSWERED_BYTES", "DataPlane", "Model", "answer_too_large", "check", "check_elements", "finished"]
 
 MAX_ANSWER_BYTES = 6 * 2**20
 """What Lambda carries back."""
@@ -80,9 +80,14 @@ class DataPlane:
         self.find(version).ready(seconds=ends - time.monotonic())
 
 
-def finished(outputs: list[Tensor], request: InferRequest, *, name: str, version: str, labels: tuple[str, ...]) -> InferResponse:
-    """The answer of a version of a model to `request`, whose `outputs` are those asked for. Raises `PayloadTooLarge`, `InvalidInput`."""
-    _refuse_too_large(outputs, request)
+def finished(
+    outputs: list[Tensor], request: InferRequest, *, name: str, version: str, labels: tuple[str, ...], most: int = MAX_ANSWER_BYTES
+) -> InferResponse:
+    """The answer of a version of a model to `request`, whose `outputs` are those asked for; no larger than `most` bytes can be.
+
+    Raises `PayloadTooLarge`, `InvalidInput`.
+    """
+    _refuse_too_large(outputs, request, most)
     if request.outputs is not None:
         outputs = [
             classify(tensor, requested.classification, labels) if requested.classification else tensor
@@ -108,6 +113,15 @@ def check(inputs: Sequence[Tensor], signature: Sequence[TensorSpec]) -> None:
         raise InvalidInput(f"input {next(iter(expected))!r} is missing; expected {_list(signature)}")
 
 
+def check_elements(inputs: Sequence[Tensor], *, refuse_nan: bool) -> None:
+    """What a signature can't rule out, in the words of `session.OnnxSession`. Raises `InvalidInput`."""
+    for tensor in inputs:
+        if tensor.datatype == "BYTES":
+            strings(tensor)
+        elif refuse_nan and not is_finite(tensor):
+            raise not_finite(tensor.name)
+
+
 def _fits(tensor: Tensor, spec: TensorSpec) -> None:
     if tensor.datatype != spec.datatype:
         raise InvalidInput(f"input {tensor.name!r} is {tensor.datatype}; expected {spec.datatype}")
@@ -124,15 +138,15 @@ def _fits(tensor: Tensor, spec: TensorSpec) -> None:
         raise InvalidInput(f"input {tensor.name!r} has {nbytes} bytes; {tensor.datatype} of shape {list(shape)} takes {prod(shape) * size}")
 
 
-def _refuse_too_large(outputs: Sequence[Tensor], request: InferRequest) -> None:
+def _refuse_too_large(outputs: Sequence[Tensor], request: InferRequest, most: int) -> None:
     """Before it is written: as JSON an answer takes a multiple of its memory. An element takes two bytes of text at least."""
     classified = {requested.name for requested in request.outputs or () if requested.classification}
     size = 0
     for tensor in outputs:
         whole = tensor.name in classified or request.wants_binary(tensor.name)
         size += memoryview(tensor.data).nbytes if whole else 2 * prod(tensor.shape)
-    if size > MAX_ANSWER_BYTES:
-        raise answer_too_large()
+    if size > most:
+        raise answer_too_large(most)
 
 
 def _from_raw(signature: Sequence[TensorSpec], data: Data) -> Tensor:

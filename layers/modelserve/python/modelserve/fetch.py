@@ -50,6 +50,8 @@ class LoadedModel:
         self.name = manifest.name
         self.version = manifest.version
         self.labels = manifest.labels
+        self.row_wise = bool(manifest.row_wise)
+        """Whether rows of several requests may run together: each was seen to be answered alone as among others."""
         self.inputs = session.inputs
         self.outputs = session.outputs
         self.run = session.run

@@ -156,6 +156,8 @@ class Manifest(Record):
     lineage: Lineage | None = None
     max_batch: int | None = None
     """Rows that Triton takes at once, 0 for any number as one; None of a version without an archive."""
+    row_wise: bool | None = None
+    """Whether a row is answered alone as it is among others; None of a version from before anybody looked."""
     schema: int = SCHEMA
 
     @property
@@ -178,11 +180,11 @@ class Manifest(Record):
 
     def _served(self) -> tuple[object, ...]:
         files = {(file.path, file.sha256) for file in self.files if file.path in {MODEL_FILE, ARCHIVE_FILE}}
-        return files, self.task, self.inputs, self.outputs, self.labels, self.max_batch
+        return files, self.task, self.inputs, self.outputs, self.labels, self.max_batch, self.row_wise
 
     def to_json(self) -> bytes:
-        """Without a `max_batch` that is None, which releases from before archives could not read."""
-        return dump(_without(self, "max_batch"))
+        """Without a `max_batch` or `row_wise` that is None, which releases from before them could not read."""
+        return dump(_without(self, "max_batch", "row_wise"))
 
     @classmethod
     def from_json(cls, body: bytes, *, what: str) -> Manifest:
@@ -320,9 +322,9 @@ def parse(
     raise RegistryError(f"{what} has schema {document['schema']}, and this release reads up to {newest}; deploy a newer release")
 
 
-def _without(record: Record, name: str) -> dict[str, Any]:
-    """Its fields, less that one where it is None."""
-    return {key: value for key, value in vars(record).items() if (key, value) != (name, None)}
+def _without(record: Record, *names: str) -> dict[str, Any]:
+    """Its fields, less those of `names` that are None."""
+    return {key: value for key, value in vars(record).items() if value is not None or key not in names}
 
 
 def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

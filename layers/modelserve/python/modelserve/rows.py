@@ -1,15 +1,16 @@
-"""Requests that are more than an endpoint takes at once: cut into parts by rows, and their answers put together again."""
+"""Tensors by rows: a request that is too much at once in parts, requests that run together as one, and their answers each to its own."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
+from typing import Any
 
 from .errors import InvalidInput, PayloadTooLarge
 from .tensors import Tensor, iter_bytes
 
-__all__ = ["join", "split"]
+__all__ = ["cut", "join", "split"]
 
 
 def split(inputs: Sequence[Tensor], *, rows: int, size: int) -> Iterator[list[Tensor]]:
@@ -45,6 +46,30 @@ def join(parts: Sequence[Sequence[Tensor]]) -> list[Tensor]:
         shape = (sum(piece.shape[0] for piece in pieces), *pieces[0].shape[1:])
         joined.append(Tensor(pieces[0].name, pieces[0].datatype, shape, b"".join(piece.data for piece in pieces)))
     return joined
+
+
+def cut(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[list[Tensor]]:
+    """What `join` put together, taken apart again: of each tensor as many rows as `counts` says, in order, for every count.
+
+    Raises `ValueError` for a tensor of another number of rows than all of `counts` together.
+    """
+    parts: list[list[Tensor]] = [[] for _ in counts]
+    for tensor in tensors:
+        if tensor.shape[:1] != (sum(counts),):
+            raise ValueError(f"{tensor.name!r} has shape {list(tensor.shape)}; expected {sum(counts)} rows")
+        at = _offsets(tensor) if tensor.datatype == "BYTES" else None
+        start = 0
+        for part, count in zip(parts, counts, strict=True):
+            part.append(_slice(tensor, at, start, start + count) if at else _elements(tensor, start, start + count))
+            start += count
+    return parts
+
+
+def _elements(tensor: Tensor, start: int, stop: int) -> Tensor:
+    """Sliced as what it is: a numpy array is written as JSON otherwise than its bytes are."""
+    data: Any = tensor.data
+    width = len(data) // tensor.shape[0]
+    return Tensor(tensor.name, tensor.datatype, (stop - start, *tensor.shape[1:]), data[start * width : stop * width])
 
 
 def _offsets(tensor: Tensor) -> Sequence[int]:
