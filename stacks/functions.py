@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import Duration, IgnoreMode, RemovalPolicy, Size
+from aws_cdk import Aws, Duration, IgnoreMode, RemovalPolicy, Size, Stack
 from aws_cdk import aws_ecr_assets as ecr_assets
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_logs as logs
@@ -93,6 +93,20 @@ class PredictFunction(ModelFunction):
 
     def __init__(self, scope: Construct, construct_id: str, *, model: ModelConfig, store: Store, settings: DeploymentSettings) -> None:
         super().__init__(scope, construct_id, model=model, store=store, settings=settings)
+        store.grant_submit(self.role, model.name)
+        queues = [settings.queue_name(priority) for priority in ("high", "low")]
+        self.role.allow(["sqs:SendMessage"], [Stack.of(self).format_arn(service="sqs", resource=queue) for queue in queues])
+        high, low = (f"https://sqs.{Aws.REGION}.{Aws.URL_SUFFIX}/{Aws.ACCOUNT_ID}/{queue}" for queue in queues)
+        environment = PredictSettings(
+            **self._told,
+            job_bucket=store.job_bucket_name(self),
+            job_table=store.job_table_name(self),
+            high_queue_url=high,
+            low_queue_url=low,
+            high_plans=tuple(plan.name for plan in settings.plans if plan.jobs == "high"),
+            job_days=settings.job_days,
+            upload_megabytes=settings.upload_megabytes,
+        )
         architecture, platform = _PLATFORMS[model.function.architecture]
         function = lambda_.DockerImageFunction(
             self,
@@ -106,7 +120,7 @@ class PredictFunction(ModelFunction):
                 cmd=["functions.predict.handler.handler"],
             ),
             architecture=architecture,
-            environment=PredictSettings(**self._told).to_env(),
+            environment=environment.to_env(),
             ephemeral_storage_size=Size.mebibytes(model.function.ephemeral_storage),
             **self._properties,
         )

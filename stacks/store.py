@@ -119,6 +119,17 @@ class Store(Stack):
         role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": prefix}})
         self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
 
+    def grant_submit(self, role: NarrowRole, model_name: str) -> None:
+        """Lets a function keep requests of one model's jobs, see that an upload is there, and keep and look up one job at a time."""
+        bucket_arn = self._bucket_arn(role, "jobs")
+        narrow = "The prefix of the one model whose jobs this function takes; each job has an id of its own."
+        role.allow(["s3:PutObject"], f"{bucket_arn}/{model_name}/*", wildcard=narrow)
+        uploads = "Uploads, none of which belongs to a model before a job names it; the function looks for its client's own only."
+        role.allow(["s3:GetObject"], f"{bucket_arn}/{UPLOADS}/*", wildcard=uploads)
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": f"{UPLOADS}/*"}})
+        self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
+        role.allow(["dynamodb:GetItem", "dynamodb:PutItem"], self._table_arn(self.job_table_name(role)))
+
     def grant_answers(self, role: NarrowRole, model_name: str) -> None:
         """Lets an endpoint read requests of one model's jobs, and write answers and failures."""
         narrow = "The prefix of the one model that this endpoint runs; each job has an id of its own."
@@ -136,7 +147,7 @@ class Store(Stack):
 
     def grant_read_clients(self, role: FunctionRole) -> None:
         """Lets `role` look up one client at a time; it can list none."""
-        role.allow(["dynamodb:GetItem"], self.format_arn(service="dynamodb", resource="table", resource_name=self.client_table_name(role)))
+        role.allow(["dynamodb:GetItem"], self._table_arn(self.client_table_name(role)))
 
     def _grant(self, role: FunctionRole, *, actions: list[str], prefix: str, wildcard: str) -> None:
         bucket_arn = self._bucket_arn(role, "bucket")
@@ -151,6 +162,9 @@ class Store(Stack):
 
     def _bucket_arn(self, reader: Construct, parameter: str) -> str:
         return self.format_arn(service="s3", region="", account="", resource=self._look_up(reader, parameter))
+
+    def _table_arn(self, name: str) -> str:
+        return self.format_arn(service="dynamodb", resource="table", resource_name=name)
 
     def _models(self) -> str:
         """Makes or adopts the bucket of models, and its audit; the bucket's name."""

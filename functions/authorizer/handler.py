@@ -110,7 +110,7 @@ def _answer(client: Client, method_arn: str) -> dict[str, Any]:
     return {
         "principalId": client.client,
         "policyDocument": policy(stage_arn, client.models),
-        "context": {"client": client.client, "models": ",".join(client.models)},
+        "context": {"client": client.client, "models": ",".join(client.models), "plan": client.plan},
         "usageIdentifierKey": client.identifier,
     }
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from modelserve import invocation
 from modelserve.dataplane import DataPlane
 from modelserve.endpoint import EndpointModel, Manifests
+from modelserve.errors import JobsNotTaken
 from modelserve.fetch import Verifier
 from modelserve.memory import hold
 from modelserve.sagemaker import Endpoint
@@ -18,6 +19,7 @@ from .observability import Observer
 
 if TYPE_CHECKING:
     from modelserve.async_jobs import AsyncJobs
+    from modelserve.endpoints import Request, Response
     from modelserve.s3 import S3Reader
 
 
@@ -43,6 +45,11 @@ class App(invocation.App[EndpointModel]):
         from modelserve.async_jobs import only  # noqa: PLC0415 - most models answer at once
 
         return DataPlane(only(self._settings.model_alias, self._loader.find))
+
+    def _submit(self, _version: str | None, _request: Request) -> Response:
+        name = self._settings.model_name
+        advice = f'its endpoint answers at once; POST to /v2/models/{name}/infer, or set mode = "async" under [gpu] in its model.toml'
+        raise JobsNotTaken(name, advice)
 
     def _jobs(self, environ: Mapping[str, str]) -> AsyncJobs | None:
         bucket = self._settings.job_bucket

@@ -16,8 +16,10 @@ from modelserve.settings import PredictSettings
 from .observability import Observer
 
 if TYPE_CHECKING:
+    from modelserve.endpoints import Request, Response
     from modelserve.s3 import S3Reader
     from modelserve.session import OnnxSession
+    from modelserve.submission import Submissions
 
 _VCPU_MEMORY = 1769  # MB that come with one virtual CPU
 
@@ -25,7 +27,11 @@ _VCPU_MEMORY = 1769  # MB that come with one virtual CPU
 class App(invocation.App[LoadedModel]):
     """A model that ONNX Runtime runs within the function."""
 
+    _settings: PredictSettings
+
     def __init__(self, settings: PredictSettings, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self._submissions: Submissions | None = None
         self._threads = max(1, int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0)) // _VCPU_MEMORY)
         observer = Observer(service=settings.service, namespace=settings.metrics_namespace, level=settings.log_level, environ=environ)
         super().__init__(settings, environ, observer)
@@ -37,6 +43,13 @@ class App(invocation.App[LoadedModel]):
 
     def _source(self, store: S3Reader, verifier: Verifier | None, _environ: Mapping[str, str]) -> Fetcher:
         return Fetcher(store, self._open_session, verifier)
+
+    def _submit(self, version: str | None, request: Request) -> Response:
+        if self._submissions is None:
+            from modelserve.submission import Submissions  # noqa: PLC0415 - most requests are answered at once, the first one too
+
+            self._submissions = Submissions.from_environ(self._settings, self._plane, self._environ, remaining=self._remaining)
+        return self._submissions.submit(version, request)
 
     def _open_session(self, path: str) -> OnnxSession:
         from modelserve.session import OnnxSession  # noqa: PLC0415 - by now `start` has imported it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -34,9 +35,19 @@ def test_predicts_environment_is_what_its_settings_write(dev):
         model_bucket=variables["MODEL_BUCKET"],
         deadline_seconds=27,
         max_body_bytes=read.max_body_bytes,
+        job_bucket=variables["JOB_BUCKET"],
+        job_table=variables["JOB_TABLE"],
+        high_queue_url="https://sqs.<AWS::Region>.<AWS::URLSuffix>/<AWS::AccountId>/onnx-dev-jobs-high",
+        low_queue_url="https://sqs.<AWS::Region>.<AWS::URLSuffix>/<AWS::AccountId>/onnx-dev-jobs-low",
+        high_plans=("premium",),
         service="serverless-onnx-dev",
     )
     assert read.to_env() == variables
+
+
+def test_jobs_are_kept_for_as_long_as_the_deployment_says(synthesized):
+    read = PredictSettings.from_env(environment(predict(synthesized(replace(DEV, job_days=3, upload_megabytes=64), a_model("fruit")))))
+    assert (read.job_days, read.upload_megabytes) == (3, 64)
 
 
 @pytest.mark.parametrize("memory", [512, 1769, 10_240])
@@ -61,7 +72,15 @@ def test_the_authorizers_environment_is_what_its_settings_write(dev):
     assert read.to_env() == variables
 
 
-@pytest.mark.parametrize(("function", "variable", "name"), [("fruit", "MODEL_BUCKET", "bucket"), ("authorizer", "CLIENT_TABLE", "clients")])
+@pytest.mark.parametrize(
+    ("function", "variable", "name"),
+    [
+        ("fruit", "MODEL_BUCKET", "bucket"),
+        ("fruit", "JOB_BUCKET", "jobs"),
+        ("fruit", "JOB_TABLE", "job-table"),
+        ("authorizer", "CLIENT_TABLE", "clients"),
+    ],
+)
 def test_bucket_and_table_are_the_stores(dev, function, variable, name):
     parameter = environment(predict(dev, function))[variable].strip("<>")
     assert dev.serving.to_json()["Parameters"][parameter] == {

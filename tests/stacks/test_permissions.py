@@ -13,6 +13,9 @@ from tests.stacks.factories import Templates, a_model, properties, statements, t
 pytestmark = pytest.mark.xdist_group("stacks")
 
 
+ALLOWED = {"dynamodb:GetItem", "dynamodb:PutItem", "sqs:SendMessage"}
+
+
 @pytest.fixture(scope="module")
 def two_models(synthesized):
     return synthesized(DEV, a_model("fruit"), a_model("tumour"))
@@ -38,11 +41,24 @@ def on_store(templates: Templates, *, description: str) -> list[tuple[list[str],
     ]
 
 
-def test_a_function_reads_its_own_model_only(two_models):
+def test_a_function_reads_its_own_model_and_uploads_and_keeps_its_own_jobs(two_models):
     assert on_store(two_models, description="fruit") == [
         (["s3:GetObject", "s3:GetObjectVersion"], "/models/fruit/*", None),
         (["s3:ListBucket"], "", {"StringLike": {"s3:prefix": "models/fruit/*"}}),
+        (["s3:PutObject"], "/fruit/*", None),
+        (["s3:GetObject"], "/_uploads/*", None),
+        (["s3:ListBucket"], "", {"StringLike": {"s3:prefix": "_uploads/*"}}),
     ]
+
+
+def test_a_function_takes_jobs_one_by_one(two_models):
+    """It reads no list of jobs and ends none, and it can't take back what it told a queue."""
+    found = {tuple(each["Action"]): each["Resource"] for each in allowed(two_models, description="fruit")}
+    ((table,), queues) = found["dynamodb:GetItem", "dynamodb:PutItem"], found["sqs:SendMessage",]
+    name = text(table).partition(":table/")[2].strip("<>")
+    assert two_models.serving.to_json()["Parameters"][name]["Default"] == "/serverless-onnx/dev/store/job-table"
+    assert [text(queue).rpartition(":")[2] for queue in queues] == ["onnx-dev-jobs-high", "onnx-dev-jobs-low"]
+    assert not [action for actions in found for action in actions if action.startswith(("sqs:", "dynamodb:")) and action not in ALLOWED]
 
 
 def test_the_catalog_reads_aliases_only(two_models):

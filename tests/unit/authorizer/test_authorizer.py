@@ -106,7 +106,7 @@ def test_the_functions_behind_are_told_who_calls(ask):
     answer = ask()
 
     assert answer["principalId"] == "shop"
-    assert answer["context"] == {"client": "shop", "models": "fruit,house_price"}
+    assert answer["context"] == {"client": "shop", "models": "fruit,house_price", "plan": "standard"}
     assert answer["usageIdentifierKey"] == "shop-0123456789abcdef"
 
 

@@ -272,7 +272,7 @@ def test_a_job_of_nobody_is_nobodys():
 def test_what_is_no_id_is_not_looked_for(job):
     later = Later()
 
-    assert later.asked(job).status == 404
+    assert later.asked(job).status == (404 if job.strip("/") else 405)
     assert later.bucket.calls == []
 
 
@@ -386,7 +386,18 @@ def test_a_job_can_be_read_and_nothing_else():
 
     assert "use GET" in error_of(refused, 405)
     assert get(later.routes, f"/v2/models/{NAME}/versions/production/jobs/{job}").status == 404
-    assert get(later.routes, f"/v2/models/{NAME}/jobs").status == 404
+    assert get(later.routes, f"/v2/models/{NAME}/jobs").status == 405
+
+
+def test_a_request_may_be_sent_to_the_path_of_jobs_too():
+    """As to a model that runs within its function: who sends jobs need not know what runs the model."""
+    later = Later()
+    response = later.sent(path=f"/v2/models/{NAME}/jobs")
+    job = accepted(response)
+    later.runtime.work()
+
+    assert urljoin(f"http://host/stage/v2/models/{NAME}/jobs", response.headers["Location"]).endswith(f"/stage/v2/models/{NAME}/jobs/{job}")
+    assert same(later.asked(job), later.answered(path=INFER))
 
 
 def test_a_model_that_answers_at_once_has_no_jobs():

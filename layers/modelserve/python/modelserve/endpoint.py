@@ -6,13 +6,13 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 
-from .dataplane import MOST_ANSWERED_BYTES, answer_too_large
+from .dataplane import MOST_ANSWERED_BYTES, answer_too_large, check_elements
 from .errors import DeadlineExceeded, InvalidInput, ModelFailed, PayloadTooLarge, RegistryError, UnexpectedAnswer
 from .fetch import Verifier, verified_manifest
 from .manifest import ARCHIVE_FILE, Alias, Manifest, Reader, archive_version
 from .rows import join, split
 from .sagemaker import MAX_REQUEST_BYTES, Endpoint
-from .tensors import Tensor, is_finite, made, not_finite, strings
+from .tensors import Tensor, made
 from .triton import decode_response, encode_request
 
 __all__ = ["EndpointModel", "Manifests"]
@@ -62,7 +62,7 @@ class EndpointModel:
         Raises `InvalidInput`, `PayloadTooLarge`, `UnexpectedAnswer`, and as `Endpoint.invoke` does.
         """
         ends = self._clock() + seconds
-        self._check(inputs)
+        check_elements(inputs, refuse_nan=self._refuse_nan)
         answers, size = [], 0
         for part in self._parts(inputs):
             left = ends - self._clock()
@@ -79,7 +79,7 @@ class EndpointModel:
 
     def request(self, inputs: list[Tensor], outputs: list[str]) -> tuple[str, bytes]:
         """Content type and body of a request in one piece, for a queue. Raises `InvalidInput`."""
-        self._check(inputs)
+        check_elements(inputs, refuse_nan=self._refuse_nan)
         return encode_request(inputs, outputs)
 
     def warm_up(self, *, seconds: float) -> None:
@@ -108,14 +108,6 @@ class EndpointModel:
             raise UnexpectedAnswer(f"its outputs have other rows than the {rows[0]} of the request")
         self._answered = self._clock()
         return answer
-
-    def _check(self, inputs: Sequence[Tensor]) -> None:
-        """What a signature can't rule out, in the words of `session.OnnxSession`. Raises `InvalidInput`."""
-        for tensor in inputs:
-            if tensor.datatype == "BYTES":
-                strings(tensor)
-            elif self._refuse_nan and not is_finite(tensor):
-                raise not_finite(tensor.name)
 
     def _parts(self, inputs: list[Tensor]) -> Iterable[Sequence[Tensor]]:
         size = sum(memoryview(tensor.data).nbytes for tensor in inputs)

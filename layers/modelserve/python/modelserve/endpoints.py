@@ -15,8 +15,9 @@ from .protocol import InferRequest, encode, parse, status_of
 
 if TYPE_CHECKING:
     from .async_jobs import AsyncJobs
+    from .tensors import Data
 
-__all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "error_response", "json_response"]
+__all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "content_of", "error_response", "json_response"]
 
 BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
 """A stage or a custom domain may stand before the protocol's own path."""
@@ -25,16 +26,19 @@ EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
 
 
 class Request:
-    """An HTTP request; header names in lower case. `client` is who sent it, None where nobody asked."""
+    """An HTTP request; header names in lower case. `client` is who sent it, on which `plan`; None where nobody asked."""
 
-    __slots__ = ("body", "client", "headers", "method", "path")
+    __slots__ = ("body", "client", "headers", "method", "path", "plan")
 
-    def __init__(self, method: str, path: str, headers: Mapping[str, str], body: bytes, client: str | None = None) -> None:
+    def __init__(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, client: str | None = None, *, plan: str | None = None
+    ) -> None:
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
         self.client = client
+        self.plan = plan
 
 
 class Response:
@@ -54,11 +58,21 @@ class Response:
 class Endpoints:
     """The routes of one model's function."""
 
-    def __init__(self, name: str, plane: DataPlane, *, server_version: str, max_body_bytes: int, jobs: AsyncJobs | None = None) -> None:
-        """With `jobs` a request is answered with where its answer will be."""
+    def __init__(
+        self,
+        name: str,
+        plane: DataPlane,
+        *,
+        server_version: str,
+        max_body_bytes: int,
+        jobs: AsyncJobs | None = None,
+        submit: Callable[[str | None, Request], Response] | None = None,
+    ) -> None:
+        """With `jobs` any request is answered with where its answer will be; `submit` takes one for a version that is to be run later."""
         self._name = name
         self._plane = plane
         self._jobs = jobs
+        self._submit = submit
         self._max_body_bytes = max_body_bytes
         self._server = {"name": SERVER_NAME, "version": server_version, "extensions": list(EXTENSIONS)}
 
@@ -93,6 +107,9 @@ class Endpoints:
         version = None
         if rest[:1] == ["versions"] and len(rest) > 1:
             version, rest = _unquote(rest[1]), rest[2:]
+        return self._model_route(request, version, rest, seconds)
+
+    def _model_route(self, request: Request, version: str | None, rest: list[str], seconds: float) -> Response:
         match rest:
             case []:
                 _allow(request, "GET")
@@ -100,8 +117,11 @@ class Endpoints:
             case ["ready"]:
                 _allow(request, "GET")
                 self._plane.ready(version, seconds=seconds)
-                return json_response({"name": name, "ready": True})
-            case ["infer"]:
+                return json_response({"name": self._name, "ready": True})
+            case ["jobs"] if self._jobs is None and self._submit is not None:
+                _allow(request, "POST")
+                return self._submit(version, request)
+            case ["infer"] | ["jobs"] if rest == ["infer"] or self._jobs is not None:
                 _allow(request, "POST")
                 response = self.infer(version, self._parsed(request), client=request.client, seconds=seconds)
                 if "Location" in response.headers:  # as seen from the model's own path
@@ -113,8 +133,7 @@ class Endpoints:
         raise RouteNotFound(request.path)
 
     def _parsed(self, request: Request) -> InferRequest:
-        body = decompress(request.body, request.headers.get("content-encoding"), limit=self._max_body_bytes)
-        return parse(body, _header_length(request.headers))
+        return parse(*content_of(request, limit=self._max_body_bytes))
 
     def _server_route(self, request: Request, parts: list[str], seconds: float) -> Response:
         """What a client asks of a server; here a function URL makes the function the server."""
@@ -143,6 +162,11 @@ class Endpoints:
         except ServeError as error:
             return {"name": self._name, "state": "UNAVAILABLE", "reason": str(error)}
         return {"name": self._name, "version": version, "state": "READY"}
+
+
+def content_of(request: Request, *, limit: int) -> tuple[Data, int | None]:
+    """Its body, decompressed, and Inference-Header-Content-Length, None where there is none. Raises `PayloadTooLarge`, `InvalidRequest`."""
+    return decompress(request.body, request.headers.get("content-encoding"), limit=limit), _header_length(request.headers)
 
 
 def json_response(document: Any, status: int = 200) -> Response:

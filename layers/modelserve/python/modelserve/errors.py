@@ -11,11 +11,13 @@ __all__ = [
     "AliasNotFound",
     "DeadlineExceeded",
     "EndpointUnavailable",
+    "IdempotencyKeyReused",
     "InsufficientMemory",
     "InvalidInput",
     "InvalidRequest",
     "JobExpired",
     "JobNotFound",
+    "JobsNotTaken",
     "MethodNotAllowed",
     "ModelFailed",
     "ModelLoading",
@@ -33,6 +35,7 @@ __all__ = [
     "UnexpectedAnswer",
     "UnsupportedDatatype",
     "UnverifiedModel",
+    "UploadNotFound",
     "VersionNotFound",
     "frames",
     "is_no_memory",
@@ -112,6 +115,30 @@ class JobNotFound(ServeError):
     def __init__(self, name: str, job: str) -> None:
         advice = "a job and its answer are kept for some days, after which the request is to be sent again"
         super().__init__(f"model {name!r} has no job {job!r:.60} of this caller; {advice}")
+
+
+class JobsNotTaken(ServeError):
+    """Requests of this model are not run later."""
+
+    def __init__(self, name: str, advice: str) -> None:
+        super().__init__(f"model {name!r} takes no jobs: {advice}")
+
+
+class UploadNotFound(ServeError):
+    """No upload of that id, or none of this caller's."""
+
+    def __init__(self, upload: str) -> None:
+        super().__init__(
+            f"there is no upload {upload!r:.60} of this caller; POST /v2/uploads, PUT the request to the URL that it answers with, "
+            f"then send the job; uploads are kept for some days"
+        )
+
+
+class IdempotencyKeyReused(ServeError):
+    """An Idempotency-Key that this caller sent with another request before."""
+
+    def __init__(self) -> None:
+        super().__init__("this Idempotency-Key came with another request before; send that one again, or this one under a key of its own")
 
 
 class ModelNotReady(ServeError):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 import orjson
 
 from .dataplane import DataPlane, Model
-from .endpoints import Endpoints, Response, error_response
+from .endpoints import Endpoints, Request, Response, error_response
 from .errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames
 from .loader import Loader, Version
 from .protocol import parse_document, status_of
@@ -91,6 +91,7 @@ class App(ABC, Generic[_M]):
             server_version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             max_body_bytes=settings.max_body_bytes,
             jobs=self._jobs(environ),
+            submit=self._submit,
         )
 
     @abstractmethod
@@ -104,6 +105,10 @@ class App(ABC, Generic[_M]):
     def _jobs(self, _environ: Mapping[str, str]) -> AsyncJobs | None:
         """None where a request is answered at once."""
         return None
+
+    @abstractmethod
+    def _submit(self, version: str | None, request: Request) -> Response:
+        """Takes a request that is to be run later. Raises `ServeError`."""
 
     def start(self) -> None:
         """Loads the model; what goes wrong is answered to the first request."""

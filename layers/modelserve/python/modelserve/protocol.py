@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from math import isfinite
 from reprlib import repr as brief
 from typing import TYPE_CHECKING, Any
@@ -31,8 +32,11 @@ STATUS: dict[type[ServeError], int] = {
     errors.ModelNotFound: 404,
     errors.VersionNotFound: 404,
     errors.JobNotFound: 404,
+    errors.JobsNotTaken: 404,
+    errors.UploadNotFound: 404,
     errors.MethodNotAllowed: 405,
     errors.PayloadTooLarge: 413,
+    errors.IdempotencyKeyReused: 422,
     errors.InsufficientMemory: 500,
     errors.ModelNotReady: 503,
     errors.RegistryError: 503,
@@ -41,6 +45,7 @@ STATUS: dict[type[ServeError], int] = {
 }
 """What each error, and each of its subclasses, is in HTTP."""
 
+_NONE: Mapping[str, Any] = {}
 _MAX_TENSORS = 4096
 _MAX_NAME = 1024  # a message may quote a name
 _MAX_DIMENSIONS = 64
@@ -65,12 +70,12 @@ class RequestedOutput:
 
 
 class InferRequest:
-    """A parsed request. `outputs` is None where the caller asked for all of them.
+    """A parsed request. `outputs` is None where the caller asked for all of them; `parameters` are as they were sent.
 
     `raw` is the body of a request that is nothing but the data of the model's only input.
     """
 
-    __slots__ = ("binary", "id", "inputs", "outputs", "raw")
+    __slots__ = ("binary", "id", "inputs", "outputs", "parameters", "raw")
 
     def __init__(
         self,
@@ -80,12 +85,14 @@ class InferRequest:
         outputs: list[RequestedOutput] | None = None,
         binary: bool = False,
         raw: Data | None = None,
+        parameters: Mapping[str, Any] = _NONE,
     ) -> None:
         self.inputs = inputs
         self.id = id
         self.outputs = outputs
         self.binary = binary
         self.raw = raw
+        self.parameters = parameters
 
     def wants_binary(self, output: str) -> bool:
         """Whether the answer carries `output` as binary data."""
@@ -134,7 +141,8 @@ def parse_document(document: Any, binary: Data = b"", *, booleans: bool = True) 
     if len(items) > _MAX_TENSORS:
         raise InvalidRequest(f"'inputs' has {len(items)} tensors; at most {_MAX_TENSORS} are read")
     parameters = _parameters(document, "the request")
-    request = InferRequest([], id=_id(document), binary=_flag(parameters, "binary_data_output", default=False))
+    binary_outputs = _flag(parameters, "binary_data_output", default=False)
+    request = InferRequest([], id=_id(document), binary=binary_outputs, parameters=parameters)
     view, offset, names = memoryview(binary), 0, set()
     for item in items:
         tensor, offset = _input(item, view, offset, booleans=booleans)

@@ -16,16 +16,12 @@ _MAX_ANSWER = MAX_ANSWER_BYTES - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
 
 
-_ALLOWED_HEADERS = "Authorization, Content-Encoding, Content-Type, Inference-Header-Content-Length"
+_ALLOWED_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-Key, Inference-Header-Content-Length"
 
 
 def client_of(event: Any) -> str | None:
     """Whom the authorizer let in; None where a service invokes the function itself."""
-    try:
-        client = event["requestContext"]["authorizer"]["client"]
-    except (KeyError, TypeError):
-        return None
-    return client if isinstance(client, str) else None
+    return _authorized(event, "client")
 
 
 def from_event(event: Any) -> Request:
@@ -43,7 +39,7 @@ def from_event(event: Any) -> Request:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):
         raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'") from None
-    return Request(method, path, headers, content, client_of(event))
+    return Request(method, path, headers, content, client_of(event), plan=_authorized(event, "plan"))
 
 
 def within_limit(response: Response) -> Response:
@@ -70,11 +66,19 @@ def to_proxy(response: Response, *, cors_origin: str) -> dict[str, Any]:
 def preflight() -> Response:
     """The answer to a browser that asks before it calls."""
     headers = {
-        "Access-Control-Allow-Methods": "GET, POST, OPTIONS",
+        "Access-Control-Allow-Methods": "DELETE, GET, POST, OPTIONS",
         "Access-Control-Allow-Headers": _ALLOWED_HEADERS,
         "Access-Control-Max-Age": "600",
     }
     return Response(204, headers, b"")
+
+
+def _authorized(event: Any, name: str) -> str | None:
+    try:
+        value = event["requestContext"]["authorizer"][name]
+    except (KeyError, TypeError):
+        return None
+    return value if isinstance(value, str) else None
 
 
 def _is_text(response: Response) -> bool:

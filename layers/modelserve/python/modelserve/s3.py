@@ -144,6 +144,15 @@ class S3Bucket(S3Reader):
         sent = Request("PUT", self._base + quote(key, "/"), headers={"if-none-match": "*"}, body=body)
         self._send(sent, key, HttpResponse.read, patience=PATIENCE + len(body) / _SLOWEST)
 
+    def replace(self, key: str, body: bytes) -> None:
+        """Writes an object, whether or not there is one of that key, encrypted as the bucket says. Raises `StoreUnavailable`."""
+        sent = Request("PUT", self._base + quote(key, "/"), body=body)
+        self._send(sent, key, HttpResponse.read, patience=PATIENCE + len(body) / _SLOWEST)
+
+    def size(self, key: str) -> int:
+        """Bytes of an object, of which no more than the first ones are sent. Raises `ObjectNotFound`, `StoreUnavailable`."""
+        return self._send(self._object(key, None, {}), key, _announced)
+
     def delete(self, key: str) -> None:
         """Deletes an object, or nothing where there is none. Raises `StoreUnavailable`."""
         self._send(Request("DELETE", self._base + quote(key, "/")), key, HttpResponse.read)
@@ -158,6 +167,14 @@ class S3Bucket(S3Reader):
 
     def _presigned(self, method: str, key: str, query: Mapping[str, str], headers: Mapping[str, str], seconds: int) -> str:
         return self._service.presigned(method, self._base + quote(key, "/"), query, headers, seconds=seconds)
+
+
+def _announced(response: HttpResponse) -> int:
+    """As a GET has it: the error that answers a HEAD has no body, and tells nothing of it."""
+    text = response.headers.get("content-length", "")
+    if not text.isdecimal():
+        raise PassingFault(f"{text[:20]!r} is not a size")
+    return int(text)
 
 
 def _refusal(sent: Request, key: str, response: HttpResponse) -> Exception:

@@ -14,6 +14,7 @@ __all__ = [
     "AuthorizerSettings",
     "BatchSettings",
     "CatalogSettings",
+    "DataSetSettings",
     "GatewaySettings",
     "JobsSettings",
     "PredictSettings",
@@ -107,6 +108,9 @@ class PredictSettings(_Environment):
     high_plans: tuple[str, ...] = ()
     """Plans whose clients' jobs go to the queue of high priority."""
     job_days: int = 7
+    """How long a job is kept."""
+    upload_megabytes: int = 256
+    """Size of the largest upload."""
     metrics_namespace: str = "ServerlessOnnx"
     service: str = "serverless-onnx"
     log_level: str = "INFO"
@@ -140,7 +144,6 @@ class JobsSettings(_Environment):
     job_bucket: str
     job_table: str
     upload_megabytes: int = 256
-    """Size of the largest upload."""
     job_days: int = 7
     cors_origin: str = ""
     metrics_namespace: str = "ServerlessOnnx"
@@ -167,12 +170,19 @@ class BatchSettings(_Environment):
     job_days: int = 7
     max_body_bytes: int = 256 * 2**20
     """Largest body of a job after decompression."""
-    data_bucket: str = ""
-    """Where plans and parts of data sets are kept, and uploads start a run; empty where there are no data sets."""
     metrics_namespace: str = "ServerlessOnnx"
     service: str = "serverless-onnx"
     """Also the source of the events that tell of predictions."""
     log_level: str = "INFO"
+
+
+class DataSetSettings(_Environment):
+    """What the functions of data sets are told beside `BatchSettings`."""
+
+    data_bucket: str
+    """Where a run keeps what it has decided, and uploads start one."""
+    data_set_buckets: tuple[str, ...] = ()
+    """Other buckets that a run may read from and write to."""
 
 
 class StreamSettings(_Environment):
