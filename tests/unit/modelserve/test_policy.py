@@ -14,10 +14,16 @@ from modelserve.policy import MAX_POLICY_BYTES, PolicyTooLarge, policy
 
 STAGE = "arn:aws:execute-api:us-east-1:123456789012:abcdefghij/prod"
 METHODS = ["DELETE", "GET", "HEAD", "PATCH", "POST", "PUT"]
-OF_A_MODEL = ["", "/", "/infer", "/ready", "/config", "/versions/production/infer", "/versions/v2", "/versions/v2/", "/versions/v2/ready"]
-OF_THE_SERVER = ["/v2", "/v2/", "/v2/models", "/v2/models/", "/v2/health/live", "/v2/health/ready", "/v2/repository/index"]
+OF_A_MODEL = [
+    *("", "/", "/infer", "/ready", "/config", "/versions/production/infer", "/versions/v2", "/versions/v2/", "/versions/v2/ready"),
+    *("/jobs", "/jobs/", "/jobs/0f", "/versions/v2/jobs", "/versions/v2/jobs/", "/versions/v2/uploads"),
+]
+OF_THE_SERVER = [
+    *("/v2", "/v2/", "/v2/models", "/v2/models/", "/v2/health/live", "/v2/health/ready", "/v2/repository/index"),
+    *("/v2/jobs/0f", "/v2/jobs/0f/result", "/v2/uploads", "/v2/uploads/"),
+]
 # Names that contain each other, and words of the paths.
-NAMES = st.sampled_from(["fruit", "fruit_2", "fruit_", "a", "v2", "models", "infer", "ready", "versions", "health"])
+NAMES = st.sampled_from(["fruit", "fruit_2", "fruit_", "a", "v2", "models", "infer", "ready", "versions", "health", "jobs", "uploads"])
 
 
 def allows(document: dict[str, Any], method: str, path: str) -> bool:
@@ -45,7 +51,12 @@ def test_a_client_may_ask_about_the_server(own, method, path):
     own=NAMES,
     asked=NAMES,
     between=st.sampled_from(["", "/infer", "/versions", "/x/y"]),
-    after=st.sampled_from(["/v2/models/{own}", "/v2/models/{own}/infer", "/v2", "/v2/", "/v2/models", "/v2/health/x", "/v2/repository/x"]),
+    after=st.sampled_from(
+        [
+            *("/v2/models/{own}", "/v2/models/{own}/infer", "/v2", "/v2/", "/v2/models", "/v2/health/x", "/v2/repository/x"),
+            *("/v2/jobs/0f", "/v2/jobs/0f/result", "/v2/uploads", "/v2/uploads/"),
+        ]
+    ),
 )
 def test_a_path_of_its_own_behind_that_of_another_model_opens_nothing(own, asked, between, after):
     """`*` in a resource stands for slashes too."""
@@ -64,7 +75,12 @@ def test_a_star_opens_every_model(name, route):
     assert allows(policy(STAGE, ["*"]), "POST", f"/v2/models/{name}{route}")
 
 
-@pytest.mark.parametrize("path", ["", "/", "/v1", "/v2x", "/v2/modelsx", "/v2/other", "/v2/models/fruit-2", "/v2/models/fruit.json"])
+NO_ROUTES = ["/v2/jobs", "/v2/jobsx", "/v2/job/0f", "/x/v2/jobs/0f", "/v2/v2/jobs/0f", "/v2/v2/uploads"]
+
+
+@pytest.mark.parametrize(
+    "path", ["", "/", "/v1", "/v2x", "/v2/modelsx", "/v2/other", "/v2/models/fruit-2", "/v2/models/fruit.json", *NO_ROUTES]
+)
 def test_nothing_else_is_open(path):
     assert not allows(policy(STAGE, ["fruit"]), "GET", path)
 

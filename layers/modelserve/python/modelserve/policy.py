@@ -19,6 +19,9 @@ https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-executi
 """
 _METHODS = ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
 _SERVER = ("*/v2/health/*", "*/v2/models", "*/v2/models/", "*/v2/repository/*")
+_EXACT = ("", "/", "/jobs/*", "/uploads*")
+"""Below `/v2`, by their methods, so that nothing stands before: `*/v2` would fit another model's version of the name v2, and `*/v2/jobs/*`
+what is asked of a model of that name. Whose a job is, only the function behind knows; it answers each client for its own."""
 _SECOND = ("*/v2*/v2/health/*", "*/v2*/v2/models*", "*/v2*/v2/repository/*")
 """A `*` stands for slashes too: without these a path such as /v2/models/another/v2/models/own/infer would be the client's own."""
 
@@ -37,9 +40,8 @@ def policy(stage_arn: str, models: Iterable[str]) -> dict[str, Any]:
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-lambda-authorizer-output.html
     """
     names = tuple(models)
-    # `/v2` by its methods: `*/v2` would fit another model's version of the name v2.
-    root = [f"{method}/v2{slash}" for method in _METHODS for slash in ("", "/")]
-    allowed = [*root, *_SERVER, *_models(names)]
+    exact = [f"{method}/v2{path}" for method in _METHODS for path in _EXACT]
+    allowed = [*exact, *_SERVER, *_models(names)]
     statements = [_statement("Allow", stage_arn, allowed)]
     if ALL_MODELS not in names:
         statements.append(_statement("Deny", stage_arn, _SECOND))
