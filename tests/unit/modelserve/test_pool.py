@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from modelserve.aws import JsonService
-from modelserve.errors import InvalidInput, ModelNotFound, ModelNotReady, VersionNotFound
+from modelserve.errors import AliasNotFound, InvalidInput, ModelNotFound, ModelNotReady, VersionNotFound
 from modelserve.fetch import LoadedModel
 from modelserve.pool import Pool
 from modelserve.s3 import S3Reader
@@ -136,3 +136,35 @@ def test_a_manifest_must_be_signed_where_a_key_is_set(tmp_path, monkeypatch):
         bare.pool(signing_key_arn=ARN).model("sample")
     monkeypatch.setattr(S3Reader, "from_environ", lambda _bucket, _environ, **_: signed.store)
     assert factor(signed.pool(signing_key_arn=ARN).model("sample")) == 2
+
+
+def test_what_is_pinned_answers_after_a_promotion(world):
+    """Also once no alias names it any more."""
+    pool = world.pool()
+    pinned = pool.pin("fruit")
+    world.publishers["fruit"].release(scaled(10))
+    assert factor(pool.pinned(pinned)) == 1
+    assert factor(pool.model("fruit")) == 10
+    assert pool.pin("fruit") != pinned
+
+
+def test_what_is_pinned_is_loaded_once_and_one_at_a_time(world):
+    pool = world.pool()
+    fruit, tumour = pool.pin("fruit"), pool.pin("tumour")
+    assert [factor(pool.pinned(each)) for each in (fruit, fruit, tumour, fruit)] == [1, 1, 3, 1]
+    assert world.heard.loaded == ["fruit", "tumour", "fruit"]
+
+
+def test_the_manifest_of_what_is_pinned_loads_nothing(world):
+    pool = world.pool()
+    pinned = pool.pin("sample")
+    assert pool.manifest(pinned).version == pinned.version
+    assert world.heard.loaded == []
+
+
+def test_only_a_model_of_the_pool_and_an_alias_that_is_set_can_be_pinned(world):
+    pool = world.pool()
+    with pytest.raises(ModelNotFound, match="no model 'pictures' is served here; served: fruit, sample, tumour"):
+        pool.pin("pictures")
+    with pytest.raises(AliasNotFound, match="no version of 'fruit' is promoted to 'staging'"):
+        pool.pin("fruit", "staging")

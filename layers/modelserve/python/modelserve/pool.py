@@ -8,8 +8,9 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from .errors import ModelNotFound, ServeError
-from .fetch import Fetcher, LoadedModel, Verifier
+from .fetch import Fetcher, LoadedModel, Verifier, verified_manifest
 from .loader import Loader
+from .manifest import Alias, Manifest, read_alias
 from .memory import threads
 from .s3 import S3Reader
 
@@ -38,22 +39,51 @@ class Pool:
         self._verifier = _verifier(settings, environ, remaining)
         self._loaders: dict[str, Loader[LoadedModel]] = {}
         """The most recently asked last."""
+        self._pinned: LoadedModel | None = None
 
     def model(self, name: str, version: str | None = None) -> LoadedModel:
         """The model that answers for a version or an alias, for `settings.model_alias` where that is None.
 
         Raises `ModelNotFound`, `VersionNotFound` for what no alias names, `ModelNotReady` with what to do.
         """
-        if name not in self._settings.model_names:
-            raise ModelNotFound(name, self._settings.model_names)
+        self._check(name)
         loader = self._loaders.pop(name, None) or self._loader(name)
         while len(self._loaders) >= self._settings.max_loaded_models:  # before the next takes its memory
             del self._loaders[next(iter(self._loaders))]
         self._loaders[name] = loader
         return loader.find(version)
 
+    def pin(self, name: str, alias: str | None = None) -> Alias:
+        """What `alias` names now, `settings.model_alias` for None: for those who must go on with it after it has moved.
+
+        Raises `ModelNotFound`, `AliasNotFound`, `UnverifiedModel`, `StoreUnavailable`.
+        """
+        self._check(name)
+        return read_alias(self._store, name, alias or self._settings.model_alias)[0]
+
+    def manifest(self, pinned: Alias) -> Manifest:
+        """Of what was pinned, which is not loaded for it. Raises `UnverifiedModel`, `StoreUnavailable`."""
+        return verified_manifest(self._store, pinned, self._verifier)
+
+    def pinned(self, pinned: Alias) -> LoadedModel:
+        """What was pinned, whatever its alias names by now; the last one is kept. Raises `ModelNotFound`, `ServeError`."""
+        self._check(pinned.name)
+        if self._pinned is None or (self._pinned.name, self._pinned.version) != (pinned.name, pinned.version):
+            self._pinned = None  # before the next takes its memory
+            model = self._fetcher(pinned.name)(pinned)
+            self._on_load(model)
+            self._pinned = model
+        return self._pinned
+
+    def _check(self, name: str) -> None:
+        if name not in self._settings.model_names:
+            raise ModelNotFound(name, self._settings.model_names)
+
+    def _fetcher(self, name: str) -> Fetcher:
+        return Fetcher(self._store, partial(self._open_session, name), self._verifier)
+
     def _loader(self, name: str) -> Loader[LoadedModel]:
-        fetch = Fetcher(self._store, partial(self._open_session, name), self._verifier)
+        fetch = self._fetcher(name)
         return Loader(
             self._store,
             name,
