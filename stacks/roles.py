@@ -11,7 +11,13 @@ from constructs import Construct
 
 from .acknowledgements import acknowledge, acknowledge_wildcard
 
-__all__ = ["FunctionRole", "NarrowRole"]
+__all__ = ["FunctionRole", "MachineRole", "NarrowRole"]
+
+_LOG_DELIVERY = [
+    *("logs:CreateLogDelivery", "logs:DeleteLogDelivery", "logs:DescribeLogGroups", "logs:DescribeResourcePolicies"),
+    *("logs:GetLogDelivery", "logs:ListLogDeliveries", "logs:PutResourcePolicy", "logs:UpdateLogDelivery"),
+]
+_TRACING = ["xray:GetSamplingRules", "xray:GetSamplingTargets", "xray:PutTelemetryRecords", "xray:PutTraceSegments"]
 
 
 class NarrowRole(iam.Role):
@@ -44,3 +50,15 @@ class FunctionRole(NarrowRole):
             "Every permission names a prefix, a table, a key, an endpoint or the function's own log group; only X-Ray's names none.",
         )
         self.allow(["xray:PutTelemetryRecords", "xray:PutTraceSegments"], "*", wildcard="X-Ray has no resources to name.")
+
+
+class MachineRole(NarrowRole):
+    """The role of one state machine, which writes logs and traces.
+
+    Source: AWS Step Functions Developer Guide, "Logging to CloudWatch Logs" and "Trace with X-Ray".
+    """
+
+    def __init__(self, scope: Construct, construct_id: str, *, policy_name: str) -> None:
+        super().__init__(scope, construct_id, assumed_by=iam.ServicePrincipal("states.amazonaws.com"), policy_name=policy_name)
+        self.allow(_LOG_DELIVERY, "*", wildcard="Deliveries of logs have no resources to name.")
+        self.allow(_TRACING, "*", wildcard="X-Ray has no resources to name.")
