@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from aws_cdk import Duration, RemovalPolicy, Stack
 from aws_cdk import aws_apigateway as apigateway
@@ -69,8 +70,12 @@ class InferenceApi(apigateway.RestApi):
 
     def route(self, resource: apigateway.IResource, target: lambda_.IFunction) -> None:
         """Sends `resource` and everything below it to `target`."""
+        self.answer([resource, resource.add_resource("{proxy+}")], target)
+
+    def answer(self, resources: Sequence[apigateway.IResource], target: lambda_.IFunction) -> None:
+        """Sends each of `resources`, and nothing below it, to `target`."""
         integration = apigateway.LambdaIntegration(target, scope_permission_to_method=False)
-        for each in (resource, resource.add_resource("{proxy+}")):
+        for each in resources:
             each.add_method("ANY", integration)
             if self._preflight:
                 _open_to_preflights(each, integration)

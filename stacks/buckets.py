@@ -91,10 +91,11 @@ class _Forgetful(_Retained):
 
 
 class JobBucket(_Forgetful):
-    """Requests and answers of jobs, uploads, and what SageMaker captures."""
+    """Requests and answers of jobs, uploads, and what SageMaker captures; pages of `cors_origin` may use its presigned URLs."""
 
-    def __init__(self, scope: Construct, construct_id: str, **properties: Any) -> None:
-        super().__init__(scope, construct_id, server_access_logs_prefix="jobs/", **properties)
+    def __init__(self, scope: Construct, construct_id: str, *, cors_origin: str, **properties: Any) -> None:
+        cors = [_from_anywhere(), _uploads(cors_origin)] if cors_origin else None
+        super().__init__(scope, construct_id, server_access_logs_prefix="jobs/", cors=cors, **properties)
 
 
 class DataBucket(_Forgetful):
@@ -108,6 +109,15 @@ class DataBucket(_Forgetful):
         bucket.notification_configuration = s3.CfnBucket.NotificationConfigurationProperty(
             event_bridge_configuration=s3.CfnBucket.EventBridgeConfigurationProperty(event_bridge_enabled=True)
         )
+
+
+def _from_anywhere() -> s3.CorsRule:
+    """A browser that the API sends on to a result names no origin any more."""
+    return s3.CorsRule(allowed_methods=[s3.HttpMethods.GET], allowed_origins=["*"], max_age=600)
+
+
+def _uploads(origin: str) -> s3.CorsRule:
+    return s3.CorsRule(allowed_methods=[s3.HttpMethods.PUT], allowed_origins=[origin], allowed_headers=["*"], max_age=600)
 
 
 def _write_once(bucket: s3.Bucket) -> iam.PolicyStatement:

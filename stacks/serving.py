@@ -15,7 +15,7 @@ from .firewall import Firewall
 from .functions import PredictFunction
 from .settings import DeploymentSettings
 from .store import Store
-from .zip_functions import AuthorizerFunction, CatalogFunction, GatewayFunction, Layers
+from .zip_functions import AuthorizerFunction, CatalogFunction, GatewayFunction, JobsFunction, Layers
 
 __all__ = ["Serving"]
 
@@ -46,6 +46,8 @@ class Serving(Stack):
         per_model = v2.add_resource("models")
         self._api.route(v2, catalog.target)
         self._api.route(per_model, catalog.target)
+        jobs = JobsFunction(self, "Jobs", layers=layers, store=store, settings=settings)
+        self._api.answer([v2.add_resource("jobs").add_resource("{proxy+}"), v2.add_resource("uploads")], jobs.target)
         for model in models:
             common: dict[str, Any] = {"model": model, "store": store, "settings": settings}
             function = (

@@ -130,6 +130,21 @@ class Store(Stack):
         self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
         role.allow(["dynamodb:GetItem", "dynamodb:PutItem"], self._table_arn(self.job_table_name(role)))
 
+    def grant_results(self, role: NarrowRole) -> None:
+        """Lets a function look up and end one job at a time, hand out its result, and let clients write uploads; it reads no request."""
+        bucket_arn = self._bucket_arn(role, "jobs")
+        narrow = "Requests and results of jobs of every model; whose a job is, the function reads in its record, and tells nobody else."
+        results = f"{bucket_arn}/*/*/*/result"
+        role.allow(["s3:GetObject"], results, wildcard=narrow)
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": "*/*/*/result"}})
+        uploads = f"{bucket_arn}/{UPLOADS}/*"
+        role.allow(["s3:DeleteObject"], [results, f"{bucket_arn}/*/*/*/request-*", uploads], wildcard=narrow)
+        role.allow(
+            ["s3:PutObject"], uploads, wildcard="Uploads of every client; the function signs for a place under the client's own name."
+        )
+        self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
+        role.allow(["dynamodb:DeleteItem", "dynamodb:GetItem"], self._table_arn(self.job_table_name(role)))
+
     def grant_answers(self, role: NarrowRole, model_name: str) -> None:
         """Lets an endpoint read requests of one model's jobs, and write answers and failures."""
         narrow = "The prefix of the one model that this endpoint runs; each job has an id of its own."
@@ -184,7 +199,10 @@ class Store(Stack):
 
     def _jobs(self) -> str:
         """Makes the bucket of jobs, under the key of the bucket of models; its name."""
-        bucket = JobBucket(self, "Jobs", access_logs=self._access_logs, key=self._key, days=self._settings.job_days)
+        settings = self._settings
+        bucket = JobBucket(
+            self, "Jobs", access_logs=self._access_logs, key=self._key, days=settings.job_days, cors_origin=settings.cors_origin
+        )
         self._publish("jobs", bucket.bucket_name)
         return bucket.bucket_name
 

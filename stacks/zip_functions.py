@@ -10,14 +10,14 @@ from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
 from models.config import ModelConfig
-from modelserve.settings import AuthorizerSettings, CatalogSettings, GatewaySettings
+from modelserve.settings import AuthorizerSettings, CatalogSettings, GatewaySettings, JobsSettings
 
 from .acknowledgements import acknowledge
 from .functions import ROOT, FunctionParts, ModelFunction
 from .settings import DeploymentSettings
 from .store import Store
 
-__all__ = ["DEPENDENCIES", "AuthorizerFunction", "CatalogFunction", "GatewayFunction", "LayerMissing", "Layers"]
+__all__ = ["DEPENDENCIES", "AuthorizerFunction", "CatalogFunction", "GatewayFunction", "JobsFunction", "LayerMissing", "Layers"]
 
 DEPENDENCIES = ROOT / "build" / "dependencies"
 """What `python -m tools.layers` makes."""
@@ -86,6 +86,25 @@ class AuthorizerFunction(FunctionParts):
         properties = _small(self, description, seconds=10)
         self.target = _zip_function(self, "authorizer", layers, environment=environment.to_env(), **properties)
         store.grant_read_clients(self.role)
+
+
+class JobsFunction(FunctionParts):
+    """Tells clients what became of their jobs, hands out results and ends jobs, and says where to upload."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, layers: Layers, store: Store, settings: DeploymentSettings) -> None:
+        super().__init__(scope, construct_id, settings=settings)
+        environment = JobsSettings(
+            job_bucket=store.job_bucket_name(self),
+            job_table=store.job_table_name(self),
+            upload_megabytes=settings.upload_megabytes,
+            job_days=settings.job_days,
+            cors_origin=settings.cors_origin,
+            service=settings.service,
+        )
+        # Its longest way is an answer of 4 MiB, read and then copied into the envelope as base64.
+        properties = _small(self, "jobs: what became of them, their results, and uploads", seconds=20)
+        self.target = _zip_function(self, "jobs", layers, environment=environment.to_env(), **properties)
+        store.grant_results(self.role)
 
 
 class GatewayFunction(ModelFunction):

@@ -53,7 +53,8 @@ def test_bodies_are_not_compressed_by_the_gateway(dev):
 
 def test_a_model_is_two_resources_and_the_catalog_takes_the_rest(dev):
     found = {path: text(method["Integration"]["Uri"]) for (_, path), method in routes(dev).items()}
-    targets = {path: "fruit" if "<fruit" in uri else "catalog" if "<Catalog" in uri else uri for path, uri in found.items()}
+    functions = {"<fruit": "fruit", "<Catalog": "catalog", "<Jobs": "jobs"}
+    targets = {path: next(name for function, name in functions.items() if function in uri) for path, uri in found.items()}
     assert targets == {
         "/v2": "catalog",
         "/v2/{proxy+}": "catalog",
@@ -61,6 +62,8 @@ def test_a_model_is_two_resources_and_the_catalog_takes_the_rest(dev):
         "/v2/models/{proxy+}": "catalog",
         "/v2/models/fruit": "fruit",
         "/v2/models/fruit/{proxy+}": "fruit",
+        "/v2/jobs/{proxy+}": "jobs",
+        "/v2/uploads": "jobs",
     }
 
 
@@ -190,7 +193,7 @@ def test_the_stage_turns_to_a_function_only_once_it_may_invoke_it(synthesized, w
     templates = synthesized(DEV, a_model("fruit", **warm), a_model("tumour"))
     permissions = templates.serving.find_resources("AWS::Lambda::Permission").keys()
     deployments = templates.serving.find_resources("AWS::ApiGateway::Deployment").values()
-    assert len(permissions) == 4
+    assert len(permissions) == 5
     assert deployments
     assert all(permissions <= set(each["DependsOn"]) for each in deployments)
 
@@ -265,7 +268,7 @@ def test_with_cors_a_browser_can_read_the_gateways_errors(with_cors):
 
 def test_with_cors_every_function_knows_the_origin(with_cors):
     functions = [each["Environment"]["Variables"] for each in properties(with_cors.serving, "AWS::Lambda::Function")]
-    assert [each["CORS_ORIGIN"] for each in functions if "CLIENT_TABLE" not in each] == [ORIGIN, ORIGIN]
+    assert [each["CORS_ORIGIN"] for each in functions if "CLIENT_TABLE" not in each] == [ORIGIN] * 3
 
 
 def test_a_deploy_ends_with_where_to_call_and_what_to_run(dev):

@@ -10,7 +10,7 @@ import pytest
 from aws_cdk import FileSystem, IgnoreMode
 from aws_cdk.assertions import Match
 
-from modelserve.settings import AuthorizerSettings, CatalogSettings, PredictSettings
+from modelserve.settings import AuthorizerSettings, CatalogSettings, JobsSettings, PredictSettings
 from stacks.functions import BUILD_CONTEXT
 from stacks.settings import DEV
 from tests.stacks.factories import ROOT, Templates, a_model, properties, text
@@ -72,6 +72,21 @@ def test_the_authorizers_environment_is_what_its_settings_write(dev):
     assert read.to_env() == variables
 
 
+def test_the_environment_of_the_function_of_jobs_is_what_its_settings_write(synthesized):
+    settings = replace(DEV, job_days=3, upload_megabytes=64, cors_origin="https://example.org")
+    variables = environment(predict(synthesized(settings, a_model()), "jobs"))
+    read = JobsSettings.from_env(variables)
+    assert read == JobsSettings(
+        job_bucket=variables["JOB_BUCKET"],
+        job_table=variables["JOB_TABLE"],
+        upload_megabytes=64,
+        job_days=3,
+        cors_origin="https://example.org",
+        service="serverless-onnx-dev",
+    )
+    assert read.to_env() == variables
+
+
 @pytest.mark.parametrize(
     ("function", "variable", "name"),
     [
@@ -79,6 +94,8 @@ def test_the_authorizers_environment_is_what_its_settings_write(dev):
         ("fruit", "JOB_BUCKET", "jobs"),
         ("fruit", "JOB_TABLE", "job-table"),
         ("authorizer", "CLIENT_TABLE", "clients"),
+        ("jobs", "JOB_BUCKET", "jobs"),
+        ("jobs", "JOB_TABLE", "job-table"),
     ],
 )
 def test_bucket_and_table_are_the_stores(dev, function, variable, name):
@@ -150,7 +167,7 @@ def test_every_function_is_traced(dev):
 def test_every_function_logs_to_a_group_that_forgets(dev):
     groups = dev.serving.find_resources("AWS::Logs::LogGroup", {"Properties": {"RetentionInDays": 30}})
     used = [each["LoggingConfig"]["LogGroup"]["Ref"] for each in properties(dev.serving, "AWS::Lambda::Function")]
-    assert len(set(used)) == len(used) == 3
+    assert len(set(used)) == len(used) == 4
     assert set(used) <= set(groups)
     assert len(groups) == len(properties(dev.serving, "AWS::Logs::LogGroup"))
 

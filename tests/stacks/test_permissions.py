@@ -68,10 +68,12 @@ def test_the_catalog_reads_aliases_only(two_models):
     ]
 
 
-@pytest.mark.parametrize("function", ["fruit", "catalog"])
-def test_a_function_may_decrypt_with_the_stores_key_only(two_models, function):
-    (decrypt,) = [each for each in allowed(two_models, description=function) if each["Action"] == ["kms:Decrypt"]]
-    (resource,) = decrypt["Resource"]
+@pytest.mark.parametrize(("function", "actions"), [("fruit", ["kms:Decrypt", "kms:GenerateDataKey"]), ("catalog", ["kms:Decrypt"])])
+def test_a_function_may_use_the_stores_key_only(two_models, function, actions):
+    """A function that keeps requests encrypts them too."""
+    (use,) = [each for each in allowed(two_models, description=function) if each["Action"][0].startswith("kms:")]
+    (resource,) = use["Resource"]
+    assert use["Action"] == actions
     assert two_models.serving.to_json()["Parameters"][resource["Ref"]]["Default"] == "/serverless-onnx/dev/store/key"
 
 
@@ -88,12 +90,31 @@ def test_the_authorizer_looks_up_clients_one_by_one(two_models):
     assert two_models.serving.to_json()["Parameters"][name]["Default"] == "/serverless-onnx/dev/store/clients"
 
 
+def test_what_is_told_of_jobs_is_their_records_and_results(two_models):
+    """No request of anybody can be read, no result written, and no table or bucket looked through."""
+    assert on_store(two_models, description="jobs") == [
+        (["s3:GetObject"], "/*/*/*/result", None),
+        (["s3:ListBucket"], "", {"StringLike": {"s3:prefix": "*/*/*/result"}}),
+        (["s3:DeleteObject"], "/*/*/*/request-*", None),
+        (["s3:DeleteObject"], "/*/*/*/result", None),
+        (["s3:DeleteObject"], "/_uploads/*", None),
+        (["s3:PutObject"], "/_uploads/*", None),
+    ]
+    found = {tuple(each["Action"]) for each in allowed(two_models, description="jobs") if not each["Action"][0].startswith("s3:")}
+    assert found == {
+        ("logs:CreateLogStream", "logs:PutLogEvents"),
+        ("xray:PutTelemetryRecords", "xray:PutTraceSegments"),
+        ("kms:Decrypt", "kms:GenerateDataKey"),
+        ("dynamodb:DeleteItem", "dynamodb:GetItem"),
+    }
+
+
 def test_a_function_writes_its_own_log_group_only(two_models):
     groups = []
-    for function in ("fruit", "tumour", "catalog", "authorizer"):
+    for function in ("fruit", "tumour", "catalog", "authorizer", "jobs"):
         (write,) = [each for each in allowed(two_models, description=function) if "logs:PutLogEvents" in each["Action"]]
         groups += [text(resource) for resource in write["Resource"]]
-    assert len(set(groups)) == 4
+    assert len(set(groups)) == 5
     assert all(group.endswith(".Arn>") for group in groups)
 
 
@@ -102,7 +123,7 @@ def test_no_permission_is_for_everything(two_models):
     everything = [
         each["Action"] for role in properties(two_models.serving, "AWS::IAM::Role") for each in statements(role) if "*" in each["Resource"]
     ]
-    assert everything == [["xray:PutTelemetryRecords", "xray:PutTraceSegments"]] * 4
+    assert everything == [["xray:PutTelemetryRecords", "xray:PutTraceSegments"]] * 5
 
 
 def test_no_action_is_a_wildcard(two_models):
@@ -112,14 +133,14 @@ def test_no_action_is_a_wildcard(two_models):
 
 def test_no_function_has_a_managed_policy(two_models):
     functions = properties(two_models.serving, "AWS::IAM::Role", with_={"Policies": Match.any_value()})
-    assert len(functions) == 4
+    assert len(functions) == 5
     assert not [role for role in functions if "ManagedPolicyArns" in role]
     two_models.serving.resource_count_is("AWS::IAM::Policy", 0)
 
 
 def test_the_api_may_invoke_each_function_once_and_nobody_else_may(two_models):
     permissions = properties(two_models.serving, "AWS::Lambda::Permission")
-    assert len({text(each["FunctionName"]) for each in permissions}) == len(permissions) == 4
+    assert len({text(each["FunctionName"]) for each in permissions}) == len(permissions) == 5
     assert {each["Principal"] for each in permissions} == {"apigateway.amazonaws.com"}
     (api,) = two_models.serving.find_resources("AWS::ApiGateway::RestApi")
     assert all(f"<{api}>" in text(each["SourceArn"]) for each in permissions)

@@ -99,6 +99,14 @@ def test_jobs_and_data_sets_are_encrypted_with_the_stores_key_and_forgotten(dev,
     dev.store.resource_properties_count_is("AWS::S3::Bucket", {**forgotten, "BucketEncryption": under}, 1)
 
 
+def test_a_page_of_the_origin_may_upload_and_get_results_and_no_page_may_without_one(synthesized, dev):
+    """A browser that follows the API to a result no longer says whose page it is; the URL is what opens it."""
+    store = synthesized(replace(DEV, cors_origin="https://example.org")).store
+    (rules,) = [each["CorsConfiguration"]["CorsRules"] for each in properties(store, "AWS::S3::Bucket") if "CorsConfiguration" in each]
+    assert [(rule["AllowedMethods"], rule["AllowedOrigins"]) for rule in rules] == [(["GET"], ["*"]), (["PUT"], ["https://example.org"])]
+    assert not [each for each in properties(dev.store, "AWS::S3::Bucket") if "CorsConfiguration" in each]
+
+
 def test_data_sets_alone_tell_eventbridge_what_is_put_there(dev):
     """By CloudFormation itself: CDK's own way brings a function, which our rules would find."""
     told = {"NotificationConfiguration": {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}}
