@@ -26,7 +26,14 @@ _ADDRESS = f"s3://{BUCKET}/"
 
 
 class JobBucket(MemoryStore, S3Bucket):
-    """A bucket in memory, read up to a size."""
+    """A bucket in memory, read up to a size, in which objects may be replaced."""
+
+    def replace(self, key: str, body: bytes) -> None:
+        self._reach("replace", key)
+        self.objects[key] = [body]
+
+    def size(self, key: str) -> int:
+        return len(self._read("size", key, None))
 
     def read(self, key: str, *, most: int) -> bytes | None:
         body = self._read("read", key, None)

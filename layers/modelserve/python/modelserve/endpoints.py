@@ -123,6 +123,8 @@ class Endpoints:
                 return self._submit(version, request)
             case ["infer"] | ["jobs"] if rest == ["infer"] or self._jobs is not None:
                 _allow(request, "POST")
+                if rest == ["jobs"] and "idempotency-key" in request.headers:  # on /infer it means nothing, here it would promise
+                    raise InvalidRequest(f"the endpoint of model {self._name!r} remembers no Idempotency-Key; send the job without one")
                 response = self.infer(version, self._parsed(request), client=request.client, seconds=seconds)
                 if "Location" in response.headers:  # as seen from the model's own path
                     response.headers["Location"] = "../" * (request.path.count("/") - 4) + response.headers["Location"]

@@ -96,8 +96,8 @@ class Submissions:
 
     def _uploaded(self, pointer: Mapping[str, Any], client: str) -> _Asked:
         """An upload of the client's own, which is there; what is in it is checked when the job runs. Raises `UploadNotFound`."""
-        upload, parameters = pointer["upload"], pointer.get("parameters") or {}
-        if type(parameters) is not dict:
+        upload, parameters = pointer["upload"], pointer.get("parameters")
+        if type(parameters) not in {dict, type(None)}:
             raise InvalidRequest('\'parameters\' of the job is no object; expected one such as {"priority": "low"}, or none')
         if type(upload) is not str or not is_id(upload):
             raise InvalidRequest("'upload' is no id; expected the 32 hex digits that POST /v2/uploads answers with")
@@ -109,7 +109,7 @@ class Submissions:
             raise InvalidRequest(f"upload {upload} is empty; PUT the request to the URL that POST /v2/uploads answered with")
         if size > (most := self._settings.upload_megabytes * 2**20):
             raise PayloadTooLarge("the upload", most, "send fewer rows in a job, or all of them as a data set")
-        return _Asked(parameters, _header_length(parameters, size), upload)
+        return _Asked(parameters or {}, _header_length(parameters or {}, size), upload)
 
     def _job(self, version: str | None, request: Request, asked: _Asked, body: Data) -> Job:
         client, name, now = request.client or NOBODY, self._settings.model_name, int(self._clock())
