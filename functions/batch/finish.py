@@ -1,0 +1,118 @@
+"""The last step of a data set: its manifest, and an event that tells what became of it, well or not."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+import scoring
+from modelserve.events import Event, EventBus
+from modelserve.s3 import S3Bucket
+from modelserve.settings import BatchSettings, DataSetSettings
+
+from .observability import Observer
+from .runs import DataSetRefused, Request, Run, file_system, path_of, read_plan, refusing
+
+__all__ = ["DATA_SET_FAILED", "DATA_SET_SCORED", "Finisher", "handler"]
+
+DATA_SET_SCORED, DATA_SET_FAILED = "Data Set Scored", "Data Set Failed"
+_SHOWN = 3
+
+
+class EventNotSent(Exception):
+    """EventBridge took no event; the step is to be tried again."""
+
+
+class Finisher:
+    """Answers what the execution ends with."""
+
+    def __init__(self, settings: BatchSettings, data: DataSetSettings, environ: Mapping[str, str]) -> None:
+        self._data = data
+        self._bucket = S3Bucket.from_environ(data.data_bucket, environ)
+        self._environ = environ
+        self._bus = EventBus.from_environ(settings.service, environ)
+        self._observer = Observer(service=settings.service, namespace=settings.metrics_namespace, level=settings.log_level)
+        self.handler = self._observer.logger.inject_lambda_context(log_event=False)(self.handle)
+
+    def handle(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002 - Lambda's signature
+        """`event` has the execution's ARN, and as `input` what it was started with, what was planned, and what failed if anything did."""
+        told, execution = event["input"], event["execution"]
+        return self._failed(told, execution) if "failure" in told else self._scored(told["plan"]["run"], execution)
+
+    def _scored(self, run: str, execution: str) -> dict[str, Any]:
+        with refusing():
+            pinned = Run(self._bucket, run).pinned()
+            if pinned is None:
+                raise DataSetRefused(f"run {run!r} has no plan; start it with `modelctl batch`")
+            files, out = file_system(self._environ), path_of(pinned.request.output)
+            plan = read_plan(files, pinned)
+            manifest = scoring.finish(plan, None, files, out, out, started=scoring.begin(plan, files, out))
+        detail = {
+            **_about(pinned.request),
+            "model_version": manifest.version,
+            "rows": manifest.rows,
+            "bad": manifest.bad,
+            "manifest": f"{pinned.request.output}manifest.json",
+            "errors": manifest.errors and f"s3://{manifest.errors}",
+            "execution": execution,
+        }
+        self._tell(DATA_SET_SCORED, detail)
+        self._observer.count({"DataSets": 1}, model=manifest.model, version=manifest.version)
+        return detail
+
+    def _failed(self, told: Mapping[str, Any], execution: str) -> dict[str, str]:
+        """With the text of what failed first, which of a map is that of its shards."""
+        request = self._request(told)
+        reasons = [_reason(each) for each in self._failures(told, execution)]
+        shown = "; ".join([*reasons[:_SHOWN], *([f"and {len(reasons) - _SHOWN} more shards failed"] if len(reasons) > _SHOWN else [])])
+        error = str(told["failure"].get("Error", "Unknown"))
+        resume = {"resume": f"modelctl batch --resume {request.run}"} if request else {}
+        detail = {**(_about(request) if request else {"input": _uploaded(told)}), "error": shown, **resume, "execution": execution}
+        self._tell(DATA_SET_FAILED, detail)
+        self._observer.log("ERROR", "data set failed", location="finish", error=error, reason=shown, run=request and request.run)
+        self._observer.count({"DataSetFailures": 1}, model=request.model if request else "none", version="none", by_service=True)
+        return {"error": error, "cause": shown}
+
+    def _failures(self, told: Mapping[str, Any], execution: str) -> list[Mapping[str, Any]]:
+        """Those of the shards, or the step's own."""
+        if "plan" not in told:
+            return [told["failure"]]
+        return list(Run(self._bucket, told["plan"]["run"]).why(execution)) or [told["failure"]]
+
+    def _request(self, told: Mapping[str, Any]) -> Request | None:
+        """None where the request is what failed."""
+        try:
+            if run := told.get("resume"):
+                return Run(self._bucket, run).claimed()
+            return Request.read(told, data_bucket=self._data.data_bucket, buckets=self._data.data_set_buckets)
+        except DataSetRefused:
+            return None
+
+    def _tell(self, kind: str, detail: Mapping[str, Any]) -> None:
+        if self._bus.put([Event(kind=kind, detail={name: value for name, value in detail.items() if value is not None})]):
+            raise EventNotSent(f"EventBridge did not take the event {kind!r} of {detail.get('run')}")
+
+
+def _about(request: Request) -> dict[str, Any]:
+    return {"run": request.run, "model_name": request.model, "input": request.input, "output": request.output}
+
+
+def _uploaded(told: Mapping[str, Any]) -> str | None:
+    upload = told.get("detail")
+    return f"s3://{upload['bucket']['name']}/{upload['object']['key']}" if upload else told.get("input")
+
+
+def _reason(failure: Mapping[str, Any]) -> str:
+    """Of a function that raised, its message; of anything else what Step Functions says."""
+    cause = str(failure.get("Cause", ""))
+    try:
+        return str(orjson.loads(cause)["errorMessage"])
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        return cause or str(failure.get("Error", "Step Functions gave no reason"))
+
+
+_finisher = Finisher(BatchSettings.from_env(os.environ), DataSetSettings.from_env(os.environ), os.environ)
+handler = _finisher.handler
