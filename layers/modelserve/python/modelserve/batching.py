@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from .dataplane import MAX_ANSWER_BYTES, DataPlane, Model, finished
+from .dataplane import MAX_ANSWER_BYTES, DataPlane, Model, check_elements, finished
 from .errors import DeadlineExceeded, InsufficientMemory, ServeError
 from .protocol import InferRequest, InferResponse
 from .rows import cut, join
-from .tensors import Tensor, strings
+from .tensors import Tensor
 
 __all__ = ["MOST_BYTES", "MOST_ROWS", "Joinable", "run"]
 
@@ -37,9 +37,7 @@ class _Asked:
         order = [spec.name for spec in model.inputs]
         self.request = request
         self.inputs = sorted(request.inputs, key=lambda tensor: order.index(tensor.name))
-        for tensor in self.inputs:
-            if tensor.datatype == "BYTES":
-                strings(tensor)  # else elements that one has too many of would be taken for the next one's
+        check_elements(self.inputs, refuse_nan=False)  # else texts that one has too many of would be taken for the next one's
         rows = {tensor.shape[:1] for tensor in self.inputs}
         self.rows = min(rows)[0] if model.row_wise and len(rows) == 1 else 0
         """0 where it can't be joined with others."""

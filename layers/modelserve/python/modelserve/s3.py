@@ -123,7 +123,7 @@ class S3Reader:
 class S3Bucket(S3Reader):
     """A bucket of what callers send and get: written to, read up to a size, and opened to them for one object at a time."""
 
-    def read(self, key: str, *, most: int) -> bytes | None:
+    def read(self, key: str, *, most: int, version_id: str | None = None) -> bytes | None:
         """None for an object of more than `most` bytes. Raises `ObjectNotFound`, `StoreUnavailable`."""
 
         def read(response: HttpResponse) -> bytes | None:
@@ -134,7 +134,7 @@ class S3Bucket(S3Reader):
                     return None
             return bytes(body)
 
-        return self._send(self._object(key, None, {}), key, read, patience=PATIENCE + most / _SLOWEST)
+        return self._send(self._object(key, version_id, {}), key, read, patience=PATIENCE + most / _SLOWEST)
 
     def put(self, key: str, body: bytes) -> None:
         """Writes a new object, encrypted as the bucket says. Raises `PreconditionFailed` where there is one, `StoreUnavailable`.

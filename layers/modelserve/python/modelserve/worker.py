@@ -1,0 +1,293 @@
+"""Does what a batch of messages asks for: each thing once, those that fit each other as one, and none at the cost of another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from . import batching
+from .errors import InsufficientMemory, ServeError, Unexpected, frames
+from .protocol import InferRequest, InferResponse, status_of
+from .record import Record
+from .work import Places, UnreadableMessage, Work, read_work
+
+if TYPE_CHECKING:
+    from .fetch import LoadedModel
+    from .invocation import Observer
+
+__all__ = ["Message", "Models", "Once", "Worker"]
+
+_LEAST_SECONDS = 5.0
+"""What must be left for anything to be begun; or twice what the longest took so far, where that is more."""
+_MARGIN_SECONDS = 2.0
+"""Kept of an invocation to tell of what was run."""
+
+
+class Message(Record):
+    """One delivery of a message of the queue."""
+
+    id: str
+    body: str
+    receives: int
+    """How often it was delivered, this time included."""
+    sent: float
+    """Seconds since 1970."""
+
+
+class Once(Protocol):
+    """Who works on what, and what is done, as all workers know it. May raise anything."""
+
+    def begin(self, key: str, *, seconds: float) -> Literal["ours", "busy", "done"]:
+        """Whether `key` is ours for `seconds`, somebody else's now, or done."""
+
+    def interrupted(self, key: str) -> float:
+        """When an attempt that never ended had to be over, in seconds since 1970; 0 where there was none."""
+
+    def done(self, key: str) -> None:
+        """It ended well, for good."""
+
+    def forget(self, key: str) -> None:
+        """It may be begun anew, by anybody."""
+
+
+class Models(Protocol):
+    """What a worker needs of `pool.Pool`."""
+
+    def model(self, name: str, version: str | None = None) -> LoadedModel:
+        """Raises `ServeError`."""
+
+
+class _Task:
+    """One thing to do, all messages of the batch that ask for it, and what is known of earlier attempts."""
+
+    __slots__ = ("interrupted", "messages", "ours", "request", "work")
+
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.messages: list[Message] = []
+        self.interrupted = 0.0
+        self.ours = False
+        """Whether no other worker has it."""
+        self.request: InferRequest | None = None
+
+    @property
+    def receives(self) -> int:
+        return max(message.receives for message in self.messages)
+
+
+class Worker:
+    """Works off batches, one after the other; one in each execution environment."""
+
+    def __init__(self, models: Models, places: Places, once: Once, observer: Observer, *, attempts: int) -> None:
+        """`attempts` is how often the queue delivers a message before it goes to the dead-letter queue."""
+        self._models = models
+        self._places = places
+        self._once = once
+        self._observer = observer
+        self._attempts = attempts
+        self._request_id = ""
+        self._ends = 0.0
+        self._longest = 0.0
+        self._failed: list[str] = []
+
+    def work(self, messages: Iterable[Message], *, seconds: float, request_id: str) -> list[str]:
+        """The ids of the messages that are to be delivered again, or to wait in the dead-letter queue.
+
+        Nothing is begun that might not end within `seconds`; `request_id` is the invocation's, for those who look for its log.
+        """
+        self._request_id, self._ends, self._longest, self._failed = request_id, time.monotonic() + seconds, 0.0, []
+        fresh, suspects = self._sorted(messages)
+        self._begin_and_run(fresh)
+        for task in suspects:  # alone, and each kept before the next: one that ends the process takes no other with it
+            self._begin_and_run([task])
+        return self._failed
+
+    def _sorted(self, messages: Iterable[Message]) -> tuple[list[_Task], list[_Task]]:
+        """What was never begun, or ended; and what was delivered before, the longest untouched first."""
+        tasks: dict[str, _Task] = {}
+        for message in messages:
+            try:
+                work = read_work(message.body, self._places)
+            except UnreadableMessage as error:
+                self._observer.log("ERROR", str(error), location="worker", message_id=message.id, error="UnreadableMessage")
+                self._observer.count({"UnreadableMessage": 1}, model="none", version="none", by_service=True)
+                self._failed.append(message.id)
+                continue
+            tasks.setdefault(work.key, _Task(work)).messages.append(message)
+        again = [task for task in tasks.values() if task.receives > 1]
+        known = [task for task in again if self._try(task, self._look)]
+        return [task for task in tasks.values() if task.receives == 1], sorted(known, key=lambda task: task.interrupted)
+
+    def _look(self, task: _Task) -> bool:
+        """False where it is given up: it was being run, or nothing else was, each time that a process ended."""
+        task.interrupted = self._once.interrupted(task.work.key)
+        if task.interrupted and task.receives >= self._attempts:
+            self._retry(task, InterruptedRuns(task.work.model))
+            return False
+        return True
+
+    def _begin_and_run(self, tasks: Sequence[_Task]) -> None:
+        begun = time.monotonic()
+        open_: dict[tuple[str, str | None], list[_Task]] = {}
+        for task in tasks:
+            if self._try(task, self._begin):
+                open_.setdefault((task.work.model, task.work.version), []).append(task)
+        for group in open_.values():
+            self._run(group)
+        self._longest = max(self._longest, time.monotonic() - begun)
+
+    def _begin(self, task: _Task) -> bool:
+        """Whether it is to be run, by us."""
+        work = task.work
+        if self._left() < max(_LEAST_SECONDS, 2 * self._longest):
+            self._retry(task, OutOfTime(work.model))
+            return False
+        state = self._once.begin(work.key, seconds=self._ends - time.monotonic())
+        if state == "done" and work.is_open():
+            self._once.forget(work.key)
+            state = self._once.begin(work.key, seconds=self._ends - time.monotonic())
+        if state == "busy":  # by a worker that may yet fail: this message is what is left then
+            self._failed += [message.id for message in task.messages]
+        task.ours = state == "ours"
+        if not task.ours:
+            self._log(task, state)
+            return False
+        if work.begin():
+            return True
+        self._once.done(work.key)
+        self._log(task, "ended before")
+        return False
+
+    def _run(self, group: Sequence[_Task]) -> None:
+        """Runs what is asked of one version of one model; a large request by itself, before the next is read."""
+        try:
+            model = self._models.model(group[0].work.model, group[0].work.version)
+        except Exception as error:  # noqa: BLE001 - whatever it was, each is told, and the batch goes on
+            for task in group:
+                self._end(task, error)
+            return
+        joined: list[_Task] = []
+        for position, task in enumerate(group):
+            if self._try(task, self._read):
+                if _size(task) > batching.MOST_BYTES:
+                    self._run_together(model, [task], self._left() / (len(group) - position + len(joined)))
+                else:
+                    joined.append(task)
+        if joined:
+            self._run_together(model, joined, self._left())
+
+    def _read(self, task: _Task) -> bool:
+        task.request = task.work.read()
+        return True
+
+    def _run_together(self, model: LoadedModel, tasks: Sequence[_Task], seconds: float) -> None:
+        begun = time.perf_counter()
+        requests = [task.request for task in tasks if task.request is not None]
+        try:
+            answers = batching.run(model, requests, seconds=seconds, most=self._places.most)
+        except Exception as error:  # noqa: BLE001 - as above
+            answers = [error if isinstance(error, ServeError) else self._unexpected(error)] * len(tasks)
+        metrics = {"Latency": 1000 * (time.perf_counter() - begun), "BatchRequests": float(len(tasks))}
+        self._observer.count(metrics, model=model.name, version=model.version)
+        for task, answer in zip(tasks, answers, strict=True):
+            self._try(task, partial(self._keep, answer=answer))
+            task.request = None
+
+    def _keep(self, task: _Task, answer: InferResponse | ServeError) -> bool:
+        if isinstance(answer, ServeError):
+            raise answer
+        assert task.request is not None  # it was run
+        task.work.succeed(answer, task.request)
+        self._once.done(task.work.key)
+        self._log(task, "succeeded", version=answer.version)
+        self._observer.count({"JobSucceeded": 1, "Wait": self._wait(task)}, model=answer.model, version=answer.version)
+        return True
+
+    def _try(self, task: _Task, step: Callable[[_Task], bool]) -> bool:
+        """What `step` answers; what it raises ends the task, and no other."""
+        try:
+            return step(task)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._end(task, error)
+            return False
+
+    def _end(self, task: _Task, error: Exception) -> None:
+        """A caller's mistake is an answer like any other; what may pass by is tried again."""
+        found = self._known(task, error)
+        if status_of(found) >= 500:
+            self._retry(task, found)
+            return
+        try:
+            task.work.fail(str(found), status_of(found))
+            self._once.done(task.work.key)
+        except Exception as second:  # noqa: BLE001 - as above
+            self._retry(task, self._known(task, second))
+            return
+        self._log(task, "failed", error=found.kind)
+        self._observer.count({"JobFailed": 1, found.kind: 1}, model=task.work.model, version="none")
+
+    def _retry(self, task: _Task, error: ServeError) -> None:
+        """Leaves it to a later delivery; where there is none, says so to who waits for it."""
+        self._failed += [message.id for message in task.messages]
+        last = task.receives >= self._attempts
+        try:
+            if last:
+                task.work.fail(f"gave up after {task.receives} attempts; the job waits in the dead-letter queue: {error}", status_of(error))
+            if task.ours:
+                self._once.forget(task.work.key)
+        except Exception as second:  # noqa: BLE001 - as above
+            self._log(task, "not told", level="ERROR", error=self._known(task, second).kind)
+        self._log(task, "gave up" if last else "again", level="ERROR" if last else "WARNING", error=error.kind, reason=str(error))
+        counted = {"JobGaveUp" if last else "JobRetried": 1.0, error.kind: 1.0}
+        self._observer.count(counted, model=task.work.model, version="none", by_service=last)
+
+    def _known(self, task: _Task, error: Exception) -> ServeError:
+        if isinstance(error, MemoryError):
+            return InsufficientMemory(task.work.model)
+        return error if isinstance(error, ServeError) else self._unexpected(error)
+
+    def _unexpected(self, error: Exception) -> ServeError:
+        """A bug: the log says where, without a payload."""
+        steps = frames(error)
+        self._observer.log("ERROR", "unexpected error", location=steps[-1], error=type(error).__name__, frames=steps)
+        return Unexpected(self._request_id)
+
+    def _log(self, task: _Task, outcome: str, *, level: str = "INFO", **keys: Any) -> None:
+        work = task.work
+        about: dict[str, Any] = {"job": work.id, "client": work.client, "model": work.model}
+        about |= {"attempt": task.receives, "wait_ms": round(self._wait(task))}
+        self._observer.log(level, "job", location="worker", outcome=outcome, **about, **keys)
+
+    def _wait(self, task: _Task) -> float:
+        """Milliseconds since it was sent."""
+        return max(0.0, 1000 * (self._places.clock() - min(message.sent for message in task.messages)))
+
+    def _left(self) -> float:
+        """Seconds for what is run."""
+        return self._ends - time.monotonic() - _MARGIN_SECONDS
+
+
+class InterruptedRuns(ServeError):
+    """Nothing tells how its runs ended but that none did."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(
+            f"each run by model {model!r} was interrupted, as by a request that needs more memory than there is; "
+            f"send fewer rows, or raise job_memory"
+        )
+
+
+class OutOfTime(ServeError):
+    """The batch had no time left to begin it."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"what was before it took all the time; it was not begun by model {model!r}; raise job_timeout")
+
+
+def _size(task: _Task) -> int:
+    """Bytes of what is to be run."""
+    request = task.request
+    assert request is not None  # it was read
+    return sum(memoryview(tensor.data).nbytes for tensor in request.inputs) + len(memoryview(request.raw or b""))
