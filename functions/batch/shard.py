@@ -55,9 +55,15 @@ class Scorer:
 
     def _count(self, pinned: Pinned, report: scoring.ShardReport, seconds: float) -> None:
         """A shard that was done already counts again; the manifest has the true count."""
-        about = {"model": pinned.alias.name, "version": pinned.alias.version}
+        about: dict[str, Any] = {"model": pinned.alias.name, "version": pinned.alias.version}
         self._observer.count({"Rows": report.rows, "BadRows": report.bad}, **about)
-        told = {"run": pinned.request.run, "shard": report.index, "rows": report.rows, "bad": report.bad, "seconds": round(seconds, 3)}
+        told: dict[str, Any] = {
+            "run": pinned.request.run,
+            "shard": report.index,
+            "rows": report.rows,
+            "bad": report.bad,
+            "seconds": round(seconds, 3),
+        }
         self._observer.log("INFO", "scored", location="shard", **about, **told)
 
 
