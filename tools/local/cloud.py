@@ -20,9 +20,13 @@ from moto.server import ThreadedMotoServer
 from tools.local.assembly import REGION, Assembly, FileAsset, Stack
 from tools.local.errors import LocalError
 from tools.local.functions import Function
+from tools.local.moto_events import deliver_events, notify
 from tools.local.moto_gaps import defaults, keep_versions, quieten, without_gaps
 from tools.local.moto_kms import sign_as_kms
+from tools.local.moto_queues import be_fair
 from tools.local.moto_sagemaker import update_as_cloudformation
+from tools.local.moto_threads import one_at_a_time
+from tools.local.sources import record_sources
 
 __all__ = ["CREDENTIALS", "Cloud"]
 
@@ -45,11 +49,16 @@ class Cloud:
         self.ids: dict[tuple[str, str], str] = {}
         """What CloudFormation called a resource, by stack and logical id."""
         self.endpoint_url = ""
+        self._executes = False
 
     def __enter__(self) -> Self:
         quieten()
         sign_as_kms()
         update_as_cloudformation()
+        one_at_a_time()
+        be_fair()
+        deliver_events()
+        record_sources()
         with Cloud._lock:
             Cloud._running += 1
         self._server.start()
@@ -57,6 +66,10 @@ class Cloud:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self._executes:
+            from tools.local.moto_states import stop_executions  # noqa: PLC0415 - as below
+
+            stop_executions(set(self.ids.values()), self.endpoint_url)
         self._server.stop()
         with Cloud._lock:
             Cloud._running -= 1
@@ -85,6 +98,7 @@ class Cloud:
     def create(self, stack: Stack) -> list[Function]:
         """Creates a stack and reads its functions back. Raises `LocalError` with CloudFormation's reason."""
         self._bootstrap(stack)
+        self._execute_machines(stack)
         cloudformation = self.client("cloudformation")
         try:
             cloudformation.create_stack(
@@ -103,7 +117,9 @@ class Cloud:
         # Moto names none for what it skips.
         names = {each["LogicalResourceId"]: each["PhysicalResourceId"] for each in resources if "PhysicalResourceId" in each}
         self.ids |= {(stack.name, logical_id): physical_id for logical_id, physical_id in names.items()}
-        keep_versions(stack, names, self.client("s3"))
+        s3 = self.client("s3")
+        keep_versions(stack, names, s3)
+        notify(stack, names, s3)
         return self._functions(stack, names)
 
     def _functions(self, stack: Stack, names: Mapping[str, str]) -> list[Function]:
@@ -113,6 +129,13 @@ class Cloud:
             deployed = client.get_function_configuration(FunctionName=names[logical_id])
             functions.append(Function.read(stack, logical_id, properties, deployed))
         return functions
+
+    def _execute_machines(self, stack: Stack) -> None:
+        if not self._executes and any(stack.resources("AWS::StepFunctions::StateMachine")):
+            from tools.local.moto_states import execute_machines  # noqa: PLC0415 - brings a parser along, half a second
+
+            execute_machines(self.endpoint_url)
+            self._executes = True
 
     def _bootstrap(self, stack: Stack) -> None:
         """Writes the version that `cdk bootstrap` leaves in an account; a template asks for it."""

@@ -33,6 +33,8 @@ class Function:
     """Seconds."""
     memory: int
     """MB."""
+    dead_letters: str = ""
+    """ARN of the queue of its DeadLetterConfig; empty for none."""
 
     @classmethod
     def read(cls, stack: Stack, logical_id: str, properties: Mapping[str, Any], deployed: Mapping[str, Any]) -> Function:
@@ -50,6 +52,7 @@ class Function:
             environment=_resolved(logical_id, deployed.get("Environment", {}).get("Variables", {})),
             timeout=int(deployed["Timeout"]),
             memory=int(deployed["MemorySize"]),
+            dead_letters=str(deployed.get("DeadLetterConfig", {}).get("TargetArn", "")),
         )
 
 

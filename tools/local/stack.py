@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 from modelserve.clients import ALL_MODELS
 from tools.local import archive, clients, image, packages, seam
 from tools.local.assembly import REGION, Assembly, Stack
+from tools.local.asynchronous import RETRY_SECONDS, AsyncInvocations
 from tools.local.authorizer import Authorizer
 from tools.local.cloud import CREDENTIALS, Cloud
 from tools.local.environments import MAX_ENVIRONMENTS, Environments
@@ -20,10 +22,14 @@ from tools.local.errors import LocalError
 from tools.local.functions import Function
 from tools.local.gateway import Gateway, Invoke
 from tools.local.gateway_responses import GatewayResponses
+from tools.local.poller import Poller
+from tools.local.queues import QueuePoller
 from tools.local.roots import TaskRoot
 from tools.local.routes import Api
 from tools.local.sagemaker import SageMaker
 from tools.local.server import Server
+from tools.local.sources import AsyncConfig, Source, async_configs, sources
+from tools.local.streams import StreamPoller
 from tools.local.usage import Usage, plans_by_key
 
 if TYPE_CHECKING:
@@ -49,18 +55,21 @@ class LocalStack:
         build: Path = BUILD,
         limit: int = MAX_ENVIRONMENTS,
         max_authorizer_ttl: float | None = None,
+        retry_seconds: tuple[float, ...] = RETRY_SECONDS,
         container: Callable[[], Container] | None = None,
     ) -> None:
         """`build` keeps what can be used again; `limit` is how many environments a function may have at a time.
 
-        `max_authorizer_ttl` caps the seconds for which the template lets the gateway remember who a key belongs to. `container` makes
-        what runs the endpoints' models, once one is asked for; without it ONNX Runtime on this machine's CPU does.
+        `max_authorizer_ttl` caps the seconds for which the template lets the gateway remember who a key belongs to. `retry_seconds` are
+        those before each retry of an asynchronous invocation. `container` makes what runs the endpoints' models, once one is asked for;
+        without it ONNX Runtime on this machine's CPU does.
         """
         self._assembly = Assembly.load(cdk_out, deployment)
         self._port = port
         self._build = build
         self._limit = limit
         self._max_authorizer_ttl = max_authorizer_ttl
+        self._retry_seconds = retry_seconds
         self._container = container or _onnx_container
         self._exit = ExitStack()
         self._lock = threading.Lock()
@@ -135,7 +144,8 @@ class LocalStack:
         self.runtime_url = sagemaker.url
 
     def start_functions(self, progress: Callable[[str], None] = lambda _: None) -> None:
-        """Makes every function's task root and lets the Invoke API reach it. Raises `LocalError`."""
+        """Makes every function's task root; lets the Invoke API, queues, streams and events reach it. Raises `LocalError`."""
+        ended = self._exit.enter_context(ExitStack())  # what waits for those whose functions have been ended by then
         endpoints = {"AWS_ENDPOINT_URL": self.endpoint_url, "AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME": self.runtime_url}
         services = {**CREDENTIALS, **endpoints, "AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}
         for stack, function in self._functions:
@@ -147,9 +157,30 @@ class LocalStack:
             environments = Environments(function, root, services, folder=folder, limit=self._limit)
             self._exit.callback(environments.close)
             self.environments[function.name] = environments
-        names = set(self.environments)
-        self._exit.callback(seam.disconnect, names)
-        seam.connect({name: environments.invoke for name, environments in self.environments.items()})
+        self._start_invocations(ended)
+
+    def _start_invocations(self, ended: ExitStack) -> None:
+        """Those that no caller waits for; they are told to stop before their functions end, and waited for after that."""
+        invokes: Mapping[str, Invoke] = {name: environments.invoke for name, environments in self.environments.items()}
+        later = AsyncInvocations(invokes, self._async_configs(), pauses=self._retry_seconds)
+        ended.callback(later.join)
+        self._exit.callback(seam.disconnect, set(invokes))
+        self._exit.callback(later.stop)
+        seam.connect(invokes, later.submit)
+        for stack in self._assembly.stacks:
+            for source in sources(stack, self.cloud.ids):
+                if source.function in invokes:
+                    poller = _poller(source, invokes[source.function])
+                    ended.callback(poller.join)
+                    self._exit.callback(poller.stop)
+                    poller.start()
+
+    def _async_configs(self) -> dict[str, AsyncConfig]:
+        letters = {function.name: AsyncConfig(dead_letters=function.dead_letters) for _, function in self._functions}
+        for stack in self._assembly.stacks:
+            for name, config in async_configs(stack, self.cloud.ids).items():
+                letters[name] = replace(config, dead_letters=letters[name].dead_letters)
+        return letters
 
     def start_api(self) -> None:
         """Opens the port. Raises `LocalError`."""
@@ -202,6 +233,10 @@ class LocalStack:
             return archive.unpack(assets.files[function.code], layers, handler=function.handler, cache=self._build)
         except KeyError as error:
             raise LocalError(f"function {function.logical_id} uses asset {error}, which the assembly does not have") from None
+
+
+def _poller(source: Source, invoke: Invoke) -> Poller:
+    return QueuePoller(source, invoke) if source.service == "sqs" else StreamPoller(source, invoke)
 
 
 def _onnx_container() -> Container:
