@@ -252,6 +252,28 @@ def test_a_direct_invocation_is_told_of_its_job_and_asks_by_an_event(later, rele
     assert doubled(asked(later, rest("GET", accepted["status_url"])))
 
 
+def test_a_job_may_be_sent_to_the_path_of_jobs(later, releases):
+    accepted = asked(later, authorized(rest("POST", "/v2/models/sample/jobs", REQUEST), "shop"))
+    releases.runtime.work()
+
+    assert accepted.status == 202
+    assert doubled(asked(later, authorized(rest("GET", accepted.json["status_url"]), "shop")))
+
+
+def test_a_key_that_would_not_be_remembered_is_refused(later, releases):
+    refused = asked(later, rest("POST", "/v2/models/sample/jobs", REQUEST, idempotency_key="k"))
+
+    assert "send the job without one" in refused.error(400)
+    assert releases.runtime.waiting == []
+
+
+def test_a_model_that_answers_at_once_says_what_to_do_with_a_job(app, releases):
+    refused = asked(app, rest("POST", "/v2/models/sample/jobs", REQUEST))
+
+    assert refused.error(404).startswith("model 'sample' takes no jobs: its endpoint answers at once; POST to /v2/models/sample/infer")
+    assert releases.runtime.asked == []
+
+
 def test_a_job_may_be_asked_for_in_binary(later, releases):
     body = dumped(document(parameters={"binary_data_output": True}))
     accepted = asked(later, rest("POST", INFER, body))

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelserve import aws
-from modelserve.aws import Credentials, JsonService, Service, ServiceUnavailable
+from modelserve.aws import ConditionFailed, Credentials, JsonService, Service, ServiceUnavailable
 from modelserve.errors import StoreUnavailable
 
 from .servers import RESET, Scripted, response, scripted
@@ -81,7 +81,7 @@ def head(server: Scripted) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("token", [None, "session/token+="])
-@pytest.mark.parametrize(("name", "version"), [("dynamodb", "1.0"), ("kms", "1.1")])
+@pytest.mark.parametrize(("name", "version"), [("dynamodb", "1.0"), ("events", "1.1"), ("kms", "1.1"), ("sqs", "1.0")])
 def test_a_call_is_signed_as_botocore_signs_it(name, version, token):
     with scripted(response(200, b"{}")) as server:
         service(server.url, name, token=token).call("Target_1.Action", {"a": "é☃", "b": [1, None]})
@@ -124,6 +124,30 @@ def test_the_endpoint_is_the_one_that_the_aws_sdks_would_use(environ, host):
     assert (made._host, made._secure) == (host, "AWS_ENDPOINT_URL" not in environ)
 
 
+@pytest.mark.parametrize(
+    ("name", "variable"), [("events", "AWS_ENDPOINT_URL_EVENTBRIDGE"), ("sqs", "AWS_ENDPOINT_URL_SQS"), ("kms", "AWS_ENDPOINT_URL_KMS")]
+)
+def test_a_service_has_an_endpoint_under_the_name_that_the_aws_sdks_give_it(name, variable):
+    environ = {"AWS_ENDPOINT_URL": "http://all:1", variable: "http://one:2", f"AWS_ENDPOINT_URL_{name.upper()}X": "http://no:3"}
+
+    assert JsonService.from_environ(name, environ)._service._host == "one:2"
+    assert JsonService.from_environ(name, {"AWS_REGION": "eu-west-1"})._service._host == f"{name}.eu-west-1.amazonaws.com"
+
+
+# Conditional writes
+
+
+@pytest.mark.parametrize("kept", [{"id": {"S": "a"}}, None])
+def test_a_condition_that_fails_tells_what_was_there_and_is_not_tried_again(kept):
+    answer = {"__type": "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException", "message": "do-not-tell"}
+    body = json.dumps(answer | ({"Item": kept} if kept else {})).encode()
+    with scripted(response(400, body)) as server, pytest.raises(ConditionFailed) as raised:
+        service(server.url).call("DynamoDB_20120810.PutItem", {})
+
+    assert raised.value.item == kept
+    assert "do-not-tell" not in str(raised.value)
+
+
 # Faults
 
 
@@ -134,11 +158,12 @@ def test_the_endpoint_is_the_one_that_the_aws_sdks_would_use(environ, host):
         refusal(503, "x"),
         refusal(400, "com.amazonaws.dynamodb.v20120810#ProvisionedThroughputExceededException"),
         refusal(400, "ThrottlingException"),
+        refusal(400, "com.amazonaws.sqs#RequestThrottled"),
         response(200, b'{"Item"', announced=100),
         response(200, b'{"Item"', announced=100) + RESET,
         b"",
     ],
-    ids=["500", "503", "throughput", "throttled", "short", "reset", "nothing"],
+    ids=["500", "503", "throughput", "throttled", "queue", "short", "reset", "nothing"],
 )
 def test_a_passing_fault_is_tried_again(fault):
     with scripted(fault, fault, response(200, b'{"a": 1}')) as server:

@@ -92,5 +92,25 @@ def test_whom_no_authorizer_let_in_has_no_name(event):
     assert client_of(event) is None
 
 
+@pytest.mark.parametrize("plan", [None, 5, ["premium"]])
+def test_a_plan_that_the_authorizer_does_not_name_is_none(plan):
+    event = rest("GET", "/v2") | {"requestContext": {"authorizer": {"client": "shop", "plan": plan}}}
+
+    assert (from_event(event).client, from_event(event).plan) == ("shop", None)
+
+
+@pytest.mark.parametrize("claimed", ["plan", "client", "x-plan"])
+def test_nobody_says_for_themselves_who_they_are(claimed):
+    event = rest("GET", "/v2") | {"headers": {claimed: "premium"}, "queryStringParameters": {claimed: "premium"}, claimed: "premium"}
+
+    assert (from_event(event).client, from_event(event).plan) == (None, None)
+
+
+def test_the_plan_of_whom_the_authorizer_let_in_is_known():
+    event = rest("GET", "/v2") | {"requestContext": {"authorizer": {"client": "shop", "plan": "premium"}}}
+
+    assert (from_event(event).client, from_event(event).plan) == ("shop", "premium")
+
+
 def test_whom_the_authorizer_let_in_is_known():
     assert client_of({"requestContext": {"authorizer": {"principalId": "shop", "client": "shop", "models": "*"}}}) == "shop"

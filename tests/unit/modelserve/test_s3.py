@@ -190,6 +190,37 @@ def test_a_new_object_is_written_and_never_written_over(client, moto_url, key, b
     assert store.read(key, most=len(body)) == body
 
 
+def test_an_object_is_written_whether_or_not_there_is_one(client, moto_url):
+    store = reader(moto_url)
+
+    for body in (b"", BODY, b"last"):
+        store.replace("again/und ü", body)
+        assert client.get_object(Bucket=BUCKET, Key="again/und ü")["Body"].read() == body
+
+
+@pytest.mark.parametrize("size", [0, 1, len(BODY)])
+def test_the_size_of_an_object_is_its_bytes(client, moto_url, size):
+    client.put_object(Bucket=BUCKET, Key="sized", Body=BODY[:size])
+
+    assert reader(moto_url).size("sized") == size
+
+
+def test_an_object_that_is_not_there_has_no_size(client, moto_url):
+    with pytest.raises(ObjectNotFound):
+        reader(moto_url).size("nothing")
+
+
+def test_a_size_is_known_without_the_object():
+    with scripted(response(200, b"only the start", announced=2**40)) as server:
+        assert reader(server.url).size("k") == 2**40
+
+
+@pytest.mark.parametrize("told", [b"", b"Content-Length: x\r\n", b"Content-Length: -1\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_an_answer_that_tells_no_size_is_given_up(told):
+    with scripted(*[b"HTTP/1.1 200 OK\r\n" + told + b"\r\n"] * 3) as server, pytest.raises(StoreUnavailable, match="is not a size"):
+        reader(server.url).size("k")
+
+
 def test_an_object_over_a_size_is_not_read(client, moto_url):
     client.put_object(Bucket=BUCKET, Key="large", Body=BODY)
 

@@ -19,11 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from moto.dynamodb.models import DynamoDBBackend
 
-from modelserve.aws import JsonService, ServiceUnavailable
+from modelserve.aws import ServiceUnavailable
 from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Request, Response
 from modelserve.errors import InvalidRequest, JobsNotTaken, ServeError, VersionNotFound
-from modelserve.jobs import NOBODY, Job, JobTable, is_id, message
+from modelserve.jobs import NOBODY, Job, is_id, message
 from modelserve.protocol import status_of
 from modelserve.record import replace
 from modelserve.settings import PredictSettings
@@ -31,6 +31,7 @@ from modelserve.submission import Submissions, job_id, priority_of
 
 from .factories import INFER, NAME, VERSION, document, error_of, loaded, strict, tensor
 from .graphs import identity, session
+from .queues import Queues, Table
 from .runtimes import JobBucket
 
 JOBS = f"/v2/models/{NAME}/jobs"
@@ -46,36 +47,6 @@ SETTINGS: dict[str, Any] = {
 }
 KEYS = st.text(string.ascii_letters + string.digits + " !~-_", min_size=1, max_size=255)
 PLANS = st.sampled_from([None, "trial", "standard", "premium", "gold"])
-
-
-class Table(JobTable):
-    """Jobs in memory."""
-
-    def __init__(self) -> None:
-        self.jobs: dict[str, Job] = {}
-        self.reads = 0
-
-    def create(self, job: Job) -> Job:
-        return self.jobs.setdefault(job.id, job)
-
-    def read(self, job: str, *, now: float) -> Job | None:
-        self.reads += 1
-        return self.jobs.get(job)
-
-
-class Queues(JsonService):
-    """What each queue was told; `down` is raised instead."""
-
-    def __init__(self) -> None:
-        self.told: list[tuple[str, Any, str]] = []
-        self.down: Exception | None = None
-
-    def call(self, target: str, document: Any) -> dict[str, Any]:
-        assert target == "AmazonSQS.SendMessage"
-        if self.down:
-            raise self.down
-        self.told.append((document["QueueUrl"], json.loads(document["MessageBody"]), document["MessageGroupId"]))
-        return {}
 
 
 class Taking:

@@ -19,8 +19,12 @@ from tritonclient.http import InferenceServerClient, InferInput
 
 from modelserve.errors import InvalidInput, InvalidRequest, ModelNotReady, PayloadTooLarge, ServeError
 from modelserve.protocol import status_of
+from modelserve.settings import PredictSettings
+from modelserve.submission import Submissions
 from tests.unit.modelserve.factories import document, tensor
 from tests.unit.modelserve.graphs import endless, graph, identity, lookup, scaled, value
+from tests.unit.modelserve.queues import Queues, Table
+from tests.unit.modelserve.runtimes import JobBucket
 from tests.unit.modelserve.strategies import almost_requests, anything, dumped, mutations
 
 from .apps import INFER, STORELESS, Answer, App, Context, asked, http, rest, started
@@ -391,6 +395,46 @@ def test_no_payload_reaches_a_log(store, publisher, monkeypatch, capfd, model):
     assert "51725172" not in output
 
 
+# Jobs
+
+
+def authorized(event: dict[str, Any], **context: str) -> dict[str, Any]:
+    return event | {"requestContext": event["requestContext"] | {"authorizer": context}}
+
+
+@KINDS
+def test_a_job_is_its_clients_and_has_the_priority_of_its_plan(app, monkeypatch, kind):
+    bucket, table, queues = JobBucket(), Table(), Queues()
+    made = PredictSettings(
+        model_name="sample", model_bucket="none", high_plans=("premium",), high_queue_url="u/high", low_queue_url="u/low"
+    )
+    monkeypatch.setattr(
+        Submissions, "from_environ", lambda _settings, plane, _environ, **_: Submissions(made, plane, bucket, table, queues)
+    )
+    event = authorized(kind("POST", "/v2/models/sample/jobs", REQUEST), client="shop", plan="premium")
+    answer, again = asked(app, event), asked(app, event)
+
+    assert (answer.status, again.status) == (202, 202)
+    kept = table.jobs[answer.json["id"]]
+    assert (kept.client, kept.priority, queues.told[0][0]) == ("shop", "high", "u/high")
+    assert bucket.objects[kept.request] == [REQUEST]
+
+
+def test_a_function_that_knows_no_queue_takes_no_jobs(app):
+    assert "model 'sample' takes no jobs" in asked(app, rest("POST", "/v2/models/sample/jobs", REQUEST)).error(404)
+
+
+def test_a_job_that_is_refused_is_refused_at_once_and_counted(app, capsys, monkeypatch):
+    made = PredictSettings(model_name="sample", model_bucket="none")
+    parts = JobBucket(), Table(), Queues()
+    monkeypatch.setattr(Submissions, "from_environ", lambda _settings, plane, _environ, **_: Submissions(made, plane, *parts))
+    refused = asked(app, rest("POST", "/v2/models/sample/jobs", dumped(document(tensor([1.0], shape=(1, 1))))))
+
+    assert "input 'x' has shape" in refused.error(400)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["InvalidInput"] for line in lines if "InvalidInput" in line] == [[1]]
+
+
 # What a cold start imports
 
 
@@ -410,6 +454,10 @@ def test_the_function_imports_nothing_heavy_of_its_own():
     rooms = "functions.predict.observability, modelserve.fetch, modelserve.invocation"
 
     assert imported(rooms, heavy) == "[]"
+
+
+def test_the_function_imports_nothing_of_jobs_before_there_is_one():
+    assert imported("functions.predict.handler", {"modelserve.jobs", "modelserve.submission", "modelserve.async_jobs"}) == "[]"
 
 
 def test_the_function_imports_none_of_what_only_tools_need():
