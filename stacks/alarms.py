@@ -6,13 +6,14 @@ from aws_cdk import Duration
 from aws_cdk import aws_cloudwatch as cloudwatch
 from aws_cdk import aws_cloudwatch_actions as actions
 from aws_cdk import aws_sns as sns
+from aws_cdk import aws_sqs as sqs
 from constructs import Construct
 
 from modelserve.settings import PredictSettings
 
 from .settings import DeploymentSettings
 
-__all__ = ["VARIANT", "EndpointAlarm", "RefusalsAlarm", "TamperingAlarm", "WaitingJobsAlarm"]
+__all__ = ["VARIANT", "DeadLettersAlarm", "EndpointAlarm", "LateJobsAlarm", "RefusalsAlarm", "TamperingAlarm", "WaitingJobsAlarm"]
 
 VARIANT = "AllTraffic"
 """The one variant of every endpoint; a blue/green deployment needs it to keep its name."""
@@ -128,6 +129,29 @@ class WaitingJobsAlarm(_Alarm):
             threshold=_WAITING_SECONDS,
             evaluation_periods=2,
         )
+
+
+class LateJobsAlarm(_Alarm):
+    """Rings when a job has waited in its queue for too long: too few run at once, or their function fails."""
+
+    def __init__(
+        self, scope: Construct, construct_id: str, *, settings: DeploymentSettings, queue: sqs.IQueue, priority: str, seconds: int
+    ) -> None:
+        age = queue.metric_approximate_age_of_oldest_message(statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(1))
+        advice = f"look into the log of the function of jobs, or raise {priority}_concurrency"
+        description = f"a job of {priority} priority has waited for {seconds // 60} minutes; {advice}"
+        super().__init__(
+            scope, construct_id, settings=settings, description=description, metric=age, threshold=seconds, evaluation_periods=2
+        )
+
+
+class DeadLettersAlarm(_Alarm):
+    """Rings while there is a message in a dead-letter queue."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings, queue: sqs.IQueue, priority: str) -> None:
+        depth = queue.metric_approximate_number_of_messages_visible(statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(1))
+        description = f"a job of {priority} priority was tried too often; run: modelctl dlq list --deployment {settings.name}"
+        super().__init__(scope, construct_id, settings=settings, description=description, metric=depth, threshold=1, evaluation_periods=1)
 
 
 def _of_endpoint(endpoint: str, metric: str, statistic: str) -> cloudwatch.Metric:

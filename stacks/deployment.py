@@ -1,4 +1,4 @@
-"""A deployment: its model store, what serves from it, and what runs the heavy models."""
+"""A deployment: its model store, what runs its jobs, what serves from it, and what runs the heavy models."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from constructs import Construct
 
 from models.config import ModelConfig
 
+from .batch import Batch
 from .gpu import Gpu
 from .serving import Serving
 from .settings import APPLICATION, DeploymentSettings
@@ -19,7 +20,7 @@ __all__ = ["Deployment"]
 
 
 class Deployment(Stage):
-    """Deployed in this order: store, serving, GPU; models are published to the store in between, or after the first two."""
+    """Deployed in this order: store, batch, serving, GPU; models are published once the store is there, before or after the rest."""
 
     def __init__(self, scope: Construct, *, settings: DeploymentSettings, models: Sequence[ModelConfig]) -> None:
         super().__init__(scope, settings.name)
@@ -32,7 +33,9 @@ class Deployment(Stage):
         protected = settings.production
         self.store = Store(self, "Store", stack_name=f"{prefix}-Store", termination_protection=protected, **common)
         common |= {"store": self.store, "models": models}
+        self.batch = Batch(self, "Batch", stack_name=f"{prefix}-Batch", termination_protection=protected, **common)
         self.serving = Serving(self, "Serving", stack_name=f"{prefix}-Serving", termination_protection=protected, **common)
+        self.serving.add_stack_dependency(self.batch)  # which takes the jobs that it sends
         # Not protected: it keeps nothing, and the CLI must be able to delete it once it is empty, lest it go on costing.
         self.gpu = Gpu(self, "Gpu", stack_name=f"{prefix}-Gpu", **common)
         self.gpu.add_stack_dependency(self.serving)

@@ -19,20 +19,42 @@ from .roles import FunctionRole
 from .settings import DeploymentSettings
 from .store import Store
 
-__all__ = ["BUILD_CONTEXT", "ROOT", "FunctionParts", "ModelFunction", "PredictFunction"]
+__all__ = ["BUILD_CONTEXT", "ROOT", "FunctionParts", "ModelFunction", "PredictFunction", "build_context", "image_code"]
 
 ROOT = Path(__file__).parents[1]
-# Only what the image is made of: any other file would change the image's hash, and with it every function, whenever it is edited.
-BUILD_CONTEXT = [
-    "*",
-    *("!functions", "functions/*", "!functions/predict"),
-    *("!layers", "layers/*", "!layers/modelserve"),
-    *("**/__pycache__", "**/*.egg-info"),
-]
 _PLATFORMS = {
     "x86_64": (lambda_.Architecture.X86_64, ecr_assets.Platform.LINUX_AMD64),
     "arm64": (lambda_.Architecture.ARM_64, ecr_assets.Platform.LINUX_ARM64),
 }
+
+
+def build_context(function: str, *layers: str) -> list[str]:
+    """What an image's context excludes, which is all that the image is not made of: any other file would change the image's hash, and with
+    it every function, whenever it is edited.
+    """
+    return [
+        "*",
+        *("!functions", "functions/*", f"!functions/{function}"),
+        *("!layers", "layers/*", *(f"!layers/{layer}" for layer in layers)),
+        *("**/__pycache__", "**/*.egg-info"),
+    ]
+
+
+BUILD_CONTEXT = build_context("predict", "modelserve")
+
+
+def image_code(
+    function: str, *, context: list[str], command: str, platform: ecr_assets.Platform = ecr_assets.Platform.LINUX_AMD64
+) -> lambda_.DockerImageCode:
+    """The image of the folder `functions/<function>`, told to run the handler `command`."""
+    return lambda_.DockerImageCode.from_image_asset(
+        str(ROOT),
+        file=f"functions/{function}/Dockerfile",
+        exclude=context,
+        ignore_mode=IgnoreMode.DOCKER,
+        platform=platform,
+        cmd=[command],
+    )
 
 
 class FunctionParts(Construct):
@@ -42,7 +64,21 @@ class FunctionParts(Construct):
         super().__init__(scope, construct_id)
         self.log_group = logs.LogGroup(self, "Logs", retention=settings.log_retention, removal_policy=RemovalPolicy.DESTROY)
         self.role = FunctionRole(self, "Role", log_group=self.log_group)
-        acknowledge(self, "Serverless-LambdaDLQ", "API Gateway calls it and waits: nothing is invoked asynchronously, so nothing is lost.")
+        acknowledge(
+            self, "Serverless-LambdaDLQ", "Whoever invokes it waits, and tries again or says so: nothing is invoked asynchronously or lost."
+        )
+
+    def properties(self, description: str, *, memory: int, seconds: int) -> dict[str, Any]:
+        """Of the function itself: `memory` in MB."""
+        return {
+            "description": description[:256],
+            "log_group": self.log_group,
+            "memory_size": memory,
+            # The role says it all; left open, CDK would attach a second policy for tracing.
+            "role": self.role.without_policy_updates(),
+            "timeout": Duration.seconds(seconds),
+            "tracing": lambda_.Tracing.ACTIVE,
+        }
 
 
 class ModelFunction(FunctionParts):
@@ -64,16 +100,10 @@ class ModelFunction(FunctionParts):
             "service": settings.service,
         }
         self._properties: dict[str, Any] = {
+            **self.properties(f"{model.name}: {model.description or model.task}", memory=self._config.memory, seconds=self._config.timeout),
             "function_name": settings.function_name(model),
-            "description": f"{model.name}: {model.description or model.task}"[:256],
-            "log_group": self.log_group,
-            "memory_size": self._config.memory,
             "reserved_concurrent_executions": self._config.reserved_concurrency,
-            # The role says it all; left open, CDK would attach a second policy for tracing.
-            "role": self.role.without_policy_updates(),
             "snap_start": lambda_.SnapStartConf.ON_PUBLISHED_VERSIONS if self._config.snap_start else None,
-            "timeout": Duration.seconds(self._config.timeout),
-            "tracing": lambda_.Tracing.ACTIVE,
             "current_version_options": _version_options(self._config),
         }
 
@@ -111,14 +141,7 @@ class PredictFunction(ModelFunction):
         function = lambda_.DockerImageFunction(
             self,
             "Function",
-            code=lambda_.DockerImageCode.from_image_asset(
-                str(ROOT),
-                file="functions/predict/Dockerfile",
-                exclude=BUILD_CONTEXT,
-                ignore_mode=IgnoreMode.DOCKER,
-                platform=platform,
-                cmd=["functions.predict.handler.handler"],
-            ),
+            code=image_code("predict", context=BUILD_CONTEXT, command="functions.predict.handler.handler", platform=platform),
             architecture=architecture,
             environment=environment.to_env(),
             ephemeral_storage_size=Size.mebibytes(model.function.ephemeral_storage),

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from aws_cdk import CfnCondition, CfnOutput, CfnParameter, CfnResource, DefaultStackSynthesizer, Fn, Stack
+from aws_cdk import CfnCondition, CfnOutput, CfnParameter, CfnResource, Fn
 from constructs import Construct
 
 from models.config import ModelConfig
 
-from .acknowledgements import acknowledge
 from .endpoints import AsyncEndpoint, RealtimeEndpoint
+from .optional_stack import OptionalStack
 from .settings import DeploymentSettings
 from .store import Store
 from .triton import TritonImage
@@ -25,11 +25,8 @@ _FREE = ("AWS::IAM::Role", "AWS::Logs::LogGroup")
 """Made before a promotion too, since a stack can't be without any resource."""
 
 
-class Gpu(Stack):
-    """One endpoint for all realtime models, and one for each async model that has been promoted.
-
-    With nothing to run, or with `gpu` off, it is empty: the CDK CLI makes no such stack, and deletes one that was there.
-    """
+class Gpu(OptionalStack):
+    """One endpoint for all realtime models, and one for each async model that has been promoted; empty without any, or with `gpu` off."""
 
     def __init__(
         self,
@@ -42,12 +39,9 @@ class Gpu(Stack):
         **kwargs: Any,
     ) -> None:
         heavy = [model for model in models if model.target == "gpu"] if settings.gpu else []
-        super().__init__(scope, construct_id, **({"description": f"GPU endpoints of {settings.name}"} if heavy else _nothing()), **kwargs)
+        super().__init__(scope, construct_id, description=f"GPU endpoints of {settings.name}", empty=not heavy, **kwargs)
         self.add_stack_dependency(store)
         if not heavy:
-            acknowledge(
-                self, "CloudFormation-Validate::F0001", "CloudFormation never sees it: the CDK CLI makes no stack without resources."
-            )
             return
         common: dict[str, Any] = {"store": store, "image": TritonImage(self), "settings": settings}
         if realtime := [model for model in heavy if model.realtime]:
@@ -78,8 +72,3 @@ class Gpu(Stack):
             if isinstance(each, CfnResource) and each.cfn_resource_type not in _FREE:
                 each.cfn_options.condition = promoted
         return {"endpoint": endpoint.name, "parameter": parameter.logical_id}
-
-
-def _nothing() -> dict[str, Any]:
-    """Of a template with nothing in it at all, so that the CLI sees no difference to a stack that isn't there."""
-    return {"analytics_reporting": False, "synthesizer": DefaultStackSynthesizer(generate_bootstrap_version_rule=False)}

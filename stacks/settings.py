@@ -16,6 +16,17 @@ APPLICATION = "ServerlessOnnx"
 
 
 _ENDPOINT_NAME = re.compile(r"[a-z0-9](-*[a-z0-9])*")
+_TAKEN = (
+    ("high_concurrency", 2, 1000, "Lambda"),
+    ("low_concurrency", 2, 1000, "Lambda"),
+    ("job_memory", 128, 10_240, "Lambda"),
+    ("job_timeout", 1, 900, "Lambda"),
+    ("data_set_timeout", 1, 900, "Lambda"),
+    ("job_batch_size", 1, 10, "SQS, where no batching window fills more,"),
+    ("job_attempts", 1, 1000, "SQS"),
+    ("data_set_concurrency", 1, 10_000, "a Distributed Map"),
+)
+"""Settings with the least and the most that a service takes of them."""
 
 
 class EndpointNameError(ValueError):
@@ -137,6 +148,8 @@ class DeploymentSettings:
     """How long data sets and their predictions are kept in the deployment's own bucket."""
     data_set_buckets: tuple[str, ...] = ()
     """Other buckets that `modelctl batch` may read data sets from and write predictions to."""
+    examples: bool = False
+    """A stack with every door for other services, wired to the sample models; it costs nothing until something comes through one."""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` for settings that don't fit each other."""
@@ -147,15 +160,6 @@ class DeploymentSettings:
                 f"gpu_min_instances of {self.name} is {self.gpu_min_instances} and gpu_max_instances {self.gpu_max_instances}; "
                 f"at least 1, and no more than the other: only an async model's endpoint can do without instances"
             )
-        if not (2 <= self.high_concurrency <= 1000 and 2 <= self.low_concurrency <= 1000):
-            raise ValueError(
-                f"high_concurrency of {self.name} is {self.high_concurrency} and low_concurrency {self.low_concurrency}; "
-                f"Lambda takes 2 to 1,000"
-            )
-        if not 1 <= self.data_set_concurrency <= 10_000:
-            raise ValueError(f"data_set_concurrency of {self.name} is {self.data_set_concurrency}; a Distributed Map takes 1 to 10,000")
-        if not 1 <= self.job_batch_size <= 10:
-            raise ValueError(f"job_batch_size of {self.name} is {self.job_batch_size}; without a batching window SQS hands over 1 to 10")
         if not 0 <= self.gpu_capture_percent <= 100:
             raise ValueError(f"gpu_capture_percent of {self.name} is {self.gpu_capture_percent}; a percentage is from 0 to 100")
         fastest = max((plan.requests_per_second for plan in self.plans), default=0)
@@ -164,6 +168,13 @@ class DeploymentSettings:
                 f"requests_per_ip of {self.name} is {self.requests_per_ip:,}, and its fastest plan allows {300 * fastest:,.0f} "
                 f"in five minutes; raise it, since a client may have but one address"
             )
+        self._check_jobs()
+
+    def _check_jobs(self) -> None:
+        """Raises `ValueError` for what AWS takes only once it is deployed, or not at all."""
+        for name, least, most, who in _TAKEN:
+            if not least <= getattr(self, name) <= most:
+                raise ValueError(f"{name} of {self.name} is {getattr(self, name):,}; {who} takes {least} to {most:,}")
 
     @property
     def service(self) -> str:
@@ -185,6 +196,15 @@ class DeploymentSettings:
         """Of the queue of jobs of `high` or `low` priority."""
         return f"onnx-{self.name}-jobs-{priority}"
 
+    @property
+    def job_role_parameter(self) -> str:
+        """The SSM parameter with the name of the role that runs jobs, so that another stack can let it read a bucket."""
+        return f"/serverless-onnx/{self.name}/batch/job-role"
+
+    def rule_name(self, purpose: str) -> str:
+        """Of an EventBridge rule that may send to the queues of jobs."""
+        return f"onnx-{self.name}-{purpose}"
+
     def endpoint_name(self, model: ModelConfig) -> str:
         """Of the SageMaker endpoint that runs `model`: the realtime models share one, an async model has its own.
 
@@ -197,7 +217,7 @@ class DeploymentSettings:
         return name
 
 
-DEV = DeploymentSettings(name="dev", noncurrent_days=30)
+DEV = DeploymentSettings(name="dev", noncurrent_days=30, examples=True)
 PROD = DeploymentSettings(
     name="prod",
     production=True,

@@ -93,6 +93,17 @@ class Store(Stack):
         if self._settings.signed_manifests:
             role.allow(["kms:GetPublicKey"], self.signing_key_arn(role))
 
+    def grant_read_several(self, role: FunctionRole, model_names: Sequence[str]) -> None:
+        """The same of several models, in so few words that a role has room for forty: aliases of any model may be seen to be there."""
+        bucket_arn = self._bucket_arn(role, "bucket")
+        narrow = "The prefixes of the models that this function runs; their files' names are not known beforehand."
+        keys = [f"{bucket_arn}/models/{name}/*" for name in model_names]
+        role.allow(["s3:GetObject", "s3:GetObjectVersion"], keys, wildcard=narrow)
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": "models/*/aliases/*"}})
+        self._grant_key(role, ["kms:Decrypt"])
+        if self._settings.signed_manifests:
+            role.allow(["kms:GetPublicKey"], self.signing_key_arn(role))
+
     def grant_read_aliases(self, role: FunctionRole) -> None:
         """Lets `role` see which models are promoted, but no model."""
         narrow = "Aliases only: small documents that name a version and its hashes; no model's bytes."
@@ -129,6 +140,23 @@ class Store(Stack):
         role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": f"{UPLOADS}/*"}})
         self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
         role.allow(["dynamodb:GetItem", "dynamodb:PutItem"], self._table_arn(self.job_table_name(role)))
+
+    def grant_work(self, role: NarrowRole) -> None:
+        """Lets a function read requests and uploads of jobs, write and delete their results, and keep what became of them."""
+        narrow = "Requests, uploads or results, whoever's job it is; each job has an id of its own."
+        bucket_arn = self._bucket_arn(role, "jobs")
+        asked = ["*/*/*/request-*", f"{UPLOADS}/*"]
+        role.allow(["s3:GetObject"], [f"{bucket_arn}/{keys}" for keys in asked], wildcard=narrow)
+        role.allow(["s3:DeleteObject", "s3:PutObject"], f"{bucket_arn}/*/*/*/result", wildcard=narrow)
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": asked}})
+        self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
+        items = self._table_arn(self.job_table_name(role))
+        role.allow([f"dynamodb:{each}Item" for each in ("Delete", "Get", "Put", "Update")], items)
+
+    def grant_events(self, role: NarrowRole) -> None:
+        """Lets `role` tell EventBridge's default bus of jobs and predictions, in no other name than the deployment's."""
+        bus = self.format_arn(service="events", resource="event-bus", resource_name="default")
+        role.allow(["events:PutEvents"], bus, conditions={"StringEquals": {"events:source": self._settings.service}})
 
     def grant_results(self, role: NarrowRole) -> None:
         """Lets a function look up and end one job at a time, hand out its result, and let clients write uploads; it reads no request."""

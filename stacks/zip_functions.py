@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import Duration, IgnoreMode, Stack
+from aws_cdk import IgnoreMode, Stack
 from aws_cdk import aws_lambda as lambda_
 from constructs import Construct
 
@@ -131,14 +131,7 @@ class GatewayFunction(ModelFunction):
 
 def _small(parts: FunctionParts, description: str, *, seconds: int) -> dict[str, Any]:
     """Of a function that belongs to no model."""
-    return {
-        "description": description,
-        "log_group": parts.log_group,
-        "memory_size": 512,
-        "role": parts.role.without_policy_updates(),
-        "timeout": Duration.seconds(seconds),
-        "tracing": lambda_.Tracing.ACTIVE,
-    }
+    return parts.properties(description, memory=512, seconds=seconds)
 
 
 def _zip_function(parts: FunctionParts, folder: str, layers: Layers, **properties: Any) -> lambda_.Function:

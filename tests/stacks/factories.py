@@ -23,12 +23,13 @@ class Templates:
 
     deployment: Deployment
     store: Template
+    batch: Template
     serving: Template
     gpu: Template
 
     @property
     def all(self) -> tuple[Template, ...]:
-        return (self.store, self.serving, self.gpu)
+        return (self.store, self.batch, self.serving, self.gpu)
 
 
 def a_model(name: str = "fruit", **function: Any) -> ModelConfig:
@@ -86,7 +87,8 @@ def cdk_app(folder: Path) -> App:
 
 def synthesize(settings: DeploymentSettings, models: tuple[ModelConfig, ...], *, folder: Path) -> Templates:
     deployment = Deployment(cdk_app(folder), settings=settings, models=models)
-    return Templates(deployment, *(Template.from_stack(stack) for stack in (deployment.store, deployment.serving, deployment.gpu)))
+    stacks = (deployment.store, deployment.batch, deployment.serving, deployment.gpu)
+    return Templates(deployment, *(Template.from_stack(stack) for stack in stacks))
 
 
 def properties(template: Template, kind: str, *, with_: dict[str, Any] | None = None) -> list[dict[str, Any]]:

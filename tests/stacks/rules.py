@@ -30,6 +30,11 @@ MANAGED_POLICIES = {
 ACROSS_MODELS = {
     ("s3:GetObject", "models/*/aliases/*"): "the catalog says which models are promoted: small documents, no model's bytes",
     ("s3:ListBucket", "models/*/aliases/*"): "an alias that isn't there answers 404 to the catalog, and not 403",
+    **{
+        (f"s3:{action}", f"*/*/*/{part}"): "one function runs jobs of every model, and one tells what became of them"
+        for action in ("DeleteObject", "GetObject", "ListBucket", "PutObject")
+        for part in ("request-*", "result")
+    },
     ("s3:ListBucket", "models/"): "SageMaker looks whether there is a model at all before it makes an endpoint of several",
 }
 """Actions and prefixes that are of more than one model."""
@@ -39,6 +44,7 @@ KNOWN = {
     *("AWS::Logs::LogGroup", "AWS::Lambda::Function", "AWS::ApiGateway::Stage", "AWS::SSM::Parameter"),
     # Who may do what.
     *("AWS::IAM::Role", "AWS::Lambda::Permission", "AWS::ApiGateway::Authorizer", "AWS::ApiGateway::UsagePlan"),
+    *("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Lambda::EventSourceMapping"),
     *("AWS::WAFv2::WebACL", "AWS::WAFv2::WebACLAssociation", "AWS::CloudWatch::Alarm"),
     # What runs models that we don't run ourselves, each with a rule below.
     *("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig", "AWS::SageMaker::Endpoint"),

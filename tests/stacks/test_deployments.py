@@ -19,8 +19,10 @@ def prod(synthesized):
 
 
 def test_stacks_of_production_can_not_be_deleted_by_mistake(prod, dev):
-    assert [stack.termination_protection for stack in (prod.deployment.store, prod.deployment.serving)] == [True, True]
-    assert [stack.termination_protection for stack in (dev.deployment.store, dev.deployment.serving)] == [False, False]
+    """A queue takes the jobs with it that wait in it."""
+    for templates, protected in ((prod, True), (dev, False)):
+        of = templates.deployment
+        assert {stack.termination_protection for stack in (of.store, of.batch, of.serving)} == {protected}
 
 
 def test_what_costs_at_rest_can_always_be_deleted(prod):
@@ -32,7 +34,7 @@ def test_logs_of_production_are_kept_for_a_year(prod):
     assert {each["RetentionInDays"] for each in properties(prod.serving, "AWS::Logs::LogGroup")} == {365}
 
 
-@pytest.mark.parametrize("stack", ["store", "serving", "gpu"])
+@pytest.mark.parametrize("stack", ["store", "batch", "serving", "gpu"])
 def test_everything_is_tagged_with_its_deployment(prod, stack):
     """CloudFormation puts a stack's tags on each of its resources."""
     assert getattr(prod.deployment, stack).tags.tag_values() == {"Application": APPLICATION, "Deployment": "prod"}
@@ -40,12 +42,14 @@ def test_everything_is_tagged_with_its_deployment(prod, stack):
 
 def test_modelctl_looks_for_the_stacks_under_the_names_they_have(prod):
     assert prod.deployment.store.stack_name == stack_name("prod", "Store")
+    assert prod.deployment.batch.stack_name == stack_name("prod", "Batch")
     assert prod.deployment.serving.stack_name == stack_name("prod", "Serving")
     assert prod.deployment.gpu.stack_name == stack_name("prod", "Gpu")
 
 
-def test_the_store_is_deployed_first(dev):
-    assert dev.deployment.store.node.id in {stack.node.id for stack in dev.deployment.serving.dependencies}
+def test_the_store_is_deployed_first_and_what_runs_jobs_before_what_takes_them(dev):
+    assert {stack.node.id for stack in dev.deployment.batch.dependencies} == {"Store"}
+    assert {stack.node.id for stack in dev.deployment.serving.dependencies} == {"Store", "Batch"}
 
 
 def test_endpoints_are_deployed_last(dev):
@@ -53,7 +57,7 @@ def test_endpoints_are_deployed_last(dev):
     assert {"Store", "Serving"} <= {stack.node.id for stack in dev.deployment.gpu.dependencies}
 
 
-@pytest.mark.parametrize("stack", ["store", "serving", "gpu"])
+@pytest.mark.parametrize("stack", ["store", "batch", "serving", "gpu"])
 def test_no_account_is_asked_at_synth(dev, stack):
     assert getattr(dev.deployment, stack).environment == "aws://unknown-account/unknown-region"
 
@@ -80,7 +84,8 @@ def test_a_model_that_moves_to_an_endpoint_has_a_function_of_another_name(synthe
 def test_a_deployment_without_models_can_be_made(tmp_path):
     """The first deploy of a fork that has removed the sample models."""
     templates = synthesize(DEV, (), folder=tmp_path)
-    assert len(properties(templates.serving, "AWS::Lambda::Function")) == 2
+    assert "Resources" not in templates.batch.to_json()
+    assert len(properties(templates.serving, "AWS::Lambda::Function")) == 3
     assert "/dev/v2" in text(templates.serving.to_json()["Outputs"]["Curl"]["Value"])
 
 

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.xdist_group("stacks")
 REDUNDANT_DEPENDENCY = "W3005"
 
 
-@pytest.mark.parametrize("stack", ["store", "serving", "gpu"])
+@pytest.mark.parametrize("stack", ["store", "batch", "serving", "gpu"])
 def test_cfn_lint_has_nothing_to_say(synthesized, tmp_path, stack):
     template = tmp_path / "template.json"
     template.write_text(json.dumps(getattr(synthesized(EVERYTHING, *WARM, *HEAVY), stack).to_json()))

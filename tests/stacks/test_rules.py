@@ -214,7 +214,7 @@ def test_a_rule_lets_pass_what_it_is_not_about(rule, good):
     assert list(rule(good)) == []
 
 
-@pytest.mark.parametrize("stack", ["store", "serving", "gpu"])
+@pytest.mark.parametrize("stack", ["store", "batch", "serving", "gpu"])
 @pytest.mark.parametrize("rule", ALWAYS, ids=lambda rule: rule.__name__)
 def test_every_template_keeps_the_rules(deployed, rule, stack):
     assert list(rule(resources(deployed, stack))) == []
