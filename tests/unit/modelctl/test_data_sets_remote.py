@@ -1,0 +1,142 @@
+"""Runs of data sets on a deployment, as the command line starts and follows them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tools.modelctl.data_sets_remote import DataSetFailed, DataSets, Progress, address
+from tools.modelctl.deployment import Deployment, on_this_machine
+from tools.modelctl.errors import UsageFailed
+
+MACHINE = "arn:aws:states:us-east-1:123456789012:stateMachine:onnx-dev-data-sets"
+RUN = "20261121T193000Z-0badcafe"
+
+
+class States:
+    """Step Functions with one machine; `shows` is what each look at an execution finds: status, shards done, shards in all."""
+
+    def __init__(self, *shows: tuple[str, int, int], **ended: str) -> None:
+        self.started: list[dict[str, Any]] = []
+        self.running: list[str] = []
+        self._shows = list(shows)
+        self._ended = ended
+
+    def start_execution(self, **asked: Any) -> dict[str, str]:
+        self.started.append(asked | {"input": json.loads(asked["input"])})
+        return {"executionArn": f"execution:{asked['name']}"}
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
+        self._shown = self._shows.pop(0)
+        return {"status": self._shown[0], **(self._ended if not self._shows else {})}
+
+    def list_map_runs(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        return {"mapRuns": [{"mapRunArn": "map"}] if self._shown[2] else []}
+
+    def describe_map_run(self, *, mapRunArn: str) -> dict[str, Any]:  # noqa: N803
+        _, done, total = self._shown
+        return {"itemCounts": {"succeeded": done, "total": total}}
+
+    def get_paginator(self, name: str) -> States:
+        assert name == "list_executions"
+        return self
+
+    def paginate(self, **asked: Any) -> list[dict[str, Any]]:
+        assert asked == {"stateMachineArn": MACHINE, "statusFilter": "RUNNING"}
+        return [{"executions": [{"name": name, "executionArn": f"execution:{name}"}]} for name in self.running]
+
+
+def data_sets(states: States, monkeypatch: pytest.MonkeyPatch, **deployed: Any) -> DataSets:
+    monkeypatch.setattr(Deployment, "client", lambda *_: states)
+    deployment = replace(on_this_machine("http://127.0.0.1:9", "models", "us-east-1"), data_bucket="data", data_set_machine=MACHINE)
+    return DataSets(replace(deployment, **deployed), clock=lambda: 1_795_289_400.0, sleep=lambda _: None)
+
+
+def test_a_run_is_started_under_a_name_of_its_own(monkeypatch):
+    states = States()
+    started = data_sets(states, monkeypatch).start("price", input_uri="s3://data/in/price/", output_uri="s3://data/out/x/")
+    (asked,) = states.started
+    assert started.run.startswith("20261121T")
+    assert asked["stateMachineArn"] == MACHINE
+    assert asked["name"] == started.run
+    assert asked["input"] == {"run": started.run, "model": "price", "input": "s3://data/in/price/", "output": "s3://data/out/x/"}
+
+
+def test_without_an_output_the_predictions_go_below_the_deployments_own(monkeypatch):
+    states = States()
+    started = data_sets(states, monkeypatch).start(
+        "price", input_uri="s3://data/in/", output_uri=None, columns={"rooms": ["r"]}, prefix="p_"
+    )
+    asked = states.started[0]["input"]
+    assert (asked["output"], asked["columns"], asked["prefix"]) == (f"s3://data/out/price/{started.run}/", {"rooms": ["r"]}, "p_")
+
+
+def test_it_is_followed_from_planning_to_its_end(monkeypatch):
+    states = States(("RUNNING", 0, 0), ("RUNNING", 1, 4), ("SUCCEEDED", 4, 4), output='{"rows": 9}')
+    runs = data_sets(states, monkeypatch)
+    assert list(runs.follow(runs.start("price", input_uri="s3://data/in/", output_uri=None))) == [
+        Progress(0, 0, False, {}),
+        Progress(1, 4, False, {}),
+        Progress(4, 4, True, {"rows": 9}),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("status", "ended", "reason"),
+    [
+        ("FAILED", {"error": "DataSetRefused", "cause": "no column 'rooms'"}, "no column 'rooms'"),
+        ("FAILED", {"error": "States.Runtime"}, "States.Runtime"),
+        ("ABORTED", {}, "its execution was aborted"),
+        ("TIMED_OUT", {}, "its execution was timed out"),
+    ],
+)
+def test_a_run_that_failed_says_why_and_how_to_go_on(monkeypatch, status, ended, reason):
+    runs = data_sets(States((status, 1, 4), **ended), monkeypatch)
+    started = runs.start("price", input_uri="s3://data/in/", output_uri=None)
+    with pytest.raises(
+        DataSetFailed, match=f"the run {started.run} failed: {reason}. What was scored is kept; .*: modelctl batch --resume {started.run}$"
+    ):
+        list(runs.follow(started))
+
+
+def test_what_to_run_next_names_the_deployment(monkeypatch):
+    runs = data_sets(States(("FAILED", 0, 0), cause="no"), monkeypatch, name="dev", endpoint_url=None)
+    with pytest.raises(DataSetFailed, match=r"--resume \S+ --deployment dev$"):
+        list(runs.follow(runs.start("price", input_uri="s3://data/in/", output_uri=None)))
+
+
+def test_a_run_is_gone_on_with_by_an_execution_of_another_name(monkeypatch):
+    states = States()
+    started = data_sets(states, monkeypatch).resume(RUN)
+    (asked,) = states.started
+    assert asked["name"].startswith(f"{RUN}-resumed-")
+    assert asked["input"] == {"resume": RUN}
+    assert (started.run, started.follows) == (RUN, False)
+
+
+@pytest.mark.parametrize("name", [RUN, f"{RUN}-resumed-1234abcd"])
+def test_a_run_that_is_under_way_is_followed(monkeypatch, name):
+    states = States()
+    states.running = ["another", name]
+    started = data_sets(states, monkeypatch).resume(RUN)
+    assert (started.execution, started.follows, states.started) == (f"execution:{name}", True, [])
+
+
+@pytest.mark.parametrize("given", ["data.csv", "/data/in/", "s3:///in/", "https://data/in/"])
+def test_a_path_of_this_machine_is_no_input_of_a_deployment(given):
+    with pytest.raises(UsageFailed, match=r"--input .* is no address in S3.*aws s3 cp .* s3://data/in/.*add --local"):
+        address("--input", given, bucket="data")
+    with pytest.raises(UsageFailed, match=r"expected s3://BUCKET/PATH$"):
+        address("--output", given, bucket="data")
+    assert address("--input", "s3://data/in/", bucket="data") == "s3://data/in/"
+
+
+@pytest.mark.parametrize("missing", ["data_set_machine", "data_bucket"])
+def test_a_deployment_without_data_sets_says_how_to_get_them(monkeypatch, missing):
+    with pytest.raises(UsageFailed, match="local runs no data sets yet; run: make run"):
+        data_sets(States(), monkeypatch, **{missing: None})
+    with pytest.raises(UsageFailed, match=r"dev runs no data sets yet; run: cdk deploy 'dev/\*'"):
+        data_sets(States(), monkeypatch, name="dev", endpoint_url=None, **{missing: None})
