@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import orjson
+import pyarrow as pa
 
 from modelserve.dataplane import Model
 
-from .plan import Plan, Shard
-from .reports import ShardReport
+from .block import Block
+from .errors import DataSetError, FileChanged, FileUnreadable
+from .files import Output, output, put, read, size_of
+from .formats import FORMATS
+from .inputs import Inputs, gather
+from .plan import File, Plan, Shard
+from .planning import fingerprint
+from .reasons import Reasons
+from .reports import Part, ShardReport
+from .running import Runner
 
-__all__ = ["score"]
+__all__ = ["kept", "report_path", "score"]
+
+_T = TypeVar("_T")
 
 
 def score(
@@ -24,11 +38,114 @@ def score(
     refuse_nan: bool = False,
     seconds: float = 60.0,
     batch_rows: int = 4096,
-    progress: Callable[[int], None] = lambda rows: None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> ShardReport:
     """Writes the shard's rows with predictions to a part under `work`, then its report; a valid report is returned as it is.
 
-    `refuse_nan` makes rows with NaN or infinity bad, `seconds` bounds each run of the model, `progress` is told the rows of each batch.
-    Raises `FileChanged` and other `DataSetError`s, and the model's `ServeError` where it says nothing of the rows.
+    `refuse_nan` makes rows with NaN or infinity bad, `seconds` bounds each run of the model, `progress` is told the rows and bytes of
+    each block. Raises `FileChanged` and other `DataSetError`s, and the model's `ServeError` where it says nothing of the rows.
     """
-    raise NotImplementedError
+    if (model.name, model.version) != (plan.model, plan.version):
+        raise DataSetError(f"the plan is for {plan.model} {plan.version}; what was loaded is {model.name} {model.version}; start a new run")
+    if (known := kept(plan, shard, out_fs, work)) is not None:
+        return known
+    file = plan.files[shard.file]
+    _check(fs, file)
+    runner = Runner(model, batch_rows=batch_rows, seconds=seconds)
+    path, reasons = f"{work}/data/part-{shard.index:05d}.{plan.format}", Reasons(out_fs, f"{work}/errors/{shard.index:05d}.jsonl")
+    try:
+        with reasons, output(out_fs, path) as out:
+            _Line(fs, plan, shard, runner, model, reasons, refuse_nan=refuse_nan, progress=progress).run(out)
+    except pa.ArrowInvalid as error:
+        raise FileUnreadable(f"{file.path} can't be read as {plan.format}: {str(error).partition(chr(10))[0]:.200}") from None
+    part = Part(path=path, rows=reasons.rows, size=out.size, sha256=out.sha256)
+    report = ShardReport(plan=plan.id, index=shard.index, rows=reasons.rows, bad=reasons.bad, part=part, errors=reasons.written)
+    put(out_fs, report_path(work, shard.index), orjson.dumps(report.to_dict()))
+    return report
+
+
+def report_path(work: str, index: int) -> str:
+    """Of a shard's report."""
+    return f"{work}/reports/{index:05d}.json"
+
+
+def kept(plan: Plan, shard: Shard, fs: Any, work: str) -> ShardReport | None:
+    """The report of a shard that was scored, if it is of this plan and its part lies there."""
+    body = read(fs, report_path(work, shard.index))
+    if body is None:
+        return None
+    try:
+        report = ShardReport.from_dict(orjson.loads(body))
+    except (orjson.JSONDecodeError, DataSetError):
+        return None
+    valid = report.plan == plan.id and report.index == shard.index and size_of(fs, report.part.path) == report.part.size
+    return report if valid and (report.errors is None or size_of(fs, report.errors)) else None
+
+
+def _check(fs: Any, file: File) -> None:
+    size = size_of(fs, file.path)
+    if size != file.size:
+        raise FileChanged(file.path, "none" if size is None else f"{size:,} bytes", f"{file.size:,} bytes")
+    if file.hash.startswith("etag:") and (found := fingerprint(fs, file.path)) != file.hash:
+        raise FileChanged(file.path, found, file.hash)
+
+
+class _Line:
+    """The three threads of a shard: while one block is run, the next is read and the last one written."""
+
+    def __init__(
+        self,
+        fs: Any,
+        plan: Plan,
+        shard: Shard,
+        runner: Runner,
+        model: Model,
+        reasons: Reasons,
+        *,
+        refuse_nan: bool,
+        progress: Callable[[int, int], None] | None,
+    ) -> None:
+        self._fs, self._plan, self._shard = fs, plan, shard
+        self._runner, self._model, self._reasons = runner, model, reasons
+        self._refuse_nan = refuse_nan
+        self._progress = progress
+        self._format = FORMATS[plan.format]
+        self._path = plan.files[shard.file].path
+
+    def run(self, out: Output) -> None:
+        fields = [pa.field(self._plan.outputs[name], kind) for name, kind in self._runner.types.items()]
+        with (
+            self._fs.open_input_file(self._path) as source,
+            self._fs.open_input_file(self._path) as copied,
+            ThreadPoolExecutor(1) as writing,
+        ):
+            writer = self._format.writer(out, copied, self._path, self._shard.start, fields)
+            written: Future[None] | None = None
+            for block, inputs in _ahead(self._read(source)):
+                columns = self._runner.run(block, inputs) if block.rows else {}
+                if written:
+                    written.result()
+                written = writing.submit(writer.write, block, list(columns.values()))
+                self._reasons.add(block)
+                if self._progress:
+                    self._progress(block.rows, block.size)
+            if written:
+                written.result()
+            writer.close()
+
+    def _read(self, source: Any) -> Iterator[tuple[Block, Inputs]]:
+        bounds, taken = (self._shard.start, self._shard.stop), list(self._plan.outputs.values())
+        for block in self._format.blocks(source, self._path, bounds, self._model.inputs, self._plan.columns, taken):
+            if block.rows:
+                yield block, gather(block, self._model.inputs, self._plan.columns, refuse_nan=self._refuse_nan)
+            else:
+                yield block, Inputs((), {}, 0)
+
+
+def _ahead(items: Iterator[_T]) -> Iterator[_T]:
+    """The same, each made while the one before it is looked at."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = pool.submit(next, items, None)
+        while (item := coming.result()) is not None:
+            coming = pool.submit(next, items, None)
+            yield item
