@@ -25,7 +25,9 @@ def a_demanding_model(number: int) -> ModelConfig:
     warm = {"snap_start": True} if number % 2 else {"provisioned_concurrency": 2, "ephemeral_storage": 10_240}
     function = {"memory": 10_240, "architecture": "arm64" if number % 3 else "x86_64", "reserved_concurrency": 10, **warm}
     name = f"m{number:02}_".ljust(48, "x")
-    return ModelConfig.model_validate({"name": name, "task": "classification", "description": "d" * 300, "function": function})
+    serving = {"nan": "refuse" if number % 2 else "accept"}
+    section = {"serving": serving, "function": function}
+    return ModelConfig.model_validate({"name": name, "task": "classification", "description": "d" * 300, **section})
 
 
 def a_demanding_heavy_model(number: int) -> ModelConfig:
@@ -70,7 +72,7 @@ def test_the_api_stays_under_its_resources(full):
 
 
 def test_every_environment_fits_four_kilobytes(full):
-    for function in properties(full.serving, "AWS::Lambda::Function"):
+    for function in (each for template in full.all for each in properties(template, "AWS::Lambda::Function")):
         variables = {name: BUCKET if isinstance(value, dict) else value for name, value in function["Environment"]["Variables"].items()}
         assert sum(len(name) + len(value) for name, value in variables.items()) <= 4096
 
@@ -95,7 +97,8 @@ def joined(value: Any) -> Any:
 
 
 def test_every_description_fits(full):
-    assert max(len(each["Description"]) for each in properties(full.serving, "AWS::Lambda::Function")) <= 256
+    functions = [each for template in full.all for each in properties(template, "AWS::Lambda::Function")]
+    assert max(len(each["Description"]) for each in functions) <= 256
 
 
 def test_a_model_without_extras_costs_few_resources(synthesized):
