@@ -87,6 +87,9 @@ class Work(Protocol):
     def is_open(self) -> bool:
         """Whether it waits to be run, though it was done once: it was deleted, and asked for again."""
 
+    def begun(self) -> int:
+        """How often it was begun, as far as anybody knows."""
+
     def read(self) -> InferRequest:
         """What is to be run, once it has begun."""
 
@@ -119,6 +122,10 @@ class _JobWork:
     def is_open(self) -> bool:
         job = self._places.table.read(self.id, now=self._places.clock())
         return job is not None and not job.ended
+
+    def begun(self) -> int:
+        job = self._places.table.read(self.id, now=self._places.clock())
+        return 0 if job is None else job.attempts
 
     def read(self) -> InferRequest:
         assert self._job is not None  # it has begun
@@ -181,6 +188,9 @@ class _ServiceWork:
 
     def is_open(self) -> bool:
         return False
+
+    def begun(self) -> int:
+        return 0
 
     def read(self) -> InferRequest:
         document = self._document

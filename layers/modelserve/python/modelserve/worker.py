@@ -121,9 +121,9 @@ class Worker:
         return [task for task in tasks.values() if task.receives == 1], sorted(known, key=lambda task: task.interrupted)
 
     def _look(self, task: _Task) -> bool:
-        """False where it is given up: it was being run, or nothing else was, each time that a process ended."""
+        """False where it is given up: begun as often as may be, and never ended. Begun once more it might end this process too, untold."""
         task.interrupted = self._once.interrupted(task.work.key)
-        if task.interrupted and task.receives >= self._attempts:
+        if task.interrupted and task.receives >= self._attempts and task.work.begun() >= self._attempts - 1:
             self._retry(task, InterruptedRuns(task.work.model))
             return False
         return True

@@ -1,0 +1,379 @@
+"""Jobs and predictions of services: each is run once and told, whatever is beside it and whatever happens to its worker."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from modelserve.errors import InsufficientMemory
+from modelserve.jobs import Job, upload_key
+from modelserve.manifest import alias_key
+from tests.unit.modelserve.graphs import scaled
+
+from .works import ATTEMPTS, NAMES, World, body_of, delivered, runs, spoil, work
+
+
+class Killed(BaseException):
+    """What ends the process: nothing catches it."""
+
+
+@pytest.fixture(scope="module")
+def world(moto_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    found = World(moto_url, tmp_path_factory.mktemp("works"))
+    yield found
+    found.close()
+
+
+@pytest.fixture(autouse=True)
+def silence(world: World) -> None:
+    world.told()
+
+
+def test_a_batch_of_jobs_is_one_run_and_each_has_its_own_answer(world):
+    app, jobs = world.app(), [world.submit([number, number + 1]) for number in (1, 10, 20)]
+    assert work(app, delivered(*jobs)) == []
+    assert runs(app) == [[1, 2, 10, 11, 20, 21]]
+    assert [world.result(job) for job in jobs] == [[2.0] * 3 + [4.0] * 3, [20.0] * 3 + [22.0] * 3, [40.0] * 3 + [42.0] * 3]
+
+
+def test_what_is_kept_and_told_of_a_job(world):
+    job = world.submit(body_of([1], id="mine"))
+    work(world.app(), delivered(job))
+    found = world.job(job)
+    assert (found.status, found.attempts, found.result_header_length, found.error) == ("succeeded", 1, None, None)
+    assert found.result_size == len(world.s3.get_object(Bucket=NAMES["JOB_BUCKET"], Key=job.result)["Body"].read())
+    assert world.told() == [
+        (
+            "Job Succeeded",
+            {
+                "id": job.id,
+                "client": "shop",
+                "model_name": "sample",
+                "model_version": found.model_version,
+                "status": "succeeded",
+                "created": job.created,
+                "finished": found.updated,
+                "status_url": f"/v2/jobs/{job.id}",
+            },
+        )
+    ]
+
+
+def test_a_binary_answer_is_kept_with_the_length_of_its_header(world):
+    job = world.submit(body_of([1], parameters={"binary_data_output": True}))
+    work(world.app(), delivered(job))
+    body, length = world.s3.get_object(Bucket=NAMES["JOB_BUCKET"], Key=job.result)["Body"].read(), world.job(job).result_header_length
+    assert json.loads(body[:length])["outputs"][0]["parameters"] == {"binary_data_size": 12}
+    assert len(body) == length + 12
+
+
+def test_a_callers_mistake_is_an_answer_and_disturbs_nobody(world):
+    good, bad, worse = world.submit([1]), world.submit(b'{"inputs": 5}'), world.submit(body_of([1]).replace(b'"x"', b'"z"'))
+    other, old = world.submit([3], model="other"), world.submit([3], version="nightly")
+    app = world.app()
+    assert work(app, delivered(good, bad, worse, other, old)) == []
+    found = [world.job(job) for job in (bad, worse, other, old)]
+    assert [(job.status, job.error_status) for job in found] == [("failed", 400), ("failed", 400), ("failed", 404), ("failed", 404)]
+    assert "there is no input 'z'" in found[1].error
+    assert (world.status(good), runs(app)) == ("succeeded", [[1]])
+    told = {detail["id"]: (kind, detail.get("error")) for kind, detail in world.told()}
+    assert told[worse.id] == ("Job Failed", {"status": 400, "message": found[1].error})
+    assert told[good.id] == ("Job Succeeded", None)
+
+
+def test_the_same_message_a_hundred_times_at_once_runs_once(world):
+    """Four workers, each with batches of ten; those that come while it runs come back later, and find it done."""
+    job = world.submit([7])
+    apps = [world.app() for _ in range(4)]
+    for app in apps:
+        work(app, delivered(world.submit([1])))  # has its model
+        runs(app).clear()
+        spoil(app, lambda _: time.sleep(0.2))
+    left = 100
+    while left:
+        batches = [delivered(job, copies=min(10, left - start)) for start in range(0, left, 10)]
+        with ThreadPoolExecutor(4) as pool:
+            failed = list(pool.map(lambda pair: work(apps[pair[0] % 4], pair[1]), enumerate(batches)))
+        left = sum(map(len, failed))
+    assert [run for app in apps for run in runs(app)] == [[7]]
+    assert (world.status(job), world.job(job).attempts) == ("succeeded", 1)
+    assert Counter(detail["id"] for _, detail in world.told())[job.id] == 1
+
+
+def test_a_job_that_another_worker_runs_comes_back(world):
+    job = world.submit([1])
+    app = world.app()
+    records = app._worker._once
+    records.begin(f"job {job.id}", seconds=60)
+    assert work(app, delivered(job)) == [0]
+    assert (world.job(job).attempts, runs(app)) == (0, [])
+
+
+def test_a_deleted_job_is_dropped_and_what_is_asked_again_under_its_id_runs(world):
+    job = world.submit([1])
+    world.table.delete(job.id)
+    app = world.app()
+    assert work(app, delivered(job)) == []
+    assert (runs(app), world.told()) == ([], [])
+    world.submit([2], id=job.id, request=job.request)
+    assert work(app, delivered(job)) == []
+    assert world.status(job) == "succeeded"
+
+
+def test_a_job_that_was_done_deleted_and_sent_again_runs_again(world):
+    job = world.submit([1])
+    app = world.app()
+    work(app, delivered(job))
+    world.table.delete(job.id)
+    world.submit([2], id=job.id, request=job.request)
+    assert work(app, delivered(job)) == []
+    assert world.result(job) == [4.0] * 3
+
+
+def test_a_job_that_is_deleted_while_it_runs_leaves_no_result(world):
+    job = world.submit([1])
+    app = world.app()
+    spoil(app, lambda _: world.table.delete(job.id))
+    assert work(app, delivered(job)) == []
+    assert (world.status(job), world.told()) == ("gone", [])
+    assert "Contents" not in world.s3.list_objects_v2(Bucket=NAMES["JOB_BUCKET"], Prefix=job.result)
+
+
+def test_a_request_that_is_no_longer_there_fails_the_job(world):
+    job = world.submit([1], request=upload_key("shop", "f" * 32))
+    world.s3.delete_object(Bucket=NAMES["JOB_BUCKET"], Key=job.request)
+    assert work(world.app(), delivered(job)) == []
+    assert (world.job(job).error_status, "no longer kept" in world.job(job).error) == (400, True)
+
+
+def test_what_may_pass_by_is_tried_again_and_told_at_the_end(world):
+    job, other = world.submit([1]), world.submit([1], version="production")
+    app = world.app()
+
+    def refuse(_: list[float]) -> None:
+        raise InsufficientMemory("sample")
+
+    spoil(app, refuse)
+    for receives in range(1, ATTEMPTS):
+        assert work(app, delivered(job, other, receives=receives)) == [0, 1]
+        assert (world.status(job), world.told()) == ("running", [])
+    assert work(app, delivered(job, other, receives=ATTEMPTS)) == [0, 1]
+    found = world.job(job)
+    assert (found.status, found.error_status, found.attempts) == ("failed", 500, ATTEMPTS)
+    assert found.error.startswith("gave up after 3 attempts; the job waits in the dead-letter queue: model 'sample' needs more memory")
+    assert sorted(detail["id"] for kind, detail in world.told() if kind == "Job Failed") == sorted([job.id, other.id])
+
+
+def test_a_redriven_job_runs_again(world):
+    job = world.submit([1], status="failed", error="gave up", error_status=500, attempts=ATTEMPTS)
+    assert work(world.app(), delivered(job)) == []
+    assert (world.job(job).status, world.job(job).error) == ("succeeded", None)
+
+
+@pytest.mark.parametrize("body", ["no JSON", "[]", "{}", '{"job": "x"}', '{"id": "1", "model": "sample"}', '{"id": 1, "request": {}}'])
+def test_a_message_that_can_not_be_read_is_never_swallowed(world, body):
+    job = world.submit([1])
+    assert work(world.app(), delivered(body, job)) == [0]
+    assert world.status(job) == "succeeded"
+
+
+def test_nothing_is_begun_that_may_not_end_in_time(world):
+    """A message that came back unbegun is no attempt; at its last delivery its client is told."""
+    job = world.submit([1])
+    app = world.app()
+    assert work(app, delivered(job), milliseconds=4000) == [0]
+    assert (world.job(job).attempts, world.status(job), runs(app)) == (0, "queued", [])
+    assert work(app, delivered(job, receives=ATTEMPTS), milliseconds=4000) == [0]
+    assert (world.job(job).attempts, world.status(job)) == (0, "failed")
+
+
+def test_what_is_slow_leaves_the_rest_to_another_batch(world):
+    slow, *jobs = (world.submit([number]) for number in range(3))
+    app = world.app()
+    spoil(app, lambda rows: time.sleep(2) if rows == [0] else None)
+    assert work(app, delivered(slow, *jobs, receives=2), milliseconds=8500) == [1, 2]
+    assert [world.status(job) for job in (slow, *jobs)] == ["succeeded", "queued", "queued"]
+
+
+def test_jobs_that_came_back_run_alone(world):
+    jobs = [world.submit([number]) for number in (1, 2)]
+    app = world.app()
+    work(app, delivered(*jobs, receives=2))
+    assert sorted(runs(app)) == [[1], [2]]
+
+
+def killer(rows: list[float]) -> None:
+    if 13 in rows:
+        raise Killed
+
+
+def drained(world: World, jobs: list[Job]) -> tuple[Counter[str], list[Job]]:
+    """As a queue delivers what is left, in any order, to a worker that is new after each death; how often each came, and the DLQ."""
+    left, times, dead = list(jobs), Counter[str](), []
+    chance = random.Random(1)
+    while left:
+        dead += [job for job in left if times[job.id] == ATTEMPTS]
+        left = [job for job in left if times[job.id] < ATTEMPTS]
+        chance.shuffle(left)
+        times.update(job.id for job in left)
+        event = delivered(*left)
+        for job, record in zip(left, event["Records"], strict=True):
+            record["attributes"] = {**record["attributes"], "ApproximateReceiveCount": str(times[job.id])}
+        app = world.app()
+        spoil(app, killer)
+        try:
+            left = [left[number] for number in work(app, event)]
+        except Killed:
+            world.time_passes()  # the visibility timeout is longer than any attempt
+    return times, dead
+
+
+def test_one_that_ends_the_process_takes_no_neighbour_with_it(world):
+    jobs = [world.submit([number]) for number in range(9)]
+    poison = world.submit([13])
+    times, dead = drained(world, [*jobs, poison])
+    assert dead == [poison]
+    assert times[poison.id] == ATTEMPTS
+    assert [world.status(job) for job in jobs] == ["succeeded"] * 9
+    found = world.job(poison)
+    assert (found.status, found.error_status) == ("failed", 500)
+    assert "each run by model 'sample' was interrupted" in found.error
+    assert Counter(kind for kind, _ in world.told()) == {"Job Succeeded": 9, "Job Failed": 1}
+
+
+STEPS = ("table.start", "table.finish", "bucket.read", "bucket.replace", "tell", "once.begin", "once.done")
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_death_between_any_two_steps_leaves_one_result(world, step, after):
+    """The next delivery ends what the first began; only what tells of it may come twice."""
+    job = world.submit([5])
+    app = world.app()
+    places, once = app._worker._places, app._worker._once
+    owner, name = (
+        {"table": places.table, "bucket": places.bucket, "once": once, "tell": places}[step.partition(".")[0]],
+        step.split(".")[-1],
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        whole = getattr(owner, name)
+
+        def dies(*args: Any, **kwargs: Any) -> Any:
+            if after:
+                whole(*args, **kwargs)
+            raise Killed
+
+        patch.setattr(type(owner), name, lambda _self, *args, **kwargs: dies(*args, **kwargs))
+        with pytest.raises(Killed):
+            work(app, delivered(job))
+    world.time_passes()
+    again = world.app()
+    assert work(again, delivered(job, receives=2)) == []
+    assert (world.status(job), world.result(job)) == ("succeeded", [10.0] * 3)
+    assert len(runs(app)) + len(runs(again)) <= 2
+    kinds = [kind for kind, detail in world.told() if detail["id"] == job.id]
+    assert kinds in (["Job Succeeded"], ["Job Succeeded"] * 2)
+    third = world.app()
+    assert (work(third, delivered(job, receives=3)), runs(third), world.told()) == ([], [], [])
+
+
+def test_a_promotion_between_two_attempts_leaves_one_answer_and_its_version(world, tmp_path):
+    job = world.submit([1])
+    app = world.app()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(type(app._worker._places.table), "finish", _die)
+        with pytest.raises(Killed):
+            work(app, delivered(job))
+    before = world.s3.get_object(Bucket=NAMES["MODEL_BUCKET"], Key=alias_key("sample", "production"))["Body"].read()
+    version = world.release(tmp_path, scaled(4))
+    world.time_passes()
+    work(world.app(), delivered(job, receives=2))
+    world.s3.put_object(Bucket=NAMES["MODEL_BUCKET"], Key=alias_key("sample", "production"), Body=before)
+    assert (world.job(job).model_version, world.result(job)) == (version, [4.0] * 3)
+
+
+def _die(*_: Any, **__: Any) -> None:
+    raise Killed
+
+
+def asked(identity: str, **keys: Any) -> dict[str, Any]:
+    return {"id": identity, "model": "sample", **keys}
+
+
+def test_what_a_service_asks_is_answered_by_an_event(world):
+    assert work(world.app(), delivered(asked("a-1", request=json.loads(body_of([1]))))) == []
+    ((kind, detail),) = world.told()
+    assert (kind, detail["id"], detail["model_name"]) == ("Prediction Made", "a-1", "sample")
+    assert detail["outputs"] == [{"name": "y", "datatype": "FP32", "shape": [1, 3], "data": [2.0] * 3}]
+
+
+def test_a_service_is_answered_once_for_an_event_and_told_of_its_mistake(world):
+    app = world.app()
+    good, bad = asked("a-2", request=json.loads(body_of([1]))), asked("a-3", request={"inputs": []})
+    assert work(app, delivered(good, bad, good)) == []
+    assert work(app, delivered(good, bad)) == []
+    assert sorted((kind, detail["id"]) for kind, detail in world.told()) == [("Prediction Failed", "a-3"), ("Prediction Made", "a-2")]
+    assert runs(app) == [[1]]
+
+
+def test_jobs_and_services_run_together(world):
+    app = world.app()
+    job = world.submit([1])
+    assert work(app, delivered(job, asked("a-4", request=json.loads(body_of([2]))))) == []
+    assert runs(app) == [[1, 2]]
+
+
+def test_an_object_is_read_in_the_version_that_is_named(world):
+    world.s3.create_bucket(Bucket="works-elsewhere")
+    world.s3.put_bucket_versioning(Bucket="works-elsewhere", VersioningConfiguration={"Status": "Enabled"})
+    put = [world.s3.put_object(Bucket="works-elsewhere", Key="a b/ü.json", Body=body_of([number])) for number in (1, 2)]
+    place = {"bucket": "works-elsewhere", "key": "a b/ü.json"}
+    named = asked("a-5", object={**place, "version_id": put[0]["VersionId"]})
+    gone = asked("a-7", object={**place, "key": "gone.json"})
+    assert work(world.app(), delivered(named, asked("a-6", object=place), gone)) == []
+    found = {detail["id"]: detail for _, detail in world.told()}
+    assert [found[name]["outputs"][0]["data"][0] for name in ("a-5", "a-6")] == [2, 4]
+    assert "no longer kept" in found["a-7"]["error"]
+
+
+def test_an_answer_too_large_for_an_event_is_in_the_bucket(world):
+    rows = [0.123456 + number for number in range(9000)]
+    assert work(world.app(), delivered(asked("a-8", request=json.loads(body_of(rows))))) == []
+    ((_, detail),) = world.told()
+    assert "outputs" not in detail
+    place = detail["result"]
+    assert (place["bucket"], place["key"].startswith("sample/-/")) == (NAMES["JOB_BUCKET"], True)
+    body = world.s3.get_object(Bucket=place["bucket"], Key=place["key"])["Body"].read()
+    assert len(json.loads(body)["outputs"][0]["data"]) == 27_000
+
+
+def test_no_job_is_taken_for_an_event_of_the_same_name(world):
+    """Whoever may send events names them."""
+    job = world.submit([1])
+    work(world.app(), delivered(asked(job.id, request=json.loads(body_of([3])))))
+    assert world.status(job) == "queued"
+    assert work(world.app(), delivered(job)) == []
+    assert world.status(job) == "succeeded"
+
+
+def test_records_of_what_is_done_are_not_jobs(world):
+    records = world.app()._worker._once
+    assert records.begin("k", seconds=1) == "ours"
+    assert (records.begin("k", seconds=1), records.interrupted("k"), records.interrupted("never")) == ("busy", 0.0, 0.0)
+    time.sleep(1.1)
+    assert records.interrupted("k") > 0
+    assert records.begin("k", seconds=9) == "ours"
+    records.done("k")
+    assert (records.begin("k", seconds=1), records.interrupted("k")) == ("done", 0.0)
+    records.forget("k")
+    assert records.begin("k", seconds=1) == "ours"
+    ids = [item["id"]["S"] for item in world.dynamodb.scan(TableName=NAMES["JOB_TABLE"])["Items"] if "in_progress_expiration" in item]
+    assert ids
+    assert all(each.startswith("work#") for each in ids)
