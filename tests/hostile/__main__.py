@@ -50,7 +50,7 @@ def _options() -> argparse.Namespace:
 def _run(console: Console, wire: Wire, cases: list[tuple[int, Case]], options: argparse.Namespace) -> int:
     for index, case in enumerate(drawn(_WARM_UP, options.seed + 1)):
         play(wire, index, case, Tally())
-    for path in ("/v2", "/v2/models/nobody", "/v2/repository/index"):
+    for path in ("/v2", "/v2/models/nobody", "/v2/repository/index", "/v2/jobs/nobody"):
         wire.send(Case(theme="valid", name=path, model="", method="GET", path=path))
     before = functions()
     begun, tally = time.monotonic(), Tally()

@@ -15,6 +15,10 @@ __all__ = ["authorizations", "framings", "routes"]
 _RIGHT = valid(NUMBERS)
 _MODEL = f"/v2/models/{NUMBERS.name}"
 _INFER = NUMBERS.infer
+_JOB = f"/v2/jobs/{'0123456789abcdef' * 2}"
+"""Of a job that never was."""
+_BY_METHOD = ("/v2", _JOB, f"{_JOB}/result", "/v2/uploads")
+"""Paths that a client's policy names with their methods, and OPTIONS, which browsers send without a key, is none of them."""
 
 
 def routes() -> Iterator[Case]:
@@ -27,6 +31,7 @@ def routes() -> Iterator[Case]:
         yield _RIGHT.case("path", f"{name} as a model", 404, path=f"/v2/models/{part}/infer")
         yield _RIGHT.case("path", f"{name} as a version", 404, path=f"{_MODEL}/versions/{part}/infer")
         yield _RIGHT.case("path", f"{name} behind the route", 404, path=f"{_INFER}/{part}")
+        yield _RIGHT.case("path", f"{name} as a job", 404, method="GET", path=f"/v2/jobs/{part}/result")
         yield _RIGHT.case("path", f"{name} in the query", 200, path=f"{_INFER}?{part}={part}")
     for path, allowed in (
         (_INFER, {"POST"}),
@@ -35,19 +40,43 @@ def routes() -> Iterator[Case]:
         ("/v2", {"GET", "HEAD"}),
         ("/v2/health/live", {"GET", "HEAD"}),
         ("/v2/models", {"GET", "HEAD"}),
+        (_JOB, {"GET", "HEAD", "DELETE"}),
+        (f"{_JOB}/result", {"GET", "HEAD"}),
+        ("/v2/uploads", {"POST"}),
     ):
         for method in sorted({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"} - allowed):
-            # A client's policy names the methods of /v2 one by one, and OPTIONS, which browsers send without a key, is none of them.
-            status = 403 if (method, path) == ("OPTIONS", "/v2") else 405
+            status = 403 if method == "OPTIONS" and path in _BY_METHOD else 405
             yield _RIGHT.case("method", f"{method} {path}", status, method=method, path=path)
     for name, body in {"half a list": b"[", "a number": b'{"ready": 1}', "a list": b"[]", "UTF-16": "{}".encode("utf-16"),
                        "a million lists": b"[" * 10**6, "no UTF-8": b"\xff"}.items():  # fmt: skip
         yield _RIGHT.case("path", f"an index of {name}", 400, path="/v2/repository/index", body=body)
+    for name, body in _SIZES.items():
+        yield _RIGHT.case("path", f"an upload of {name}", 413 if name == "2 TB" else 400, path="/v2/uploads", body=body)
+    for method in ("GET", "HEAD", "DELETE"):
+        yield _RIGHT.case("path", f"{method} of a job that never was", 404, method=method, path=_JOB)
     for action in ("load", "unload"):
         yield _RIGHT.case("path", f"{action} at a caller's whim", 400, path=f"/v2/repository/models/{NUMBERS.name}/{action}")
 
 
+_SIZES = {
+    "no size": b"{}",
+    "no bytes": b'{"size": 0}',
+    "fewer": b'{"size": -1}',
+    "half a byte": b'{"size": 0.5}',
+    "a word": b'{"size": "1"}',
+    "NaN": b'{"size": NaN}',
+    "5,000 digits": b'{"size": %b}' % (b"9" * 5000),
+    "2 TB": b'{"size": 2199023255552}',
+    "a million lists": b"[" * 10**6,
+    "UTF-16": '{"size": 1}'.encode("utf-16"),
+    "no JSON": b"\xff",
+}
 _PATHS = (
+    ("up and out of a job", f"{_JOB}/../../uploads", 404),
+    ("another client's job, escaped", "/v2/jobs/%2e%2e%2f_uploads%2flocal", 404),
+    ("a key for a job", "/v2/jobs/numbers%2flocal%2f0123/result", 404),
+    ("a job behind another model", "/v2/models/nobody/v2/jobs/0123456789abcdef0123456789abcdef", 404),
+    ("all jobs", "/v2/jobs", 403),
     ("up and out", f"{_MODEL}/../../../etc/passwd", 404),
     ("up and out, escaped", f"{_MODEL}/versions/%2e%2e%2f%2e%2e/ready", 404),
     ("an alias outside", f"{_MODEL}/versions/..%2f..%2fwords%2faliases%2fproduction/ready", 404),
