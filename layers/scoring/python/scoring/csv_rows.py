@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from .arrays import content, placed
 from .block import Block
 from .errors import FileUnreadable
 from .files import Output
@@ -87,9 +88,7 @@ def _whole(table: Any, lines: Any, skipped: list[int], width: int) -> Block:
     columns = {name: table[name].combine_chunks() for name in table.column_names}
     block = Block(rows=len(lines), columns=columns, size=0, lines=lines)
     if skipped:
-        places = np.full(len(lines), -1)
-        places[np.setdiff1d(np.arange(len(lines)), skipped)] = np.arange(table.num_rows)
-        indices = pa.array(places, mask=places < 0)
+        indices = placed(len(lines), np.setdiff1d(np.arange(len(lines)), skipped))
         block.columns = {name: array.take(indices) for name, array in columns.items()}
     for row in skipped:
         fields = _fields(lines[row].as_py())
@@ -159,7 +158,4 @@ def write_rows(out: Output, texts: Any, instead: Mapping[int, bytes]) -> None:
         mask = np.zeros(len(texts), np.bool_)
         mask[rows_] = True
         texts = pc.replace_with_mask(texts, pa.array(mask), pa.array([instead[row] for row in rows_], pa.binary()))
-    _, offsets, data = texts.buffers()
-    if data is not None:
-        ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-        out.write(data.slice(int(ends[0]), int(ends[-1] - ends[0])))
+    out.write(content(texts))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, Protocol
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ from .errors import NothingToScore
 from .files import Output
 from .values import check_type
 
-__all__ = ["FORMATS", "Format", "Head", "Writer", "format_of"]
+__all__ = ["FORMATS", "Format", "Head", "Task", "Writer", "format_of"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +31,34 @@ class Head:
     """What two files of one data set must have in common."""
     start: int
     """Where rows begin, in bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A shard of one file, and what is read and written."""
+
+    path: str
+    start: int
+    stop: int
+    inputs: Sequence[TensorSpec]
+    columns: Mapping[str, Sequence[str]]
+    """Of each input."""
+    fields: Sequence[Any]
+    """Arrow fields of the outputs' columns."""
+
+    @property
+    def read(self) -> dict[str, tuple[str, bool]]:
+        """Datatype of each column that is read, and whether it holds lists."""
+        found: dict[str, tuple[str, bool]] = {}
+        for spec in self.inputs:
+            columns = self.columns[spec.name]
+            found |= dict.fromkeys(columns, (spec.datatype, len(columns) == 1 and width(spec) != 1))
+        return found
+
+    @property
+    def written(self) -> list[str]:
+        """Names of the outputs' columns."""
+        return [field.name for field in self.fields]
 
 
 class Writer(Protocol):
@@ -60,24 +87,11 @@ class Format(Protocol):
     def cut(self, source: Any, path: str, head: Head, shard_bytes: int) -> list[tuple[int, int]]:
         """Starts and stops of a file's shards, one at least."""
 
-    def blocks(
-        self,
-        source: Any,
-        path: str,
-        bounds: tuple[int, int],
-        inputs: Sequence[TensorSpec],
-        columns: Mapping[str, Sequence[str]],
-        taken: Sequence[str],
-    ) -> Iterator[Block]:
-        """A shard's rows; `columns` are the inputs', `taken` the outputs'."""
+    def blocks(self, source: Any, task: Task) -> Iterator[Block]:
+        """The rows of a shard of the open file."""
 
-    def writer(self, out: Output, source: Any, path: str, start: int, fields: Sequence[Any]) -> Writer:
-        """For a shard of `source`; `fields` are the outputs' Arrow fields."""
-
-
-def _read(inputs: Sequence[TensorSpec], columns: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, bool]]:
-    """Datatype of each column to read, and whether it holds lists."""
-    return {column: (spec.datatype, len(columns[spec.name]) == 1 and width(spec) != 1) for spec in inputs for column in columns[spec.name]}
+    def writer(self, out: Output, source: Any, task: Task) -> Writer:
+        """For the part of a shard of the open file."""
 
 
 class _Csv:
@@ -94,28 +108,20 @@ class _Csv:
     def cut(self, source: Any, path: str, head: Head, shard_bytes: int) -> list[tuple[int, int]]:
         return cut_quoted(source, path, head.start, shard_bytes)
 
-    def blocks(
-        self,
-        source: Any,
-        path: str,
-        bounds: tuple[int, int],
-        inputs: Sequence[TensorSpec],
-        columns: Mapping[str, Sequence[str]],
-        taken: Sequence[str],
-    ) -> Iterator[Block]:
-        names, _ = csv_rows.header(source, path)
-        datatypes = {column: datatype for column, (datatype, _) in _read(inputs, columns).items()}
-        return csv_rows.blocks(source, path, *bounds, names=names, datatypes=datatypes)
+    def blocks(self, source: Any, task: Task) -> Iterator[Block]:
+        names, _ = csv_rows.header(source, task.path)
+        datatypes = {column: datatype for column, (datatype, _) in task.read.items()}
+        return csv_rows.blocks(source, task.path, task.start, task.stop, names=names, datatypes=datatypes)
 
-    def writer(self, out: Output, source: Any, path: str, start: int, fields: Sequence[Any]) -> Writer:
-        return csv_rows.CsvWriter(out, csv_rows.header(source, path)[1], [field.name for field in fields])
+    def writer(self, out: Output, source: Any, task: Task) -> Writer:
+        return csv_rows.CsvWriter(out, csv_rows.header(source, task.path)[1], task.written)
 
 
 class _JsonLines:
     name = "jsonl"
     lists = True
 
-    def head(self, source: Any, path: str) -> Head:
+    def head(self, source: Any, path: str) -> Head:  # noqa: ARG002 - as `Format` has it
         names, start = json_rows.members(source)
         return Head(names or None, None, start)
 
@@ -125,19 +131,11 @@ class _JsonLines:
     def cut(self, source: Any, path: str, head: Head, shard_bytes: int) -> list[tuple[int, int]]:
         return cut_lines(source, path, head.start, shard_bytes)
 
-    def blocks(
-        self,
-        source: Any,
-        path: str,
-        bounds: tuple[int, int],
-        inputs: Sequence[TensorSpec],
-        columns: Mapping[str, Sequence[str]],
-        taken: Sequence[str],
-    ) -> Iterator[Block]:
-        return json_rows.blocks(source, path, *bounds, columns=_read(inputs, columns), taken=taken)
+    def blocks(self, source: Any, task: Task) -> Iterator[Block]:
+        return json_rows.blocks(source, task.path, task.start, task.stop, columns=task.read, taken=task.written)
 
-    def writer(self, out: Output, source: Any, path: str, start: int, fields: Sequence[Any]) -> Writer:
-        return json_rows.JsonWriter(out, [field.name for field in fields])
+    def writer(self, out: Output, source: Any, task: Task) -> Writer:  # noqa: ARG002 - as `Format` has it
+        return json_rows.JsonWriter(out, task.written)
 
 
 class _Parquet:
@@ -157,22 +155,14 @@ class _Parquet:
             else:
                 check_type(column, kind, spec.datatype, path)
 
-    def cut(self, source: Any, path: str, head: Head, shard_bytes: int) -> list[tuple[int, int]]:
+    def cut(self, source: Any, path: str, head: Head, shard_bytes: int) -> list[tuple[int, int]]:  # noqa: ARG002 - as `Format` has it
         return parquet_rows.cut(source, path, shard_bytes)
 
-    def blocks(
-        self,
-        source: Any,
-        path: str,
-        bounds: tuple[int, int],
-        inputs: Sequence[TensorSpec],
-        columns: Mapping[str, Sequence[str]],
-        taken: Sequence[str],
-    ) -> Iterator[Block]:
-        return parquet_rows.blocks(source, *bounds, list(dict.fromkeys(chain.from_iterable(columns.values()))))
+    def blocks(self, source: Any, task: Task) -> Iterator[Block]:
+        return parquet_rows.blocks(source, task.start, task.stop, list(task.read))
 
-    def writer(self, out: Output, source: Any, path: str, start: int, fields: Sequence[Any]) -> Writer:
-        return parquet_rows.ParquetWriter(out, source, path, start, fields)
+    def writer(self, out: Output, source: Any, task: Task) -> Writer:
+        return parquet_rows.ParquetWriter(out, source, task.path, task.start, task.fields)
 
 
 FORMATS: dict[str, Format] = {each.name: each for each in (_Csv(), _JsonLines(), _Parquet())}

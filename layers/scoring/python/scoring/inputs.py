@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from modelserve.manifest import TensorSpec
 from modelserve.tensors import Tensor
 
+from . import arrays
 from .block import Block
 from .columns import width
 from .values import EXPECTED, elements, texts
@@ -59,51 +60,57 @@ def gather(block: Block, specs: Sequence[TensorSpec], columns: Mapping[str, Sequ
 def _values(block: Block, spec: TensorSpec, columns: Sequence[str], *, refuse_nan: bool) -> Any:
     size = width(spec)
     if len(columns) == 1 and size != 1:
-        return _of_lists(block, spec, columns[0], size, refuse_nan=refuse_nan)
-    if spec.datatype == "BYTES":
-        read = [texts(block.columns[column], column, block.bad) for column in columns]
-        return read[0] if size == 1 else pa.concat_arrays(read).take(pa.array(np.arange(size * block.rows).reshape(size, -1).T.ravel()))
-    found = [elements(block.columns[column], spec.datatype, column, block.bad, refuse_nan=refuse_nan) for column in columns]
-    return np.column_stack(found) if size != 1 else found[0].reshape(-1, 1)
+        values = _of_lists(block, spec, columns[0], size, refuse_nan=refuse_nan)
+    else:
+        found = [_read(spec, block.columns[column], column, block.bad, refuse_nan=refuse_nan) for column in columns]
+        values = _in_turns(found, block.rows)
+    return values.reshape(-1, size) if isinstance(values, np.ndarray) else values
+
+
+def _in_turns(found: list[Any], rows: int) -> Any:
+    """The first element of every column, then the second of every column."""
+    if len(found) == 1:
+        return found[0]
+    if isinstance(found[0], np.ndarray):
+        return np.column_stack(found)
+    return pa.concat_arrays(found).take(pa.array(np.arange(len(found) * rows).reshape(len(found), -1).T.ravel()))
 
 
 def _of_lists(block: Block, spec: TensorSpec, column: str, size: int, *, refuse_nan: bool) -> Any:
-    array = block.columns[column]
-    array = array.combine_chunks() if isinstance(array, pa.ChunkedArray) else array
-    lengths = pc.fill_null(pc.list_value_length(array), -1).to_numpy(zero_copy_only=False)
+    array = arrays.whole(block.columns[column])
+    lengths = arrays.numbers(pc.fill_null(pc.list_value_length(array), -1))
     for row in np.flatnonzero(lengths != size).tolist():
         found = "has no value" if lengths[row] < 0 else f"holds a list of {lengths[row]}"
         block.bad.setdefault(row, f"column {column!r} {found}; expected a list of {size}, each {EXPECTED[spec.datatype]}")
     whole = np.flatnonzero(lengths == size)
     flat = pc.list_flatten(array if len(whole) == block.rows else array.take(pa.array(whole)))
     bad: dict[int, str] = {}
-    if spec.datatype == "BYTES":
-        result = _spread(texts(flat, column, bad), whole, block.rows, size)
-    else:
-        found = elements(flat, spec.datatype, column, bad, refuse_nan=refuse_nan).reshape(-1, size)
-        result = found
-        if len(whole) != block.rows:
-            result = np.zeros((block.rows, size), found.dtype)
-            result[whole] = found
+    result = _read(spec, flat, column, bad, refuse_nan=refuse_nan)
+    if len(whole) != block.rows:
+        result = _spread(result, whole, block.rows, size)
     for place, reason in bad.items():
         block.bad.setdefault(int(whole[place // size]), f"{reason}, at position {place % size} of the list")
     return result
 
 
-def _spread(flat: Any, whole: NDArray[np.int64], rows: int, size: int) -> Any:
-    """`size` texts for each of all rows, empty ones for rows that are not `whole`."""
-    if len(whole) == rows:
-        return flat
-    places = np.full((rows, size), -1)
-    places[whole] = np.arange(len(whole) * size).reshape(-1, size)
-    return pc.fill_null(flat.take(pa.array(places.ravel(), mask=places.ravel() < 0)), "")
+def _read(spec: TensorSpec, array: Any, column: str, bad: dict[int, str], *, refuse_nan: bool) -> Any:
+    if spec.datatype == "BYTES":
+        return texts(array, column, bad)
+    return elements(array, spec.datatype, column, bad, refuse_nan=refuse_nan)
+
+
+def _spread(values: Any, at: NDArray[np.int64], rows: int, size: int) -> Any:
+    """`size` elements for each of `rows` rows, zeros or empty texts for those that are not among `at`."""
+    places = (at[:, None] * size + np.arange(size)).ravel()
+    if not isinstance(values, np.ndarray):
+        return pc.fill_null(values.take(arrays.placed(rows * size, places)), "")
+    result = np.zeros(rows * size, values.dtype)
+    result[places] = values
+    return result
 
 
 def _encoded(array: Any) -> memoryview:
     """As the protocol has BYTES: each length in four bytes, then the text."""
-    lengths = pc.binary_length(array).to_numpy(zero_copy_only=False).astype("<i4")
+    lengths = arrays.numbers(pc.binary_length(array)).astype("<i4")
     prefixes = pa.Array.from_buffers(pa.binary(4), len(array), [None, pa.py_buffer(lengths)]).cast(pa.binary())
-    joined = pc.binary_join_element_wise(prefixes, array.cast(pa.binary()), b"")
-    _, offsets, data = joined.buffers()
-    first = np.frombuffer(offsets, np.int32)[joined.offset : joined.offset + len(array) + 1]
-    return memoryview(data)[first[0] : first[-1]] if data is not None else memoryview(b"")
+    return memoryview(arrays.content(pc.binary_join_element_wise(prefixes, array.cast(pa.binary()), b"")))

@@ -6,12 +6,12 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
+from .arrays import true_rows
 from .block import Block, shown
 from .csv_rows import write_rows
 from .files import Output
@@ -155,7 +155,7 @@ def _narrowed(value: Any, datatype: str) -> Any:
 def _refuse_taken(block: Block, taken: Sequence[str], marks: Sequence[bytes]) -> None:
     """An object with two members of one name would say one thing to one reader and another to the next."""
     for mark in marks:
-        for row in np.flatnonzero(pc.match_substring(block.lines, mark).to_numpy(zero_copy_only=False)).tolist():
+        for row in true_rows(pc.match_substring(block.lines, mark)):
             document = _document(block.lines[row].as_py())
             for name in taken:
                 if isinstance(document, dict) and name in document:

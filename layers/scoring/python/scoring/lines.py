@@ -30,12 +30,13 @@ def row_ends(data: bytes, *, quoted: bool) -> NDArray[np.int64]:
     """The offset behind each line break that ends a row; `data` begins with a row. A break within quotes ends none where `quoted`."""
     codes = np.frombuffer(data, np.uint8)
     if not quoted or b'"' not in data:
-        return np.flatnonzero(codes == _NEWLINE) + 1
+        return np.flatnonzero(codes == _NEWLINE).astype(np.int64) + 1
     quotes = np.flatnonzero(codes == _QUOTE)
     if not _well_placed(codes, quotes):
         return np.fromiter(_one_by_one(data), np.int64)
     breaks = np.flatnonzero(codes == _NEWLINE)
-    return breaks[np.searchsorted(quotes, breaks) % 2 == 0] + 1
+    ends: NDArray[np.int64] = breaks[np.searchsorted(quotes, breaks) % 2 == 0] + 1
+    return ends
 
 
 def _well_placed(codes: NDArray[np.uint8], quotes: NDArray[np.int64]) -> bool:

@@ -102,5 +102,5 @@ def _compression(metadata: Any) -> str:
     """That of the first column."""
     if not metadata.num_row_groups or not metadata.num_columns:
         return "snappy"
-    name = metadata.row_group(0).column(0).compression
+    name: str = metadata.row_group(0).column(0).compression
     return {"UNCOMPRESSED": "none", "UNKNOWN": "snappy", "LZ4_RAW": "lz4"}.get(name, name.lower())

@@ -92,9 +92,9 @@ def _bind(
 def fingerprint(fs: Any, path: str) -> str:
     """What names a file's content: `etag:…` where the file system keeps one, else `sha256:…` of all of it."""
     with fs.open_input_stream(path, compression=None) as stream:
-        tags = {str(key).lower(): value for key, value in (stream.metadata() or {}).items()}
-        if tag := tags.get(b"etag", tags.get("etag", tags.get("b'etag'"))):
-            return f"etag:{(tag.decode() if isinstance(tag, bytes) else str(tag)).strip(chr(34))}"
+        tag = {key.lower(): value for key, value in (stream.metadata() or {}).items()}.get(b"etag")
+        if tag:
+            return f"etag:{tag.decode().strip(chr(34))}"
         digest = hashlib.sha256()
         while piece := stream.read(_PIECE):
             digest.update(piece)

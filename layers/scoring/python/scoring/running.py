@@ -11,6 +11,7 @@ from modelserve.dataplane import Model
 from modelserve.errors import InsufficientMemory, InvalidInput, ModelFailed
 from modelserve.tensors import Tensor, iter_bytes
 
+from .arrays import placed
 from .block import Block
 from .errors import UnsuitableModel
 from .inputs import Inputs
@@ -43,9 +44,7 @@ class Runner:
         columns = {name: _joined([part[name] for part in parts], self.types[name]) for name in self._names}
         if good is None:
             return columns
-        places = np.full(block.rows, -1)
-        places[good] = np.arange(len(good))
-        indices = pa.array(places, mask=places < 0)
+        indices = placed(block.rows, good)
         return {name: values.take(indices) for name, values in columns.items()}
 
     def _run(self, inputs: Inputs, start: int, stop: int, failed: dict[int, str]) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from modelserve.dataplane import Model
 from .block import Block
 from .errors import DataSetError, FileChanged, FileUnreadable
 from .files import Output, output, put, read, size_of
-from .formats import FORMATS
+from .formats import FORMATS, Format, Task
 from .inputs import Inputs, gather
 from .plan import File, Plan, Shard
 from .planning import fingerprint
@@ -27,7 +27,7 @@ __all__ = ["kept", "report_path", "score"]
 _T = TypeVar("_T")
 
 
-def score(
+def score(  # noqa: PLR0917 - from where, what, by what, to where
     fs: Any,
     plan: Plan,
     shard: Shard,
@@ -52,10 +52,19 @@ def score(
     file = plan.files[shard.file]
     _check(fs, file)
     runner = Runner(model, batch_rows=batch_rows, seconds=seconds)
+    fields = [pa.field(plan.outputs[name], kind) for name, kind in runner.types.items()]
+    task = Task(path=file.path, start=shard.start, stop=shard.stop, inputs=model.inputs, columns=plan.columns, fields=fields)
+    line = _Line(fs, FORMATS[plan.format], task, refuse_nan=refuse_nan)
     path, reasons = f"{work}/data/part-{shard.index:05d}.{plan.format}", Reasons(out_fs, f"{work}/errors/{shard.index:05d}.jsonl")
+
+    def done(block: Block) -> None:
+        reasons.add(block)
+        if progress:
+            progress(block.rows, block.size)
+
     try:
         with reasons, output(out_fs, path) as out:
-            _Line(fs, plan, shard, runner, model, reasons, refuse_nan=refuse_nan, progress=progress).run(out)
+            line.run(runner, out, done)
     except pa.ArrowInvalid as error:
         raise FileUnreadable(f"{file.path} can't be read as {plan.format}: {str(error).partition(chr(10))[0]:.200}") from None
     part = Part(path=path, rows=reasons.rows, size=out.size, sha256=out.sha256)
@@ -93,53 +102,35 @@ def _check(fs: Any, file: File) -> None:
 class _Line:
     """The three threads of a shard: while one block is run, the next is read and the last one written."""
 
-    def __init__(
-        self,
-        fs: Any,
-        plan: Plan,
-        shard: Shard,
-        runner: Runner,
-        model: Model,
-        reasons: Reasons,
-        *,
-        refuse_nan: bool,
-        progress: Callable[[int, int], None] | None,
-    ) -> None:
-        self._fs, self._plan, self._shard = fs, plan, shard
-        self._runner, self._model, self._reasons = runner, model, reasons
+    def __init__(self, fs: Any, format_: Format, task: Task, *, refuse_nan: bool) -> None:
+        self._fs = fs
+        self._format = format_
+        self._task = task
         self._refuse_nan = refuse_nan
-        self._progress = progress
-        self._format = FORMATS[plan.format]
-        self._path = plan.files[shard.file].path
 
-    def run(self, out: Output) -> None:
-        fields = [pa.field(self._plan.outputs[name], kind) for name, kind in self._runner.types.items()]
+    def run(self, runner: Runner, out: Output, done: Callable[[Block], None]) -> None:
+        """`done` hears of each block once the model has run."""
         with (
-            self._fs.open_input_file(self._path) as source,
-            self._fs.open_input_file(self._path) as copied,
+            self._fs.open_input_file(self._task.path) as source,
+            self._fs.open_input_file(self._task.path) as copied,
             ThreadPoolExecutor(1) as writing,
         ):
-            writer = self._format.writer(out, copied, self._path, self._shard.start, fields)
+            writer = self._format.writer(out, copied, self._task)
             written: Future[None] | None = None
             for block, inputs in _ahead(self._read(source)):
-                columns = self._runner.run(block, inputs) if block.rows else {}
+                columns = runner.run(block, inputs)
                 if written:
                     written.result()
                 written = writing.submit(writer.write, block, list(columns.values()))
-                self._reasons.add(block)
-                if self._progress:
-                    self._progress(block.rows, block.size)
+                done(block)
             if written:
                 written.result()
             writer.close()
 
     def _read(self, source: Any) -> Iterator[tuple[Block, Inputs]]:
-        bounds, taken = (self._shard.start, self._shard.stop), list(self._plan.outputs.values())
-        for block in self._format.blocks(source, self._path, bounds, self._model.inputs, self._plan.columns, taken):
-            if block.rows:
-                yield block, gather(block, self._model.inputs, self._plan.columns, refuse_nan=self._refuse_nan)
-            else:
-                yield block, Inputs((), {}, 0)
+        inputs = self._task.inputs
+        for block in self._format.blocks(source, self._task):
+            yield block, gather(block, inputs, self._task.columns, refuse_nan=self._refuse_nan) if block.rows else Inputs(inputs, {}, 0)
 
 
 def _ahead(items: Iterator[_T]) -> Iterator[_T]:

@@ -48,7 +48,7 @@ class _Reader:
             fields[number] = (kind, kind == TRUE if kind in {TRUE, FALSE} else self.value(kind))
         return fields
 
-    def value(self, kind: int) -> Any:
+    def value(self, kind: int) -> Any:  # noqa: PLR0911 - a case a type
         match kind:
             case 1 | 2 | 3:  # a boolean in a list is a byte
                 return self.byte()
@@ -109,7 +109,7 @@ def _write_struct(out: bytearray, fields: Struct) -> None:
     out.append(0)
 
 
-def _write(out: bytearray, kind: int, value: Any) -> None:
+def _write(out: bytearray, kind: int, value: Any) -> None:  # noqa: C901 - as above
     match kind:
         case 1 | 2 | 3:
             out.append(value)

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from .arrays import numbers, true_rows, whole
 from .block import shown
 from .errors import ColumnsMissing
 
@@ -59,7 +60,7 @@ def elements(array: Any, datatype: str, column: str, bad: dict[int, str], *, ref
     float_already = datatype in _FLOATS and pa.types.is_floating(array.type)
     cast = array if float_already else _cast(array, ARROW[datatype], exact=datatype not in _FLOATS)
     _note(array, cast, datatype, column, bad)
-    values = _numpy(pc.fill_null(cast, False if datatype == "BOOL" else 0) if cast.null_count else cast)
+    values = numbers(pc.fill_null(cast, False if datatype == "BOOL" else 0) if cast.null_count else cast)
     if datatype not in _FLOATS:
         return values
     if refuse_nan:
@@ -76,8 +77,7 @@ def texts(array: Any, column: str, bad: dict[int, str]) -> Any:
 
 
 def _plain(array: Any) -> Any:
-    if isinstance(array, pa.ChunkedArray):
-        array = array.combine_chunks()
+    array = whole(array)
     return array.dictionary_decode() if isinstance(array, pa.DictionaryArray) else array
 
 
@@ -100,18 +100,13 @@ def _note(array: Any, cast: Any, datatype: str, column: str, bad: dict[int, str]
     """A reason for each null of `cast`, by what stood there."""
     if not cast.null_count:
         return
-    for row in np.flatnonzero(cast.is_null().to_numpy(zero_copy_only=False)).tolist():
+    for row in true_rows(cast.is_null()):
         value = array[row].as_py()
         if isinstance(value, bytes):
             value = value.decode(errors="replace")
         absent = value is None or (value == "" and datatype != "BYTES")
         found = "has no value" if absent else f"holds {shown(value)}"
         bad.setdefault(row, f"column {column!r} {found}; expected {EXPECTED[datatype]}")
-
-
-def _numpy(array: Any) -> NDArray[Any]:
-    values: NDArray[Any] = array.to_numpy(zero_copy_only=False)
-    return values
 
 
 def _note_rows(wrong: NDArray[np.bool_], values: NDArray[Any], expected: str, column: str, bad: dict[int, str]) -> None:
