@@ -17,7 +17,7 @@ from tools.modelctl.deployment import CONFIG, open_session, stack_name, stack_ou
 
 __all__ = ["Remnant", "remaining", "remnants", "report"]
 
-_STACKS = ("Store", "Serving", "Gpu")
+_STACKS = ("Store", "Batch", "Serving", "Gpu", "Examples")
 # us-east-1; other regions differ by some tens of percent.
 _KEY_MONTH = 1.0  # USD
 _GIGABYTE_MONTH = 0.023  # USD, S3 Standard
@@ -77,7 +77,9 @@ def report(deployment: str, left: Iterable[Remnant]) -> str:
             f"That costs about ${total:.2f} a month.",
             "To serve these models to these clients again, name them in stacks/settings.py before you deploy: "
             "existing_bucket, existing_key_arn, existing_client_table, existing_signing_key_arn.",
-            "To be rid of them, empty and delete the buckets, turn the table's deletion protection off and delete it, "
+            "Jobs, data sets and predictions in the other buckets, and the table of jobs, empty themselves within days; "
+            "a new deployment makes its own.",
+            "To be rid of them all, empty and delete the buckets, turn the tables' deletion protection off and delete them, "
             "then schedule the keys' deletion.",
             "The functions' images stay in the repository that `cdk bootstrap` made, at $0.10 per GB a month, until `cdk gc` deletes them.",
         ]

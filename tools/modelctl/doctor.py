@@ -68,7 +68,8 @@ def _access(session: boto3.Session) -> Iterator[Check]:
 
 def _account(name: str, session: boto3.Session, models: Sequence[ModelConfig]) -> Iterator[Check]:
     yield attempt("CDK bootstrap", "cdk bootstrap", partial(_bootstrap, session))
-    for stack in ("Store", "Serving"):
+    # Without a model on Lambda there is nothing that could run a job, and no stack for it.
+    for stack in ("Store", *(["Batch"] if any(model.target == "lambda" for model in models) else []), "Serving"):
         yield attempt(f"stack {stack}", _deploy(name), partial(_stack, session, name, stack))
     yield attempt("Lambda concurrency", "", partial(_concurrency, session, models), refused="warn")
     yield _memory(models)

@@ -304,6 +304,15 @@ def test_doctor_of_an_empty_account_names_bootstrap_and_deploy(dev: Path) -> Non
     assert found["stack Store"] == found["stack Serving"] == found["deployment"] == "cdk deploy 'dev/*'"
 
 
+def test_doctor_looks_for_what_runs_jobs_where_a_model_can_be_run(dev: Path) -> None:
+    """A heavy model's jobs are SageMaker's."""
+    light, heavy = (ModelConfig.model_validate({"name": "one", "task": "regression", "target": target}) for target in ("lambda", "gpu"))
+    assert "stack Batch" not in checks(heavy)
+    assert (checks(light, heavy)["stack Batch"].state, checks(light)["stack Batch"].fix) == ("fail", "cdk deploy 'dev/*'")
+    deploy("Batch", {"HighQueueUrl": "https://sqs.example/high"})
+    assert checks(light)["stack Batch"].found == "ServerlessOnnx-dev-Batch"
+
+
 def test_doctor_without_a_region_stops_there(dev: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_DEFAULT_REGION")
     assert missing() == {"region": "export AWS_REGION=us-east-1"}

@@ -59,6 +59,13 @@ def test_stacks_that_are_still_there_are_named(session):
     assert remaining(session, "prod") == []
 
 
+@pytest.mark.parametrize("stack", ["Batch", "Serving", "Gpu", "Examples"])
+def test_every_stack_of_a_deployment_is_looked_for(session, stack):
+    one = json.dumps({"Resources": {"Scratch": TEMPLATE["Resources"]["Scratch"]}})
+    session.client("cloudformation").create_stack(StackName=f"ServerlessOnnx-prod-{stack}", TemplateBody=one)
+    assert remaining(session, "prod") == [f"ServerlessOnnx-prod-{stack}"]
+
+
 def test_what_may_not_be_seen_is_not_taken_for_gone(session):
     """AccessDenied is no sign that a stack is gone."""
     with Stubber(session.client("cloudformation")) as stubber:
@@ -108,6 +115,7 @@ def test_the_report_names_each_and_adds_up():
     assert "models, 100,000.0 MB, $2.30 a month" in text
     assert "a-key, $1.00 a month" in text
     assert "about $3.30 a month" in text
+    assert "the table of jobs, empty themselves within days" in text
 
 
 def test_a_role_costs_nothing():
