@@ -129,10 +129,11 @@ def test_a_version_is_kept_as_it_was_named():
 
 def test_a_version_that_is_not_served_is_refused_at_once():
     taking = Taking()
+    uploaded(taking, b"x")
 
     for body in (document(), {"upload": UPLOAD}):
-        error_of(taking.sent(body, path=f"/v2/models/{NAME}/versions/other/jobs"), 404)
-    assert nothing_kept(taking)
+        assert "no version 'other'" in error_of(taking.sent(body, path=f"/v2/models/{NAME}/versions/other/jobs"), 404)
+    assert not taking.table.jobs
 
 
 def test_who_is_no_client_is_nobody():
@@ -394,11 +395,12 @@ def test_another_request_under_the_same_key_is_refused(changed):
     taking = Taking()
     uploaded(taking, b"x")
     job = taking.taken(idempotency_key="k")
-    body, other = changed.pop("body", None), changed
-    refused = taking.sent(body, idempotency_key="k", **other)
+    before = set(taking.bucket.objects)
+    refused = taking.sent(changed.get("body"), idempotency_key="k", **{name: each for name, each in changed.items() if name != "body"})
 
     assert "Idempotency-Key" in error_of(refused, 422)
     assert taking.table.jobs == {job.id: job}
+    assert taking.bucket.objects.keys() == before  # which would keep what nobody is told of, nor can delete
     assert len(taking.queues.told) == 1
 
 
