@@ -21,7 +21,7 @@ from tools.local.assembly import REGION, Assembly, FileAsset, Stack
 from tools.local.errors import LocalError
 from tools.local.functions import Function
 from tools.local.moto_events import deliver_events, notify
-from tools.local.moto_gaps import defaults, keep_versions, quieten, without_gaps
+from tools.local.moto_gaps import defaults, keep_versions, quieten, take_any_body, without_gaps
 from tools.local.moto_kms import sign_as_kms
 from tools.local.moto_queues import be_fair
 from tools.local.moto_sagemaker import update_as_cloudformation
@@ -53,6 +53,7 @@ class Cloud:
 
     def __enter__(self) -> Self:
         quieten()
+        take_any_body()
         sign_as_kms()
         update_as_cloudformation()
         one_at_a_time()

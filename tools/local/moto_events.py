@@ -9,6 +9,7 @@ import logging
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from moto.events.models import Rule, events_backends
@@ -20,18 +21,18 @@ from tools.local.input_transformer import target_input
 
 __all__ = ["deliver_events", "notify"]
 
+_Send = Callable[[Mapping[str, Any], str, Mapping[str, Any]], None]
 _log = logging.getLogger(__name__)
 _others = Rule.send_to_targets
 _sequence = itertools.count(int(datetime.now(UTC).timestamp() * 1000) << 20)
 _REASONS = {
-    "Put": "PutObject",
-    "Post": "POST Object",
-    "Copy": "CopyObject",
-    "CompleteMultipartUpload": "CompleteMultipartUpload",
-    "Delete": "DeleteObject",
-    "DeleteMarkerCreated": "DeleteObject",
+    "ObjectCreated:Put": "PutObject",
+    "ObjectCreated:Post": "POST Object",
+    "ObjectCreated:Copy": "CopyObject",
+    "ObjectCreated:CompleteMultipartUpload": "CompleteMultipartUpload",
+    "ObjectRemoved:Delete": "DeleteObject",
 }
-_DELETIONS = {"Delete": "Permanently Deleted", "DeleteMarkerCreated": "Delete Marker Created"}
+"""Of objects that came or went; nothing is told of what else becomes of them, nor of markers of deletion."""
 
 
 def deliver_events() -> None:
@@ -49,7 +50,7 @@ def notify(stack: Stack, names: Mapping[str, str], s3: Any) -> None:
             )
 
 
-def _send_to_targets(rule: Rule, original_event: Any, transform_input: bool = True) -> None:
+def _send_to_targets(rule: Rule, original_event: Any, **_: bool) -> None:
     if rule.state != "ENABLED" or rule.event_pattern.dump() is None:
         return
     event = {**original_event, "time": _iso(original_event["time"])}
@@ -57,19 +58,28 @@ def _send_to_targets(rule: Rule, original_event: Any, transform_input: bool = Tr
     if not rule.event_pattern.matches_event(event):  # type: ignore[arg-type]
         return
     for target in rule.targets:
-        service = target["Arn"].split(":")[2]
-        if service in _TARGETS:
-            _deliver(rule, target, event, received, _TARGETS[service])
+        send = _TARGETS.get(target["Arn"].split(":")[2])
+        if send:
+            _deliver(rule, target, event, partial(_send, send, rule, target, event, received))
         else:
-            one = copy.copy(rule)
-            one.targets = [target]
-            _others(one, original_event, transform_input)
+            _deliver(rule, target, event, partial(_as_moto, rule, target, original_event))
 
 
-def _deliver(rule: Rule, target: Mapping[str, Any], event: dict[str, Any], received: str, send: Callable[..., None]) -> None:
+def _as_moto(rule: Rule, target: dict[str, Any], original_event: Any) -> None:
+    """Targets that it knows: log groups, archives, other buses, API destinations."""
+    alone = copy.copy(rule)
+    alone.targets = [target]
+    _others(alone, original_event)
+
+
+def _send(send: _Send, rule: Rule, target: Mapping[str, Any], event: dict[str, Any], received: str) -> None:
+    send(target, target_input(event, target, rule=rule.name, rule_arn=rule.arn, received=received), event)
+
+
+def _deliver(rule: Rule, target: Mapping[str, Any], event: dict[str, Any], send: Callable[[], None]) -> None:
     """What can't be delivered goes to the target's own DLQ."""
     try:
-        send(target, target_input(event, target, rule=rule.name, rule_arn=rule.arn, received=received), event)
+        send()
     except Exception as error:  # noqa: BLE001 - whoever put the event is not told
         dead_letters = target.get("DeadLetterConfig", {}).get("Arn")
         _log.warning("rule %s can't deliver to %s: %s", rule.name, target["Arn"], error)
@@ -83,11 +93,11 @@ def _deliver(rule: Rule, target: Mapping[str, Any], event: dict[str, Any], recei
             moto_queues.send(dead_letters, json.dumps(event), attributes=attributes)
 
 
-def _to_queue(target: Mapping[str, Any], text: str, _: object) -> None:
+def _to_queue(target: Mapping[str, Any], text: str, _: Mapping[str, Any]) -> None:
     moto_queues.send(target["Arn"], text, group=target.get("SqsParameters", {}).get("MessageGroupId"))
 
 
-def _to_function(target: Mapping[str, Any], text: str, _: object) -> None:
+def _to_function(target: Mapping[str, Any], text: str, _: Mapping[str, Any]) -> None:
     seam.invoke_later(target["Arn"].split(":function:")[1].partition(":")[0], text.encode())
 
 
@@ -99,12 +109,14 @@ def _to_machine(target: Mapping[str, Any], text: str, event: Mapping[str, Any]) 
     get_backend(account, region).start_execution(target["Arn"], name=name, execution_input=text)
 
 
-_TARGETS: dict[str, Callable[..., None]] = {"sqs": _to_queue, "lambda": _to_function, "states": _to_machine}
+_TARGETS: dict[str, _Send] = {"sqs": _to_queue, "lambda": _to_function, "states": _to_machine}
 
 
 def _object_event(account_id: str, bucket: Any, event_name: str, key: Any) -> None:
     """As https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html shows it."""
-    what = str(getattr(event_name, "value", event_name)).rpartition(":")[2]
+    what = str(getattr(event_name, "value", event_name)).removeprefix("s3:")
+    if what not in _REASONS or (what == "ObjectCreated:Put" and key.multipart):
+        return  # an upload in parts is told of twice
     about = {"key": key.name, "size": key.size, "etag": key.etag.strip('"'), "sequencer": f"{next(_sequence):018X}"}
     if bucket.is_versioned:
         about["version-id"] = key.version_id
@@ -115,10 +127,10 @@ def _object_event(account_id: str, bucket: Any, event_name: str, key: Any) -> No
         "request-id": uuid.uuid4().hex[:16].upper(),
         "requester": account_id,
         "source-ip-address": "127.0.0.1",
-        "reason": _REASONS.get(what, what),
+        "reason": _REASONS[what],
     }
-    if what in _DELETIONS:
-        detail["deletion-type"] = _DELETIONS[what]
+    if what == "ObjectRemoved:Delete":
+        detail["deletion-type"] = "Permanently Deleted"
     event = {
         "version": "0",
         "id": str(uuid.uuid4()),

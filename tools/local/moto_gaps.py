@@ -10,10 +10,11 @@ from typing import Any, Self
 
 from moto.apigateway.models import apigateway_backends
 from moto.core.common_models import CloudFormationModel
+from moto.s3.responses import S3Response
 
 from tools.local.assembly import Stack
 
-__all__ = ["defaults", "keep_versions", "quieten", "without_gaps"]
+__all__ = ["defaults", "keep_versions", "quieten", "take_any_body", "without_gaps"]
 
 _DROPPED = {
     # moto 5.2.5 looks for TagKey where CloudFormation writes Key, and fails.
@@ -23,11 +24,25 @@ _DROPPED = {
 }
 
 
+_setup = S3Response.setup_class
+
+
 def quieten() -> None:
     """Moto says of every resource type it skips that it does, and its server of every request that it came."""
     logging.getLogger("moto").setLevel(logging.ERROR)
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", "Tried to parse .* but it's not supported by moto", UserWarning)
+
+
+def take_any_body() -> None:
+    """Objects whose Content-Type is a form's, which Python's and curl's defaults are, would be stored empty; once more changes nothing."""
+    S3Response.setup_class = _setup_with_body  # type: ignore[method-assign]
+
+
+def _setup_with_body(self: S3Response, request: Any, *args: Any, **kwargs: Any) -> None:
+    if request.method == "PUT":
+        request.get_data(parse_form_data=False)
+    _setup(self, request, *args, **kwargs)
 
 
 def without_gaps(template: dict[str, Any]) -> dict[str, Any]:

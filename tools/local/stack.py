@@ -169,11 +169,15 @@ class LocalStack:
         seam.connect(invokes, later.submit)
         for stack in self._assembly.stacks:
             for source in sources(stack, self.cloud.ids):
-                if source.function in invokes:
-                    poller = _poller(source, invokes[source.function])
-                    ended.callback(poller.join)
-                    self._exit.callback(poller.stop)
-                    poller.start()
+                poller = _poller(source, self._invoke(source, invokes))
+                ended.callback(poller.join)
+                self._exit.callback(poller.stop)
+                poller.start()
+
+    def _invoke(self, source: Source, invokes: Mapping[str, Invoke]) -> Invoke:
+        if source.function not in invokes:
+            raise LocalError(f"the mapping of {source.arn} is for function {source.function}, which has no process on this machine")
+        return invokes[source.function]
 
     def _async_configs(self) -> dict[str, AsyncConfig]:
         letters = {function.name: AsyncConfig(dead_letters=function.dead_letters) for _, function in self._functions}
