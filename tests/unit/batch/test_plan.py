@@ -1,0 +1,126 @@
+"""What becomes of what an execution is started with: a plan, nothing, or a refusal that says what to do."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from modelserve.errors import StoreUnavailable
+
+from .data_sets import EXECUTION, DataSetRefused
+
+ANOTHER = EXECUTION.replace("first", "another")
+
+
+def test_an_upload_is_run_by_the_model_whose_folder_it_is_in(world):
+    plan = world.plan(world.put("in/price/year/houses.csv"))
+    assert (plan["model"], plan["version"], plan["count"]) == ("price", world.plan(world.command())["version"], 1)
+    (found,) = [key for key in world.keys("out/") if key.endswith("plan.json") and "houses" in key]
+    assert found == f"out/price/houses-{plan['run']}/plan.json"
+
+
+def test_the_shards_are_listed_for_the_map(world):
+    plan = world.plan(world.put("in/price/houses.csv"))
+    assert plan["shards"] == f"work/{plan['run']}/shards.json"
+    (shard,) = orjson.loads(world.read(plan["shards"]))
+    assert (shard["index"], shard["file"]) == (0, 0)
+
+
+def test_an_upload_that_is_told_twice_is_run_once(world):
+    upload = world.put("in/price/houses.csv")
+    first = world.plan(upload)
+    assert world.plan(upload, ANOTHER) == {"nothing": "another execution has the run", "run": first["run"]}
+
+
+def test_what_was_planned_by_this_execution_is_planned_alike_again(world):
+    """Lambda may run it twice, and the machine tries it again."""
+    upload = world.put("in/price/houses.csv")
+    assert world.plan(upload) == world.plan(upload)
+
+
+def test_the_same_file_uploaded_again_is_another_run(world):
+    assert world.plan(world.put("in/price/houses.csv"))["run"] != world.plan(world.put("in/price/houses.csv"))["run"]
+
+
+@pytest.mark.parametrize("key", ["in/", "in/price/", "in/price/_SUCCESS", "in/price/.houses.csv.crc", "in/_SUCCESS"])
+def test_markers_are_no_data(world, key):
+    assert world.plan(world.put(key, "")) == {"nothing": "it is no data"}
+    assert world.keys("work/") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "reason"),
+    [
+        ("in/houses.csv", r"s3://data-\d+/in/houses.csv names no model; put it below in/NAME/"),
+        ("in/garden/houses.csv", "no model 'garden' is served here; served: price, unpromoted"),
+        ("in/unpromoted/houses.csv", "no version of 'unpromoted' is promoted to 'production'; run: modelctl promote unpromoted"),
+        ("in/price/houses.xlsx", "houses.xlsx"),
+    ],
+)
+def test_an_upload_that_cant_be_run_says_why(world, key, reason):
+    with pytest.raises(DataSetRefused, match=reason):
+        world.plan(world.put(key))
+
+
+def test_columns_that_are_missing_are_known_before_anything_runs(world):
+    with pytest.raises(DataSetRefused, match="rooms"):
+        world.plan(world.put("in/price/houses.csv", "id,floors\na,1\n"))
+    assert [key for key in world.keys("work/") if key.endswith("shards.json")] == []
+
+
+def test_columns_may_be_named(world):
+    world.put("in/price/houses.csv", "id,zimmer\na,1\n")
+    assert world.plan(world.command(columns={"rooms": ["zimmer"]}))["count"] == 1
+
+
+def test_a_bucket_of_the_settings_can_be_read_from_and_written_to(world):
+    world.s3.put_object(Bucket="ours", Key="houses/1.csv", Body=b"rooms\n1\n")
+    assert world.plan(world.command(input="s3://ours/houses/", output="s3://ours/priced"))["count"] == 1
+    assert world.s3.head_object(Bucket="ours", Key="priced/plan.json")
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"input": "s3://theirs/houses.csv"}, "input s3://theirs/houses.csv is in a bucket .* add 'theirs' to data_set_buckets"),
+        ({"output": "s3://theirs/priced/"}, "output s3://theirs/priced/ is in a bucket .* add 'theirs' to data_set_buckets"),
+        ({"output": "s3://BUCKET/in/price/"}, "output s3://BUCKET/in/price/ is not below out/ of the deployment's own bucket"),
+        ({"input": "s3://BUCKET/work/x/"}, "input s3://BUCKET/work/x/ is not below in/ or out/"),
+        ({"input": "houses.csv"}, "input 'houses.csv' is no address in S3"),
+        ({"input": None}, r'expected \{"run"'),
+        ({"model": 3}, r'expected \{"run"'),
+        ({"run": "../other"}, r'expected \{"run"'),
+    ],
+)
+def test_what_a_run_may_not_use_is_refused(world, asked, reason):
+    here = {name: each.replace("BUCKET", world.bucket) if isinstance(each, str) else each for name, each in asked.items()}
+    with pytest.raises(DataSetRefused, match=reason.replace("BUCKET", world.bucket)):
+        world.plan(world.command(**here))
+
+
+def test_an_input_that_is_not_there_is_refused(world):
+    with pytest.raises(DataSetRefused, match="in/price"):
+        world.plan(world.command())
+
+
+def test_a_run_goes_on_with_the_version_that_it_began_with(world):
+    world.put("in/price/houses.csv")
+    first = world.plan(world.command())
+    world.release(20)
+    again = world.plan({"resume": "run-1"}, ANOTHER)
+    assert {**again, "failures": first["failures"]} == first
+    assert again["failures"] == "work/run-1/failures/another"
+
+
+@pytest.mark.parametrize("run", ["never", "../other", ""])
+def test_there_must_be_a_run_to_go_on_with(world, run):
+    with pytest.raises(DataSetRefused, match="there is no run"):
+        world.plan({"resume": run})
+
+
+def test_what_may_pass_is_no_refusal(world):
+    """The machine tries it again."""
+    upload = world.put("in/price/houses.csv")
+    world.store.down = "it is busy"
+    with pytest.raises(StoreUnavailable):
+        world.plan(upload)
