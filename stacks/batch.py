@@ -14,6 +14,7 @@ from models.config import ModelConfig
 
 from .acknowledgements import acknowledge
 from .batch_functions import BatchFunction
+from .data_sets import DataSets
 from .optional_stack import OptionalStack
 from .queues import WINDOW_SECONDS, JobQueue
 from .settings import DeploymentSettings
@@ -23,7 +24,7 @@ __all__ = ["Batch"]
 
 
 class Batch(OptionalStack):
-    """Two queues of jobs, and one function that takes from both; empty without a model on Lambda."""
+    """Two queues of jobs, one function that takes from both, and what runs data sets; empty without a model on Lambda."""
 
     def __init__(
         self,
@@ -42,6 +43,8 @@ class Batch(OptionalStack):
             return
         common: dict[str, Any] = {"models": models, "store": store, "settings": settings}
         self._jobs(**common)
+        machine = DataSets(self, "DataSets", **common).machine
+        CfnOutput(self, "DataSetMachine", value=machine.state_machine_arn, description="Runs data sets, for modelctl batch")
 
     def _jobs(self, *, settings: DeploymentSettings, store: Store, **common: Any) -> None:
         seconds = settings.job_timeout

@@ -18,7 +18,7 @@ from .buckets import DataBucket, JobBucket, LogBucket, ModelBucket
 from .roles import FunctionRole, NarrowRole
 from .settings import DeploymentSettings
 
-__all__ = ["ANSWERS", "ARCHIVE", "CAPTURED", "FAILURES", "UPLOADS", "Store"]
+__all__ = ["ANSWERS", "ARCHIVE", "CAPTURED", "FAILURES", "UPLOADS", "WORK", "Store"]
 
 ARCHIVE = "model.tar.gz"
 """The file of a version that an endpoint loads."""
@@ -28,6 +28,8 @@ CAPTURED = "_captured"  # which no model can be called
 """The folder of the bucket of jobs for what SageMaker captures of requests and answers."""
 UPLOADS = "_uploads"
 """The folder of the bucket of jobs for what clients upload."""
+WORK = "work"
+"""The folder of the bucket of data sets for what runs keep of themselves."""
 
 
 class Store(Stack):
@@ -152,6 +154,27 @@ class Store(Stack):
         self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
         items = self._table_arn(self.job_table_name(role))
         role.allow([f"dynamodb:{each}Item" for each in ("Delete", "Get", "Put", "Update")], items)
+
+    def grant_data_sets(self, role: NarrowRole) -> None:
+        """Lets a function read data sets, here and in the buckets that the settings name, and write plans, parts and predictions."""
+        bucket_arn = self._bucket_arn(role, "data")
+        narrow = "Folders of the bucket of data sets; each run has one of its own, whose name is not known beforehand."
+        role.allow(["s3:GetObject"], [f"{bucket_arn}/{each}/*" for each in ("in", WORK, "out")], wildcard=narrow)
+        written = [f"{bucket_arn}/{each}/*" for each in (WORK, "out")]
+        role.allow(["s3:AbortMultipartUpload", "s3:PutObject"], written, wildcard=narrow)
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": ["in/*", f"{WORK}/*", "out/*"]}})
+        for name in self._settings.data_set_buckets:
+            named = self.format_arn(service="s3", region="", account="", resource=name)
+            wide = "A bucket that data_set_buckets of the settings opens to data sets."
+            role.allow(["s3:AbortMultipartUpload", "s3:GetObject", "s3:PutObject"], f"{named}/*", wildcard=wide)
+            role.allow(["s3:ListBucket"], named)
+        self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
+
+    def grant_shards(self, role: NarrowRole) -> None:
+        """Lets a state machine read lists of shards, and note why one failed."""
+        narrow = "Lists of shards, and notes of why one failed; each run has a folder of its own."
+        role.allow(["s3:GetObject", "s3:PutObject"], f"{self._bucket_arn(role, 'data')}/{WORK}/*", wildcard=narrow)
+        self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
 
     def grant_events(self, role: NarrowRole) -> None:
         """Lets `role` tell EventBridge's default bus of jobs and predictions, in no other name than the deployment's."""
