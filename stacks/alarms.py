@@ -13,7 +13,16 @@ from modelserve.settings import PredictSettings
 
 from .settings import DeploymentSettings
 
-__all__ = ["VARIANT", "DeadLettersAlarm", "EndpointAlarm", "LateJobsAlarm", "RefusalsAlarm", "TamperingAlarm", "WaitingJobsAlarm"]
+__all__ = [
+    "VARIANT",
+    "DeadLettersAlarm",
+    "EndpointAlarm",
+    "LateJobsAlarm",
+    "RefusalsAlarm",
+    "TamperingAlarm",
+    "UndeliveredAlarm",
+    "WaitingJobsAlarm",
+]
 
 VARIANT = "AllTraffic"
 """The one variant of every endpoint; a blue/green deployment needs it to keep its name."""
@@ -151,6 +160,15 @@ class DeadLettersAlarm(_Alarm):
     def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings, queue: sqs.IQueue, priority: str) -> None:
         depth = queue.metric_approximate_number_of_messages_visible(statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(1))
         description = f"a job of {priority} priority was tried too often; run: modelctl dlq list --deployment {settings.name}"
+        super().__init__(scope, construct_id, settings=settings, description=description, metric=depth, threshold=1, evaluation_periods=1)
+
+
+class UndeliveredAlarm(_Alarm):
+    """Rings while there is something that another service could not hand on."""
+
+    def __init__(self, scope: Construct, construct_id: str, *, settings: DeploymentSettings, queue: sqs.IQueue) -> None:
+        depth = queue.metric_approximate_number_of_messages_visible(statistic=cloudwatch.Stats.MAXIMUM, period=Duration.minutes(1))
+        description = "an event, or records of a stream, could not be handed on and wait in a queue; see docs/ways-in.md"
         super().__init__(scope, construct_id, settings=settings, description=description, metric=depth, threshold=1, evaluation_periods=1)
 
 

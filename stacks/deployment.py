@@ -11,6 +11,7 @@ from constructs import Construct
 from models.config import ModelConfig
 
 from .batch import Batch
+from .examples import Examples
 from .gpu import Gpu
 from .serving import Serving
 from .settings import APPLICATION, DeploymentSettings
@@ -20,7 +21,7 @@ __all__ = ["Deployment"]
 
 
 class Deployment(Stage):
-    """Deployed in this order: store, batch, serving, GPU; models are published once the store is there, before or after the rest."""
+    """Deployed in this order: store, batch, serving, GPU and examples; models are published once the store is there."""
 
     def __init__(self, scope: Construct, *, settings: DeploymentSettings, models: Sequence[ModelConfig]) -> None:
         super().__init__(scope, settings.name)
@@ -39,3 +40,5 @@ class Deployment(Stage):
         # Not protected: it keeps nothing, and the CLI must be able to delete it once it is empty, lest it go on costing.
         self.gpu = Gpu(self, "Gpu", stack_name=f"{prefix}-Gpu", **common)
         self.gpu.add_stack_dependency(self.serving)
+        self.examples = Examples(self, "Examples", stack_name=f"{prefix}-Examples", **common)
+        self.examples.add_stack_dependency(self.serving)  # and so on what Serving depends on

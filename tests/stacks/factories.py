@@ -26,10 +26,11 @@ class Templates:
     batch: Template
     serving: Template
     gpu: Template
+    examples: Template
 
     @property
     def all(self) -> tuple[Template, ...]:
-        return (self.store, self.batch, self.serving, self.gpu)
+        return (self.store, self.batch, self.serving, self.gpu, self.examples)
 
 
 def a_model(name: str = "fruit", **function: Any) -> ModelConfig:
@@ -87,7 +88,7 @@ def cdk_app(folder: Path) -> App:
 
 def synthesize(settings: DeploymentSettings, models: tuple[ModelConfig, ...], *, folder: Path) -> Templates:
     deployment = Deployment(cdk_app(folder), settings=settings, models=models)
-    stacks = (deployment.store, deployment.batch, deployment.serving, deployment.gpu)
+    stacks = (deployment.store, deployment.batch, deployment.serving, deployment.gpu, deployment.examples)
     return Templates(deployment, *(Template.from_stack(stack) for stack in stacks))
 
 

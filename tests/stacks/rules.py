@@ -16,6 +16,12 @@ WITHOUT_RESOURCES = {
     "xray:PutTraceSegments": "a segment belongs to no resource",
     "xray:PutTelemetryRecords": "counts of segments belong to no resource",
     "ecr:GetAuthorizationToken": "a token of the registry, which opens no repository by itself",
+    **dict.fromkeys(["xray:GetSamplingRules", "xray:GetSamplingTargets"], "rules of sampling are the account's"),
+    **dict.fromkeys(
+        [f"logs:{each}LogDelivery" for each in ("Create", "Delete", "Get", "Update")]
+        + [f"logs:{each}" for each in ("DescribeLogGroups", "DescribeResourcePolicies", "ListLogDeliveries", "PutResourcePolicy")],
+        "deliveries of a state machine's log have no resources",
+    ),
     "cloudwatch:PutMetricData": "metrics belong to no resource; another rule wants their namespace",
     **dict.fromkeys(
         ["ec2:DeleteNetworkInterfacePermission", *(f"ec2:Describe{each}" for each in ("DhcpOptions", "NetworkInterfaces"))]
@@ -45,6 +51,7 @@ KNOWN = {
     # Who may do what.
     *("AWS::IAM::Role", "AWS::Lambda::Permission", "AWS::ApiGateway::Authorizer", "AWS::ApiGateway::UsagePlan"),
     *("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Lambda::EventSourceMapping"),
+    *("AWS::Events::Rule", "AWS::IAM::Policy", "AWS::StepFunctions::StateMachine"),
     *("AWS::WAFv2::WebACL", "AWS::WAFv2::WebACLAssociation", "AWS::CloudWatch::Alarm"),
     # What runs models that we don't run ourselves, each with a rule below.
     *("AWS::SageMaker::Model", "AWS::SageMaker::EndpointConfig", "AWS::SageMaker::Endpoint"),
@@ -127,12 +134,13 @@ def _is_narrow(action: str, resource: str, condition: dict[str, Any]) -> bool:
         return re.search(r":alarm:ServerlessOnnx-[\w-]+-\*$", resource) is not None
     if resource.endswith(":network-interface/*"):
         return not re.search("[*?]", text(condition.get("ArnEquals", {}).get("ec2:Subnet", "*")))
-    return not re.search("[*?]", resource)
+    # All executions of one machine: each has a name of its own.
+    return not re.search("[*?]", re.sub(r"(:execution:[\w-]+):\*$", r"\1", resource))
 
 
 def _is_of_one_model(action: str, prefix: str, bucket: str) -> bool:
-    """A job's key begins with its model, and so does that of what SageMaker captured with a word that is none."""
-    of_one = r"[^/*?]+/" if "storejobs" in bucket else r"models/[^/*?]+/"
+    """A job's key begins with its model, and so does that of what SageMaker captured with a word that is none; data sets lie in folders."""
+    of_one = r"[^/*?]+/" if "storejobs" in bucket or "storedata" in bucket else r"models/[^/*?]+/"
     return (action, prefix) in ACROSS_MODELS or re.match(of_one, prefix) is not None
 
 
@@ -225,12 +233,17 @@ def nothing_is_dropped_without_a_word(resources: Resources) -> Iterator[str]:
     queues = dict(_of(resources, "AWS::SQS::Queue"))
     dead = {text(each["RedrivePolicy"]["deadLetterTargetArn"]) for each in queues.values() if "RedrivePolicy" in each}
     dead |= {text(found) for found in _values(resources, "DeadLetterConfig", "Arn")}
+    dead |= {text(found) for found in _values(resources, "OnFailure", "Destination")}
     for name, queue in queues.items():
         if "RedrivePolicy" not in queue and f"<{name}.Arn>" not in dead:
             yield f"{name} has no dead-letter queue"
     for name, each in _of(resources, "AWS::Lambda::EventInvokeConfig"):
         if "OnFailure" not in each.get("DestinationConfig", {}):
             yield f"{name} invokes without a destination for failures"
+    for name, each in _of(resources, "AWS::Lambda::EventSourceMapping"):
+        # A stream; a queue has a dead-letter queue of its own.
+        if "BisectBatchOnFunctionError" in each and "OnFailure" not in each.get("DestinationConfig", {}):
+            yield f"{name} skips records without a destination for them"
     for name, each in _of(resources, "AWS::SNS::Subscription"):
         if "RedrivePolicy" not in each:
             yield f"{name} has no dead-letter queue"
@@ -250,7 +263,7 @@ def services_act_for_somebody_we_know(resources: Resources) -> Iterator[str]:
             if not keys & {"aws:SourceArn", "aws:SourceAccount"}:
                 yield f"{name} lets {_principals(statement)} act for anybody"
     for name, each in _of(resources, "AWS::Lambda::Permission"):
-        if not each.keys() & {"SourceArn", "SourceAccount"}:
+        if text(each["Principal"]).endswith(".amazonaws.com") and not each.keys() & {"SourceArn", "SourceAccount"}:
             yield f"{name} lets {each['Principal']} act for anybody"
 
 
