@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
+from typing import Any
 
 from tools.local.env import main
 
-DESCRIBED = {
+DESCRIBED: dict[str, Any] = {
     "endpoint_url": "http://127.0.0.1:5000",
     "region": "us-east-1",
     "key": "sox.local.k",
