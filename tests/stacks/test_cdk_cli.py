@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import pytest
@@ -192,16 +193,28 @@ def test_every_folder_of_models_has_a_function(life):
     assert named == {file.parent.name for file in (ROOT / "models").glob("*/model.toml")}
 
 
-def test_one_image_is_built_for_lambdas_platform_and_pushed(life):
-    (build,) = [call for call in life.docker if call[0] == "build"]
-    assert build[build.index("--platform") + 1] == "linux/amd64"
-    assert build[build.index("--file") + 1] == "functions/predict/Dockerfile"
-    (push,) = [call for call in life.docker if call[0] == "push"]
-    assert life.images == {push[1]}
+def test_two_images_are_built_for_lambdas_platform_and_pushed(life):
+    """One that answers, and one for what takes longer."""
+    builds = [call for call in life.docker if call[0] == "build"]
+    assert {build[build.index("--platform") + 1] for build in builds} == {"linux/amd64"}
+    assert {build[build.index("--file") + 1] for build in builds} == {"functions/predict/Dockerfile", "functions/batch/Dockerfile"}
+    assert life.images == {call[1] for call in life.docker if call[0] == "push"}
+    assert len(life.images) == 2
+
+
+def test_who_takes_jobs_is_told_the_queues_that_they_are_taken_from(life):
+    """As addresses that are known before there is a queue; moto has its own host."""
+    made = [urlsplit(life.outputs["ServerlessOnnx-dev-Batch"][name]).path for name in ("HighQueueUrl", "LowQueueUrl")]
+    told = {
+        tuple(urlsplit(variables[name]).path for name in ("HIGH_QUEUE_URL", "LOW_QUEUE_URL"))
+        for variables in life.environments
+        if variables.get("HIGH_QUEUE_URL")
+    }
+    assert told == {tuple(made)}
 
 
 def test_a_stack_without_endpoints_is_not_made(life):
-    assert life.stacks_without_gpu == {"CDKToolkit", "ServerlessOnnx-dev-Store", "ServerlessOnnx-dev-Serving"}
+    assert life.stacks_without_gpu == {"CDKToolkit", *(f"ServerlessOnnx-dev-{each}" for each in ("Store", "Batch", "Serving", "Examples"))}
 
 
 def test_one_switch_makes_the_endpoint_of_the_models_in_the_store(life):
