@@ -54,7 +54,7 @@ def _send_to_targets(rule: Rule, original_event: Any, **_: bool) -> None:
     if rule.state != "ENABLED" or rule.event_pattern.dump() is None:
         return
     event = {**original_event, "time": _iso(original_event["time"])}
-    received = _iso(event.pop("ingestion-time", None))
+    received = _iso(event.pop("ingestion-time", event["time"]))
     if not rule.event_pattern.matches_event(event):  # type: ignore[arg-type]
         return
     for target in rule.targets:
@@ -69,7 +69,7 @@ def _as_moto(rule: Rule, target: dict[str, Any], original_event: Any) -> None:
     """Targets that it knows: log groups, archives, other buses, API destinations."""
     alone = copy.copy(rule)
     alone.targets = [target]
-    _others(alone, original_event)
+    _others(alone, original_event, transform_input="ingestion-time" in original_event)
 
 
 def _send(send: _Send, rule: Rule, target: Mapping[str, Any], event: dict[str, Any], received: str) -> None:
@@ -137,7 +137,7 @@ def _object_event(account_id: str, bucket: Any, event_name: str, key: Any) -> No
         "detail-type": notifications._detail_type(event_name),
         "source": "aws.s3",
         "account": account_id,
-        "time": None,
+        "time": datetime.now(UTC).timestamp(),
         "region": bucket.region_name,
         "resources": [bucket.arn],
         "detail": detail,
@@ -147,8 +147,8 @@ def _object_event(account_id: str, bucket: Any, event_name: str, key: Any) -> No
 
 
 def _iso(time: Any) -> str:
-    """Of seconds, of a time, or of now."""
+    """Of seconds or of a time; of text, that."""
     if isinstance(time, str):
         return time
-    moment = time if isinstance(time, datetime) else datetime.now(UTC) if time is None else datetime.fromtimestamp(time, UTC)
+    moment = time if isinstance(time, datetime) else datetime.fromtimestamp(time, UTC)
     return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -153,6 +153,7 @@ def _predict(steps: Steps, stack: Any, published: Sequence[Published], *, stay: 
     _say(f"The API: {stack.url}/v2   (the key in the call below is this run's)")
     if stay:
         _say("The command line: .venv/bin/modelctl list   (in another terminal; Ctrl-C here ends everything)")
+        _say("Jobs, uploads, data sets, events: docs/ways-in.md   (a job: the call below with jobs for infer, then its status_url)")
         _say("The same call, to paste:\n")
     # Not through the console, which would break the line.
     print(curl(stack.url, model, key=stack.key), flush=True)
