@@ -263,6 +263,17 @@ def test_a_result_that_no_answer_carries_is_a_presigned_url(call, kept, modules,
         assert (response.read(), response.headers["Content-Type"]) == (body, "application/json")
 
 
+def test_a_large_result_is_not_read_to_say_where_it_is(call, kept, modules, environ):
+    answers, _ = modules
+
+    class Unread(S3Bucket):
+        def read(self, key: str, *, most: int) -> bytes | None:
+            raise AssertionError(key, most)
+
+    job = kept(replace(DONE, result_size=answers.INLINE_BYTES + 1))
+    assert call("GET", path(job, "/result"), bucket=Unread.from_environ(NAMES["JOB_BUCKET"], environ)).status == 303
+
+
 def test_a_presigned_binary_result_says_what_s3_can_not(call, kept, modules):
     answers, _ = modules
     job = replace(DONE, result_size=answers.INLINE_BYTES + 1, result_header_length=2)
@@ -406,8 +417,17 @@ def test_no_two_uploads_have_one_place(call):
     assert len({call("POST", "/v2/uploads", b'{"size": 5}').body["id"] for _ in range(3)}) == 3
 
 
-def test_the_size_of_an_upload_is_signed(call):
-    assert "X-Amz-SignedHeaders=content-length%3Bhost" in call("POST", "/v2/uploads", b'{"size": 5}').body["url"]
+def test_the_size_of_an_upload_is_signed(call, environ):
+    signed = []
+
+    class Bucket(S3Bucket):
+        def presigned_put(self, key: str, *, size: int, seconds: int) -> str:
+            signed.append(size)
+            return super().presigned_put(key, size=size, seconds=seconds)
+
+    answer = call("POST", "/v2/uploads", b'{"size": 5}', bucket=Bucket.from_environ(NAMES["JOB_BUCKET"], environ))
+
+    assert ("X-Amz-SignedHeaders=content-length%3Bhost" in answer.body["url"], signed) == (True, [5])
 
 
 BODIES = [b"", b"{", b"[]", b"5", b"null", b"{}", b"[" * 10**5, b"\xff", b"\0" * 100, '{"size": 1}'.encode("utf-16")]
