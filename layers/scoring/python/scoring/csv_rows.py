@@ -16,7 +16,7 @@ from .arrays import content, placed
 from .block import Block
 from .errors import FileUnreadable
 from .files import Output
-from .lines import BOM, first_row, rows, whole_rows
+from .lines import BOM, first_row, is_open, rows, whole_rows
 from .outputs import csv_texts
 from .values import ARROW
 
@@ -47,13 +47,15 @@ def blocks(source: Any, path: str, start: int, stop: int, *, names: Sequence[str
         if len(lines):
             block = _read(data, lines, len(names), list(places.values()), kinds)
             block.columns = {column: block.columns[place] for column, place in places.items()}
+            if is_open(data):
+                _refuse(block, len(lines) - 1, len(names))
             block.size = len(data)
             yield block
 
 
 def _read(data: bytes, lines: Any, width: int, wanted: list[str], kinds: dict[str, Any]) -> Block:
     """Numbers are read at once as such, and as text, to be looked at one by one, where that fails."""
-    for types in (kinds, {}):
+    for types in (kinds, {}) if kinds else ({},):
         skipped: list[int] = []
         try:
             table = _parse(data, width, {column: types.get(column, pa.binary()) for column in wanted}, skipped)
@@ -62,12 +64,11 @@ def _read(data: bytes, lines: Any, width: int, wanted: list[str], kinds: dict[st
         if table.num_rows + len(skipped) == len(lines):
             return _whole(table, lines, skipped, width)
     if len(lines) == 1:
-        block = _whole(pa.table({column: pa.nulls(1) for column in wanted}), lines, [], width)
-        block.bad[0] = f"the row can't be read as CSV; expected {width} fields, with line breaks and open quotes only within quoted ones"
-        block.broken[0] = _fitted(lines[0].as_py(), width)
+        block = _whole(pa.table({column: pa.nulls(1, pa.binary()) for column in wanted}), lines, [], width)
+        _refuse(block, 0, width)
         return block
     half = len(lines) // 2
-    return _both(*(_read(b"\n".join(part.to_pylist()), part, width, wanted, kinds) for part in (lines.slice(0, half), lines.slice(half))))
+    return _both(*(_read(b"\n".join(part.to_pylist()), part, width, wanted, {}) for part in (lines.slice(0, half), lines.slice(half))))
 
 
 def _parse(data: bytes, width: int, kinds: dict[str, Any], skipped: list[int]) -> Any:
@@ -97,16 +98,15 @@ def _whole(table: Any, lines: Any, skipped: list[int], width: int) -> Block:
     return block
 
 
+def _refuse(block: Block, row: int, width: int) -> None:
+    block.bad[row] = f"the row can't be read as CSV; expected {width} fields, each quote closed, and line breaks only between quotes"
+    block.broken[row] = _fitted(block.lines[row].as_py(), width)
+
+
 def _both(one: Block, other: Block) -> Block:
-    columns = {}
-    for name, array in one.columns.items():
-        kind = array.type if not pa.types.is_null(array.type) else other.columns[name].type
-        if array.type != kind or other.columns[name].type not in (kind, pa.null()):
-            kind = pa.binary()
-        columns[name] = pa.concat_arrays([each.columns[name].cast(kind) for each in (one, other)])
     return Block(
         rows=one.rows + other.rows,
-        columns=columns,
+        columns={name: pa.concat_arrays([array, other.columns[name]]) for name, array in one.columns.items()},
         size=0,
         lines=pa.concat_arrays([one.lines, other.lines]),
         bad=one.bad | {one.rows + row: reason for row, reason in other.bad.items()},

@@ -47,9 +47,10 @@ class Footer:
         source.seek(size - 8 - length)
         try:
             footer = cls(decode(source.read(length)))
-        except (ValueError, KeyError) as error:
-            raise FileUnreadable(f"{path} has metadata that can't be read ({error}); write it again") from None
-        if any(_CHUNK not in chunk or _PATH in chunk for group in footer.groups for chunk in group[_COLUMNS][1][1]):
+            outside = any(_CHUNK not in chunk or _PATH in chunk for group in footer.groups for chunk in group[_COLUMNS][1][1])
+        except (ValueError, KeyError, TypeError) as error:
+            raise FileUnreadable(f"{path} has Parquet metadata that can't be read ({error}); write it again") from None
+        if outside:
             raise FileUnreadable(f"{path} has columns that are encrypted or lie in other files; expected them all in the file itself")
         return footer
 

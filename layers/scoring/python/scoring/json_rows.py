@@ -22,6 +22,7 @@ from .values import ARROW, EXPECTED
 __all__ = ["JsonWriter", "blocks", "members"]
 
 _FEW = 16
+_EMPTY = r"^\{\s*\}$"  # an object that no comma may follow within
 _HEAD = 2**20
 
 
@@ -51,6 +52,7 @@ def blocks(
         lines = rows(data, quoted=False)
         if len(lines):
             block = _read(data, lines, columns, kinds)
+            block.broken |= dict.fromkeys(true_rows(pc.match_substring_regex(lines, _EMPTY)), b"")
             if any(mark in data for mark in marks):
                 _refuse_taken(block, taken, marks)
             block.size = len(data)
@@ -98,8 +100,6 @@ def _one_by_one(lines: Any, columns: Mapping[str, tuple[str, bool]], kinds: dict
             block.bad[row] = f"the line is {_kind(document)}; expected a JSON object in UTF-8"
             block.broken[row] = b""
             document = {}
-        elif not document:
-            block.broken[row] = b""
         for name, (datatype, lists) in columns.items():
             value = document.get(name)
             if value is not None and not _fits(value, datatype, lists=lists):

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .errors import FileUnreadable
 
-__all__ = ["BLOCK_BYTES", "BOM", "ROW_BYTES", "first_row", "last_end", "row_ends", "rows", "whole_rows"]
+__all__ = ["BLOCK_BYTES", "BOM", "ROW_BYTES", "first_row", "is_open", "last_end", "row_ends", "rows", "whole_rows"]
 
 BLOCK_BYTES = 4 * 2**20
 """Read at once."""
@@ -60,6 +60,12 @@ def last_end(data: bytes, *, quoted: bool) -> int:
         return data.rfind(b"\n") + 1
     ends = row_ends(data, quoted=True)
     return int(ends[-1]) if len(ends) else 0
+
+
+def is_open(data: bytes) -> bool:
+    """Whether a quote is open at the end of a block, and so of a file."""
+    rest = data[last_end(data, quoted=True) :]
+    return b'"' in rest and not last_end(rest + b"\n", quoted=True)
 
 
 def whole_rows(stream: Any, path: str, start: int, stop: int, *, quoted: bool) -> Iterator[bytes]:

@@ -71,7 +71,8 @@ class ParquetWriter:
         file = parquet.ParquetFile(source)
         self._compression = _compression(file.metadata)
         own = self._table(self._schema.empty_table())[1]
-        whole = self._table(pa.schema([*file.schema_arrow, *fields]).empty_table())[1]
+        own_schema = file.schema_arrow
+        whole = self._table(pa.schema([*own_schema, *fields], metadata=own_schema.metadata).empty_table())[1]
         self._splicer = Splicer(out, footer.extended(own).with_arrow_schema(whole))
         self._waiting: list[Any] = []
 
