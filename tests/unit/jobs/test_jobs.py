@@ -418,7 +418,7 @@ def test_no_two_uploads_have_one_place(call):
 
 
 def test_the_size_of_an_upload_is_signed(call, environ):
-    signed = []
+    signed: list[int] = []
 
     class Bucket(S3Bucket):
         def presigned_put(self, key: str, *, size: int, seconds: int) -> str:
