@@ -267,8 +267,8 @@ def test_a_large_result_is_not_read_to_say_where_it_is(call, kept, modules, envi
     answers, _ = modules
 
     class Unread(S3Bucket):
-        def read(self, key: str, *, most: int) -> bytes | None:
-            raise AssertionError(key, most)
+        def read(self, key: str, *, most: int, version_id: str | None = None) -> bytes | None:
+            raise AssertionError(key, most, version_id)
 
     job = kept(replace(DONE, result_size=answers.INLINE_BYTES + 1))
     assert call("GET", path(job, "/result"), bucket=Unread.from_environ(NAMES["JOB_BUCKET"], environ)).status == 303
