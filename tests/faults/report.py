@@ -12,21 +12,23 @@ from rich.text import Text
 
 from tests.faults.endpoint_scenarios import EndpointScenario
 from tests.faults.endpoint_trial import EndpointResult
+from tests.faults.queue_trial import QueueResult
 from tests.faults.scenarios import Scenario, Start
 from tests.faults.trial import Result
 from tools.local.packages import PROJECT
 
 __all__ = [
-    "DOCUMENT", "ENDPOINT_HEADERS", "ENDPOINT_MARKED", "HEADERS", "MARKED",
-    "endpoint_table", "measured", "promised", "promised_of_endpoint", "rows", "table", "write",
+    "DOCUMENT", "ENDPOINT_HEADERS", "ENDPOINT_MARKED", "HEADERS", "MARKED", "QUEUE_HEADERS", "QUEUE_MARKED",
+    "endpoint_table", "measured", "promised", "promised_of_endpoint", "queue_table", "rows", "table", "write",
 ]  # fmt: skip
 
 DOCUMENT = PROJECT / "docs" / "reliability.md"
-MARKED, ENDPOINT_MARKED = (
-    re.compile(rf"(?<=<!-- {name} -->\n).*(?=<!-- /{name} -->)", re.DOTALL) for name in ("faults", "endpoint-faults")
+MARKED, ENDPOINT_MARKED, QUEUE_MARKED = (
+    re.compile(rf"(?<=<!-- {name} -->\n).*(?=<!-- /{name} -->)", re.DOTALL) for name in ("faults", "endpoint-faults", "queue-faults")
 )
 """What stands between the markers."""
 HEADERS = ("fault", "start", "what the caller gets", "status", "Retry-After", "counted", "GETs")
+QUEUE_HEADERS = ("fault of a queue", "what must come of it", "what came of it")
 ENDPOINT_HEADERS = ("fault", "what the caller gets", "status", "Retry-After", "counted", "calls")
 
 
@@ -72,6 +74,14 @@ def endpoint_table(results: list[EndpointResult]) -> Table:
         scenario = result.scenario
         good = Text(f"{scenario.status} {scenario.kind}", "yellow") if scenario.kind else Text("answers", "green")
         made.add_row(scenario.name, Text("\n".join(result.problems), "red") if result.problems else good, str(scenario.calls))
+    return made
+
+
+def queue_table(results: list[QueueResult]) -> Table:
+    """Likewise."""
+    made = Table("fault of a queue", "what came of it", box=None, padding=(0, 2, 0, 0))
+    for result in results:
+        made.add_row(result.name, Text("\n".join(result.problems), "red") if result.problems else Text(result.found, "green"))
     return made
 
 

@@ -35,7 +35,7 @@ from tools.modelctl.s3 import S3Store
 if TYPE_CHECKING:
     from tools.local.containers import Container
 
-__all__ = ["BUCKET", "JOBS", "SIZE", "Answer", "Served", "Subject", "World", "function", "padded", "read"]
+__all__ = ["BUCKET", "JOBS", "SIZE", "Answer", "Served", "Subject", "World", "digest", "function", "padded", "read"]
 
 SIZE = 300_000
 """Bytes of a model, about: more than a socket holds, so that a break in the middle is one."""
@@ -199,8 +199,8 @@ def function(name: str, environment: Mapping[str, str]) -> Function:
 
 def _predict_image() -> ImageAsset:
     """Straight from the working tree; what the stacks make of it is not the question here."""
-    digest = _digest("functions/predict", f"{_LIBRARY}/python")
-    return ImageAsset(hash=digest, context=PROJECT, dockerfile="functions/predict/Dockerfile", build_args={})
+    made_of = digest("functions/predict", f"{_LIBRARY}/python")
+    return ImageAsset(hash=made_of, context=PROJECT, dockerfile="functions/predict/Dockerfile", build_args={})
 
 
 def _gateway() -> TaskRoot:
@@ -208,18 +208,19 @@ def _gateway() -> TaskRoot:
     layers.build()
     parts = {"functions": "functions/gpu_gateway", _LIBRARY: f"{_LIBRARY}/python", "build/dependencies": "uv.lock"}
     code, *others = (
-        FileAsset(source=PROJECT / source, bucket="", key=_digest(changes), is_folder=True) for source, changes in parts.items()
+        FileAsset(source=PROJECT / source, bucket="", key=digest(changes), is_folder=True) for source, changes in parts.items()
     )
     return archive.unpack(code, others, handler="gpu_gateway.handler.handler", cache=BUILD)
 
 
-def _digest(*sources: str) -> str:
-    digest = hashlib.sha256()
+def digest(*sources: str) -> str:
+    """Of everything in these folders, as they are now."""
+    found = hashlib.sha256()
     for source in sources:
         for file in sorted([PROJECT / source, *(PROJECT / source).rglob("*")]):
             if file.is_file() and file.suffix != ".pyc":
-                digest.update(f"{file.relative_to(PROJECT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return digest.hexdigest()
+                found.update(f"{file.relative_to(PROJECT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()
 
 
 def _container() -> Container:
