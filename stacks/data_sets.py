@@ -200,7 +200,7 @@ class _Steps(Construct):
             parameters={"Bucket": self._data.bucket_name, "Key": key, "Body": why},
             result_path=sfn.JsonPath.DISCARD,
         )
-        return note.next(sfn.Fail(self, "Shard failed", error_path="$.failure.Error", cause_path="$.failure.Cause"))
+        return note.next(sfn.Fail(self, "Shard failed", error="ShardFailed", cause_path="$.failure.Cause"))
 
     def _failed(self) -> sfn.IChainable:
         told = {"input": sfn.JsonPath.entire_payload, "execution": sfn.JsonPath.execution_id}

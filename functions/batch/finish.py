@@ -66,9 +66,10 @@ class Finisher:
     def _failed(self, told: Mapping[str, Any], execution: str) -> dict[str, str]:
         """With the text of what failed first, which of a map is that of its shards."""
         request = self._request(told)
-        reasons = [_reason(each) for each in self._failures(told, execution)]
+        failures = self._failures(told, execution)
+        reasons = [_reason(each) for each in failures]
         shown = "; ".join([*reasons[:_SHOWN], *([f"and {len(reasons) - _SHOWN} more shards failed"] if len(reasons) > _SHOWN else [])])
-        error = str(told["failure"].get("Error", "Unknown"))
+        error = _name(failures[0])
         resume = {"resume": f"modelctl batch --resume {request.run}"} if request else {}
         detail = {**(_about(request) if request else {"input": _uploaded(told)}), "error": shown, **resume, "execution": execution}
         self._tell(DATA_SET_FAILED, detail)
@@ -103,6 +104,12 @@ def _about(request: Request) -> dict[str, Any]:
 def _uploaded(told: Mapping[str, Any]) -> str | None:
     upload = told.get("detail")
     return f"s3://{upload['bucket']['name']}/{upload['object']['key']}" if upload else told.get("input")
+
+
+def _name(failure: Mapping[str, Any]) -> str:
+    """Of an error; those of Step Functions itself are kept for it."""
+    name = str(failure.get("Error", ""))
+    return "DataSetFailed" if not name or name.startswith("States.") else name
 
 
 def _reason(failure: Mapping[str, Any]) -> str:

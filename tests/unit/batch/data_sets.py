@@ -11,16 +11,15 @@ from unittest.mock import patch
 import boto3
 import orjson
 import pytest
-from onnx import TensorProto, helper
 
 from modelserve.events import Event, EventBus
-from modelserve.manifest import MODEL_FILE, Manifest, TensorSpec
 from modelserve.registry import Registry
 from modelserve.s3 import S3Reader
 from modelserve.settings import BatchSettings, DataSetSettings
-from tests.unit.modelserve.graphs import graph, value
-from tests.unit.modelserve.stores import BY, MemoryStore
+from tests.unit.modelserve.stores import MemoryStore
 from tests.unit.predict.test_observability import fresh
+
+from .prices import release
 
 _STARTED = {"MODEL_NAMES": "price", "MODEL_BUCKET": "none", "DATA_BUCKET": "none", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
 # As in an execution environment, importing a module starts it; here, without a store.
@@ -34,7 +33,6 @@ __all__ = ["EXECUTION", "ROWS", "DataSetRefused", "World"]
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:onnx-dev-data-sets:first"
 ROWS = "id,rooms\na,1\nb,2.5\nc,4\n"
-_ROOMS, _PRICE = (TensorSpec(name=name, datatype="FP32", shape=(-1, 1)) for name in ("rooms", "price"))
 _numbers = count()
 
 
@@ -84,22 +82,7 @@ class World:
 
     def release(self, factor: float) -> str:
         """The version, promoted."""
-        draft = Manifest(
-            name="price",
-            version="",
-            created="",
-            task="regression",
-            inputs=(_ROOMS,),
-            outputs=(_PRICE,),
-            files=(),
-            opset={"": 21},
-            ir=10,
-        )
-        file = self._folder / "price.onnx"
-        file.write_bytes(_times(factor))
-        version = self._registry.publish(draft, {MODEL_FILE: file}).version
-        self._registry.promote("price", version, alias="production", **BY)
-        return version
+        return release(self._registry, self._folder, factor)
 
     def put(self, key: str, body: str = ROWS) -> dict[str, Any]:
         """What EventBridge tells of the upload."""
@@ -150,9 +133,3 @@ class _Instead(S3Reader):
 
     def from_environ(self, *_: Any, **__: Any) -> Any:  # type: ignore[override]
         return self._store
-
-
-def _times(factor: float) -> bytes:
-    constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
-    node = helper.make_node("Mul", ["rooms", "factor"], ["price"])
-    return graph([node], [value("rooms", "FP32", ("rows", 1))], [value("price", "FP32", ("rows", 1))], [constant])

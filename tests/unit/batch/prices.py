@@ -1,0 +1,38 @@
+"""A model of data sets: `price` is `rooms` times the factor of its version, both columns of their own."""
+
+from pathlib import Path
+
+from onnx import TensorProto, helper
+
+from modelserve.manifest import MODEL_FILE, Manifest, TensorSpec
+from modelserve.registry import Registry
+from tests.unit.modelserve.graphs import graph, value
+from tests.unit.modelserve.stores import BY
+
+_ROOMS, _PRICE = (TensorSpec(name=name, datatype="FP32", shape=(-1, 1)) for name in ("rooms", "price"))
+
+
+def release(registry: Registry, folder: Path, factor: float, *, name: str = "price") -> str:
+    """Publishes and promotes; the version."""
+    draft = Manifest(
+        name=name,
+        version="",
+        created="",
+        task="regression",
+        inputs=(_ROOMS,),
+        outputs=(_PRICE,),
+        files=(),
+        opset={"": 21},
+        ir=10,
+    )
+    file = folder / "price.onnx"
+    file.write_bytes(_times(factor))
+    version = registry.publish(draft, {MODEL_FILE: file}).version
+    registry.promote(name, version, alias="production", **BY)
+    return version
+
+
+def _times(factor: float) -> bytes:
+    constant = helper.make_tensor("factor", TensorProto.FLOAT, [1], [factor])
+    node = helper.make_node("Mul", ["rooms", "factor"], ["price"])
+    return graph([node], [value("rooms", "FP32", ("rows", 1))], [value("price", "FP32", ("rows", 1))], [constant])
