@@ -197,16 +197,25 @@ def test_nothing_is_begun_that_may_not_end_in_time(world):
 def test_what_is_slow_leaves_the_rest_to_another_batch(world):
     slow, *jobs = (world.submit([number]) for number in range(3))
     app = world.app()
+    interrupt(world, app, slow, *jobs)
     spoil(app, lambda rows: time.sleep(2) if rows == [0] else None)
     assert work(app, delivered(slow, *jobs, receives=2), milliseconds=8500) == [1, 2]
     assert [world.status(job) for job in (slow, *jobs)] == ["succeeded", "queued", "queued"]
 
 
-def test_jobs_that_came_back_run_alone(world):
-    jobs = [world.submit([number]) for number in (1, 2)]
+def interrupt(world: World, app: Any, *jobs: Job) -> None:
+    """A worker died while it had them."""
+    for job in jobs:
+        app._worker._once.begin(f"job {job.id}", seconds=1)
+    world.time_passes()
+
+
+def test_what_was_being_run_when_a_process_ended_runs_alone_and_last(world):
+    jobs = [world.submit([number]) for number in (1, 2, 3, 4)]
     app = world.app()
+    interrupt(world, app, *jobs[:2])
     work(app, delivered(*jobs, receives=2))
-    assert sorted(runs(app)) == [[1], [2]]
+    assert runs(app) == [[3, 4], [1], [2]]
 
 
 def killer(rows: list[float]) -> None:

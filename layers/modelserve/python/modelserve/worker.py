@@ -105,7 +105,7 @@ class Worker:
         return self._failed
 
     def _sorted(self, messages: Iterable[Message]) -> tuple[list[_Task], list[_Task]]:
-        """What was never begun, or ended; and what was delivered before, the longest untouched first."""
+        """What may run together; and what was being run when a process ended, the longest untouched first."""
         tasks: dict[str, _Task] = {}
         for message in messages:
             try:
@@ -118,7 +118,8 @@ class Worker:
             tasks.setdefault(work.key, _Task(work)).messages.append(message)
         again = [task for task in tasks.values() if task.receives > 1]
         known = [task for task in again if self._try(task, self._look)]
-        return [task for task in tasks.values() if task.receives == 1], sorted(known, key=lambda task: task.interrupted)
+        fresh = [task for task in tasks.values() if task.receives == 1 or (task in known and not task.interrupted)]
+        return fresh, sorted((task for task in known if task.interrupted), key=lambda task: task.interrupted)
 
     def _look(self, task: _Task) -> bool:
         """False where it is given up: begun as often as may be, and never ended. Begun once more it might end this process too, untold."""
