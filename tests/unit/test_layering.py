@@ -11,13 +11,15 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 _LIBRARY = ROOT / "layers" / "modelserve" / "python"
-_OURS = ("app", "functions", "models", "modelserve", "stacks", "tests", "tools")
+_SCORING = ROOT / "layers" / "scoring" / "python"
+_OURS = ("app", "functions", "models", "modelserve", "scoring", "stacks", "tests", "tools")
 _POWERTOOLS = "aws_lambda_powertools"
 
 # What a module may import besides the standard library and its own room; the nearest entry counts.
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "modelserve": ("orjson",),
     "modelserve.session": ("orjson", "numpy", "onnxruntime"),
+    "scoring": ("modelserve", "numpy", "orjson", "pyarrow"),
     "functions.predict": ("modelserve", "orjson"),
     "functions.authorizer": ("modelserve", _POWERTOOLS),
     "functions.batch": ("modelserve", "scoring", "orjson", "boto3", "botocore", "pyarrow", _POWERTOOLS),
@@ -40,7 +42,14 @@ _TRACERS = ("aws_xray_sdk", "opentelemetry", f"{_POWERTOOLS}.Tracer", f"{_POWERT
 def _modules() -> Iterator[tuple[str, Path]]:
     """Every module of the repository but the tests, by its dotted name."""
     yield "app", ROOT / "app.py"
-    for base, room in ((ROOT, "functions"), (ROOT, "models"), (ROOT, "stacks"), (ROOT, "tools"), (_LIBRARY, "modelserve")):
+    for base, room in (
+        (ROOT, "functions"),
+        (ROOT, "models"),
+        (ROOT, "stacks"),
+        (ROOT, "tools"),
+        (_LIBRARY, "modelserve"),
+        (_SCORING, "scoring"),
+    ):
         for file in sorted((base / room).rglob("*.py")):
             yield ".".join(file.relative_to(base).with_suffix("").parts).removesuffix(".__init__"), file
 
@@ -106,6 +115,8 @@ def test_every_module_says_why_it_exists(name):
         ("modelserve.dataplane", "boto3"),
         ("functions.predict.handler", "functions.catalog.handler"),
         ("functions.predict.handler", _POWERTOOLS),
+        ("functions.predict.handler", "scoring.shards"),
+        ("scoring.shards", "boto3"),
         ("functions.authorizer.handler", "boto3"),
         ("functions.authorizer.handler", f"{_POWERTOOLS}.Tracer"),
         ("functions.catalog.handler", "aws_xray_sdk.core"),

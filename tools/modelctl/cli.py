@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from models.config import ModelConfigError
 from modelserve.errors import ServeError
-from tools.modelctl.commands import calling, clients, dlq, looking, releasing, training
+from tools.modelctl.commands import batch, calling, clients, dlq, looking, releasing, training
 from tools.modelctl.console import fail
 from tools.modelctl.errors import ModelctlError
 from tools.modelctl.options import DeploymentName
@@ -75,6 +75,7 @@ app.command("list", rich_help_panel=_RELEASE)(looking.list_models)
 app.command(rich_help_panel=_RELEASE)(looking.show)
 app.command(rich_help_panel=_RELEASE)(looking.history)
 app.command(rich_help_panel=_TRY)(calling.predict)
+app.command(rich_help_panel=_TRY)(batch.batch)
 app.command(rich_help_panel=_TRY)(calling.doctor)
 app.add_typer(clients.app, name="client", rich_help_panel=_TRY)
 app.add_typer(dlq.app, name="dlq", rich_help_panel=_TRY)

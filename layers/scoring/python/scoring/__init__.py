@@ -12,10 +12,11 @@ from .errors import (
     UnsuitableModel,
 )
 from .finishing import finish
+from .joining import join
 from .plan import SHARD_BYTES, File, Plan, Shard, Signature
 from .planning import begin, plan
 from .reports import Manifest, Part, ShardReport
-from .shards import score
+from .shards import kept, score
 
 __all__ = [
     "SHARD_BYTES",
@@ -37,6 +38,8 @@ __all__ = [
     "UnsuitableModel",
     "begin",
     "finish",
+    "join",
+    "kept",
     "plan",
     "score",
 ]
