@@ -53,8 +53,6 @@ class Undelivered(sqs.Queue):
         super().__init__(
             scope, construct_id, encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True, retention_period=Duration.days(14)
         )
-        acknowledge(self, "AwsSolutions-SQS3", "It is the dead-letter queue: of a rule's target, or of a stream.")
-        acknowledge(self, "Serverless-SQSRedrivePolicy", "It is the dead-letter queue: of a rule's target, or of a stream.")
 
 
 class _Rule(Construct):
@@ -156,10 +154,13 @@ class PredictOnObject(_Rule):
         self._grant_read(settings, bucket, prefix)
 
     def _grant_read(self, settings: DeploymentSettings, bucket: s3.IBucket, prefix: str) -> None:
-        """By a policy of this stack at the role of the worker, which lives in another: neither stack has to know the other's resources."""
+        """By a policy of this stack at the role of the worker, which lives in another: neither stack has to know the other's resources.
+
+        A managed one: what the role has inline already may fill its 10,240 characters.
+        """
         name = ssm.StringParameter.value_for_string_parameter(self, settings.job_role_parameter)
         objects = bucket.arn_for_objects(f"{prefix}*")
-        policy = iam.Policy(self, "Read", roles=[iam.Role.from_role_name(self, "Worker", name)])
+        policy = iam.ManagedPolicy(self, "Read", roles=[iam.Role.from_role_name(self, "Worker", name)])
         policy.add_statements(iam.PolicyStatement(actions=["s3:GetObject"], resources=[objects]))
         acknowledge_wildcard(policy, objects, "The prefix below which objects are requests; their names are not known beforehand.")
         if bucket.encryption_key:
@@ -237,6 +238,8 @@ def predict_task(
 def undelivered(scope: Construct, settings: DeploymentSettings) -> Undelivered:
     """The queue of one door, with an alarm where somebody hears it: one has a price."""
     queue = Undelivered(scope, "Undelivered")
+    for rule in ("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"):  # which know dead-letter queues of other queues only
+        acknowledge(queue, rule, "It is the dead-letter queue itself: of a rule's target, or of a stream.")
     if settings.alarm_topic_arn:
         UndeliveredAlarm(scope, "UndeliveredAlarm", settings=settings, queue=queue)
     return queue

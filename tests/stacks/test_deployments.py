@@ -34,7 +34,7 @@ def test_logs_of_production_are_kept_for_a_year(prod):
     assert {each["RetentionInDays"] for each in properties(prod.serving, "AWS::Logs::LogGroup")} == {365}
 
 
-@pytest.mark.parametrize("stack", ["store", "batch", "serving", "gpu"])
+@pytest.mark.parametrize("stack", ["store", "batch", "serving", "gpu", "examples"])
 def test_everything_is_tagged_with_its_deployment(prod, stack):
     """CloudFormation puts a stack's tags on each of its resources."""
     assert getattr(prod.deployment, stack).tags.tag_values() == {"Application": APPLICATION, "Deployment": "prod"}
@@ -43,6 +43,7 @@ def test_everything_is_tagged_with_its_deployment(prod, stack):
 def test_modelctl_looks_for_the_stacks_under_the_names_they_have(prod):
     assert prod.deployment.store.stack_name == stack_name("prod", "Store")
     assert prod.deployment.batch.stack_name == stack_name("prod", "Batch")
+    assert prod.deployment.examples.stack_name == stack_name("prod", "Examples")
     assert prod.deployment.serving.stack_name == stack_name("prod", "Serving")
     assert prod.deployment.gpu.stack_name == stack_name("prod", "Gpu")
 
@@ -57,7 +58,7 @@ def test_endpoints_are_deployed_last(dev):
     assert {"Store", "Serving"} <= {stack.node.id for stack in dev.deployment.gpu.dependencies}
 
 
-@pytest.mark.parametrize("stack", ["store", "batch", "serving", "gpu"])
+@pytest.mark.parametrize("stack", ["store", "batch", "serving", "gpu", "examples"])
 def test_no_account_is_asked_at_synth(dev, stack):
     assert getattr(dev.deployment, stack).environment == "aws://unknown-account/unknown-region"
 

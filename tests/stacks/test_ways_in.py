@@ -104,7 +104,7 @@ def allowed(template: Template) -> set[tuple[str, str]]:
     """Each action that a policy of the stack gives, and on what, without the partition."""
     return {
         (action, text(resource).replace("<AWS::Partition>", "aws"))
-        for kind in ("AWS::IAM::Policy", "AWS::IAM::Role")
+        for kind in ("AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::IAM::Role")
         for each in properties(template, kind)
         for document in [each.get("PolicyDocument"), *(policy["PolicyDocument"] for policy in each.get("Policies", []))]
         for statement in (document or {"Statement": []})["Statement"]
@@ -221,7 +221,7 @@ def test_an_object_is_read_by_the_workers_role_and_nothing_beside_it(world):
     bucket = s3.Bucket.from_bucket_attributes(world.stack, "Bucket", bucket_name="theirs", encryption_key=key)
     PredictOnObject(world.stack, "Door", settings=DEV, model="fruit", bucket=bucket, prefix="in/", header_length=0)
     assert allowed(world.template()) == {("s3:GetObject", "arn:aws:s3:::theirs/in/*"), ("kms:Decrypt", key.key_arn)}
-    (policy,) = properties(world.template(), "AWS::IAM::Policy")
+    (policy,) = properties(world.template(), "AWS::IAM::ManagedPolicy")
     parameters = world.template().to_json()["Parameters"]
     assert [parameters[role["Ref"]]["Default"] for role in policy["Roles"]] == [DEV.job_role_parameter]
     (rule,) = properties(world.template(), "AWS::Events::Rule")
@@ -381,7 +381,7 @@ def test_nothing_of_the_examples_costs_at_rest(world):
     free = {
         *("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Events::Rule", "AWS::DynamoDB::Table", "AWS::Lambda::Function"),
         *("AWS::Lambda::EventSourceMapping", "AWS::StepFunctions::StateMachine", "AWS::Logs::LogGroup"),
-        *("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::CDK::Metadata"),
+        *("AWS::IAM::Role", "AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::CDK::Metadata"),
     }
     assert {each["Type"] for each in template.to_json()["Resources"].values()} <= free
     assert {each["BillingMode"] for each in properties(template, "AWS::DynamoDB::Table")} == {"PAY_PER_REQUEST"}
