@@ -159,10 +159,10 @@ class Store(Stack):
         """Lets a function read data sets, here and in the buckets that the settings name, and write plans, parts and predictions."""
         bucket_arn = self._bucket_arn(role, "data")
         narrow = "Folders of the bucket of data sets; each run has one of its own, whose name is not known beforehand."
-        role.allow(["s3:GetObject"], [f"{bucket_arn}/{each}/*" for each in ("in", WORK, "out")], wildcard=narrow)
+        role.allow(["s3:GetObject"], [f"{bucket_arn}/{each}/*" for each in ("in", "sets", WORK, "out")], wildcard=narrow)
         written = [f"{bucket_arn}/{each}/*" for each in (WORK, "out")]
         role.allow(["s3:AbortMultipartUpload", "s3:PutObject"], written, wildcard=narrow)
-        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": ["in/*", f"{WORK}/*", "out/*"]}})
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": ["in/*", "sets/*", f"{WORK}/*", "out/*"]}})
         for name in self._settings.data_set_buckets:
             named = self.format_arn(service="s3", region="", account="", resource=name)
             wide = "A bucket that data_set_buckets of the settings opens to data sets."

@@ -41,7 +41,7 @@ class Request:
     """`s3://bucket/prefix/`."""
     alias: str | None = None
     """Whose version runs; None is the alias that answers."""
-    columns: Mapping[str, Sequence[str]] | None = None
+    columns: Mapping[str, str | Sequence[str]] | None = None
     prefix: str = ""
     """In front of the outputs' names, where they become columns."""
 
@@ -83,7 +83,7 @@ class Request:
         return cls(run=run, model=model, input=f"s3://{bucket}/{key}", output=output)
 
     def _check(self, data_bucket: str, buckets: Sequence[str]) -> None:
-        for what, uri, folders in (("input", self.input, ("in/", "out/")), ("output", self.output, ("out/",))):
+        for what, uri, folders in (("input", self.input, ("in/", "sets/", "out/")), ("output", self.output, ("out/",))):
             parts = urlsplit(uri)
             if parts.scheme != "s3" or not parts.netloc:
                 raise DataSetRefused(f"{what} {uri!r:.300} is no address in S3; expected s3://BUCKET/PATH")

@@ -171,7 +171,7 @@ def test_the_machine_may_call_its_functions_start_itself_and_use_its_folder(dev)
 
 @pytest.mark.parametrize("step", STEPS)
 def test_the_functions_read_data_sets_and_write_below_work_and_out(dev, step):
-    assert on_data(dev, step) == {"s3:GetObject": ["in/*", "out/*", "work/*"], "s3:PutObject": ["out/*", "work/*"]}
+    assert on_data(dev, step) == {"s3:GetObject": ["in/*", "out/*", "sets/*", "work/*"], "s3:PutObject": ["out/*", "work/*"]}
 
 
 @pytest.mark.parametrize("step", STEPS)

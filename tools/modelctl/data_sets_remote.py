@@ -50,13 +50,16 @@ class Progress:
     """What the run came to, once it has ended well."""
 
 
-def address(option: str, given: str, *, bucket: str) -> str:
+def address(option: str, given: str, *, model: str) -> str:
     """`given`, which must be an address in S3. Raises `UsageFailed` that says what a path of this machine is to become."""
     if given.startswith("s3://") and given.removeprefix("s3://").partition("/")[0]:
         return given
     told = f"{option} {given} is no address in S3, which is all that a deployment can reach; expected s3://BUCKET/PATH"
     if option == "--input":
-        told += f". Upload it (aws s3 cp {given} s3://{bucket}/in/) and name its address there, or run it on this machine: add --local"
+        told += (
+            f". Run it on this machine: add --local. Or upload it; a deployment runs by itself what is put below in/{model}/ of its bucket "
+            f"of data sets, the output DataBucket of its stack Store: aws s3 cp {given} s3://BUCKET/in/{model}/"
+        )
     raise UsageFailed(told)
 
 
@@ -69,18 +72,24 @@ class DataSets:
         if deployment.data_set_machine is None or deployment.data_bucket is None:
             command = "make run" if deployment.local else f"cdk deploy '{deployment.name}/*'"
             raise UsageFailed(f"{deployment.name} runs no data sets yet; run: {command}")
-        self.bucket = deployment.data_bucket
+        self._bucket = deployment.data_bucket
         self._machine = deployment.data_set_machine
         self._option = deployment.option
         self._states = deployment.client("stepfunctions")
         self._clock, self._sleep = clock, sleep
 
     def start(
-        self, model: str, *, input_uri: str, output_uri: str | None, columns: Mapping[str, Sequence[str]] | None = None, prefix: str = ""
+        self,
+        model: str,
+        *,
+        input_uri: str,
+        output_uri: str | None,
+        columns: Mapping[str, str | Sequence[str]] | None = None,
+        prefix: str = "",
     ) -> Started:
         """A new run; without `output_uri` its predictions go below `out/` of the deployment's own bucket."""
         run = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(self._clock()))}-{secrets.token_hex(4)}"
-        output = output_uri or f"s3://{self.bucket}/out/{model}/{run}/"
+        output = output_uri or f"s3://{self._bucket}/out/{model}/{run}/"
         asked = {"run": run, "model": model, "input": input_uri, "output": output, "columns": columns or None, "prefix": prefix}
         return self._start(run, run, {name: value for name, value in asked.items() if value})
 

@@ -9,7 +9,7 @@ import typer
 
 from tools.modelctl import paths
 
-__all__ = ["Alias", "DeploymentName", "DeploymentOption", "Json", "Name", "Profile", "Reason", "Version", "Wait"]
+__all__ = ["Alias", "DeploymentName", "DeploymentOption", "Json", "Name", "OptionalName", "Profile", "Reason", "Version", "Wait"]
 
 
 class DeploymentName(StrEnum):
@@ -25,6 +25,9 @@ def _names() -> list[str]:
 
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The model: a folder of models/.", autocompletion=_names)]
+OptionalName = Annotated[
+    str | None, typer.Argument(metavar="NAME", help="The model: a folder of models/.", autocompletion=_names, show_default=False)
+]
 Version = Annotated[
     str,
     typer.Argument(metavar="VERSION", help="A version, its start or end (such as 1a2b3c4d), an alias, or `latest`."),

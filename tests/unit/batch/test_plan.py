@@ -85,7 +85,7 @@ def test_a_bucket_of_the_settings_can_be_read_from_and_written_to(world):
         ({"input": "s3://theirs/houses.csv"}, "input s3://theirs/houses.csv is in a bucket .* add 'theirs' to data_set_buckets"),
         ({"output": "s3://theirs/priced/"}, "output s3://theirs/priced/ is in a bucket .* add 'theirs' to data_set_buckets"),
         ({"output": "s3://BUCKET/in/price/"}, "output s3://BUCKET/in/price/ is not below out/ of the deployment's own bucket"),
-        ({"input": "s3://BUCKET/work/x/"}, "input s3://BUCKET/work/x/ is not below in/ or out/"),
+        ({"input": "s3://BUCKET/work/x/"}, "input s3://BUCKET/work/x/ is not below in/ or sets/ or out/"),
         ({"input": "houses.csv"}, "input 'houses.csv' is no address in S3"),
         ({"input": None}, r'expected \{"run"'),
         ({"model": 3}, r'expected \{"run"'),

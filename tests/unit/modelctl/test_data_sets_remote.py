@@ -127,11 +127,11 @@ def test_a_run_that_is_under_way_is_followed(monkeypatch, name):
 
 @pytest.mark.parametrize("given", ["data.csv", "/data/in/", "s3:///in/", "https://data/in/"])
 def test_a_path_of_this_machine_is_no_input_of_a_deployment(given):
-    with pytest.raises(UsageFailed, match=r"--input .* is no address in S3.*aws s3 cp .* s3://data/in/.*add --local"):
-        address("--input", given, bucket="data")
-    with pytest.raises(UsageFailed, match=r"expected s3://BUCKET/PATH$"):
-        address("--output", given, bucket="data")
-    assert address("--input", "s3://data/in/", bucket="data") == "s3://data/in/"
+    with pytest.raises(UsageFailed, match=r"--input .* is no address in S3.*add --local.*aws s3 cp .* s3://BUCKET/in/price/$"):
+        address("--input", given, model="price")
+    with pytest.raises(UsageFailed, match=r"--output .* is no address in S3.*expected s3://BUCKET/PATH$"):
+        address("--output", given, model="price")
+    assert address("--input", "s3://data/in/", model="price") == "s3://data/in/"
 
 
 @pytest.mark.parametrize("missing", ["data_set_machine", "data_bucket"])

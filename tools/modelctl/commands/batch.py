@@ -15,6 +15,7 @@ from models.config import ModelConfig
 from tools.modelctl import data_sets, paths
 from tools.modelctl.commands import batch_remote
 from tools.modelctl.console import err, next_step, note, out, print_json
+from tools.modelctl.data_sets_remote import address
 from tools.modelctl.deployment import find
 from tools.modelctl.errors import UsageFailed
 from tools.modelctl.options import DeploymentName, DeploymentOption, Json, OptionalName, Profile
@@ -80,8 +81,10 @@ def batch(
             raise UsageFailed("where the predictions are to go is not said; expected --output FILE with --local")
         _batch_local(name, Path(input_path), Path(output_path), bindings(columns or []), prefix=prefix, as_json=as_json)
     else:
+        source = address("--input", input_path, model=name)
+        output = address("--output", output_path, model=name) if output_path else None
         target = find(deployment, profile=profile)
-        started = batch_remote.start(target, name, input_path, output_path, bindings(columns or []), prefix=prefix)
+        started = batch_remote.start(target, name, source, output, bindings(columns or []), prefix=prefix)
         batch_remote.follow(target, started, detach=detach, as_json=as_json)
 
 
@@ -109,7 +112,7 @@ def _show(result: data_sets.Result, version: str, where: str) -> None:
     manifest = result.manifest
     if result.resumed:
         note(f"went on with an earlier run, which had scored {result.resumed} of {result.shards} shards")
-    out.print(f"{manifest.rows:,} rows by {manifest.model} {version} ({where}): {manifest.scored:,} scored, {manifest.bad:,} bad")
+    out.print(f"{manifest.rows:,} rows by {manifest.model} {version} ({where}): {manifest.scored:,} scored, {manifest.bad:,} bad", soft_wrap=True)
     out.print(f"Output: {manifest.parts[0].path}", soft_wrap=True)
     out.print(f"Manifest: {result.manifest_file}", soft_wrap=True)
     if manifest.errors:

@@ -1,0 +1,82 @@
+"""What batch does on a deployment: starts a run, shows how far it is, and says where its predictions are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import typer
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from tools.modelctl.console import err, next_step, note, out, print_json
+from tools.modelctl.data_sets_remote import DataSets, Started
+from tools.modelctl.deployment import Deployment
+
+__all__ = ["follow", "resume", "start"]
+
+_INTERRUPTED = 130  # as a shell has it for SIGINT
+
+
+def start(
+    target: Deployment,
+    model: str,
+    source: str,
+    output: str | None,
+    columns: Mapping[str, str | Sequence[str]],
+    *,
+    prefix: str,
+) -> Started:
+    """A new run over what is at the address `source`. Raises `UsageFailed`."""
+    return DataSets(target).start(model, input_uri=source, output_uri=output, columns=columns, prefix=prefix)
+
+
+def resume(target: Deployment, run: str) -> Started:
+    """An execution of the run that is under way, or another one. Raises `UsageFailed`."""
+    return DataSets(target).resume(run)
+
+
+def follow(target: Deployment, started: Started, *, detach: bool, as_json: bool) -> None:
+    """Shows a run until its end, or only how to look at it later. Raises `DataSetFailed`."""
+    command = f"modelctl batch --resume {started.run}{target.option}"
+    if detach:
+        _detached(started, command, as_json=as_json)
+        return
+    try:
+        result = _watched(DataSets(target), started)
+    except KeyboardInterrupt:
+        note(f"the run {started.run} goes on without you; this follows it: {command}")
+        raise typer.Exit(_INTERRUPTED) from None
+    if as_json:
+        print_json(result)
+    else:
+        _show(result, f"aws --endpoint-url {target.endpoint_url} s3 cp" if target.endpoint_url else "aws s3 cp")
+
+
+def _detached(started: Started, command: str, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"run": started.run, "execution": started.execution})
+        return
+    out.print(f"The run {started.run} is under way.", soft_wrap=True)
+    next_step(command)
+
+
+def _watched(runs: DataSets, started: Started) -> Mapping[str, Any]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True) as bar:
+        task = bar.add_task(f"{started.run}: planning", total=None)
+        for seen in runs.follow(started):
+            if seen.total:
+                doing = "scoring" if seen.done < seen.total else "finishing"
+                bar.update(task, description=f"{started.run}: {doing}", total=seen.total, completed=seen.done)
+    return seen.result
+
+
+def _show(result: Mapping[str, Any], copy: str) -> None:
+    rows, bad = result["rows"], result["bad"]
+    out.print(f"{rows:,} rows by {result['model_name']} {result['model_version']}: {rows - bad:,} scored, {bad:,} bad")
+    out.print(f"Output: {result['output']}data/", soft_wrap=True)
+    out.print(f"Manifest: {result['manifest']}", soft_wrap=True)
+    if result["errors"]:
+        next_step(f"{copy} {result['errors']} -   (a line a bad row: its number, and what to put right)")
+    else:
+        next_step(f"{copy} {result['manifest']} -   (counts and hashes)")
