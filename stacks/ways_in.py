@@ -86,7 +86,7 @@ class _Rule(Construct):
         self.rule.add_target(
             targets.SqsQueue(
                 sqs.Queue.from_queue_arn(self, "Jobs", arn),
-                message=events.RuleTargetInput.from_object({"id": events.EventField.event_id, "model": model, **message}),
+                message=events.RuleTargetInput.from_object({"id": events.EventField.event_id, "door": name, "model": model, **message}),
                 message_group_id=name,  # so that a rule that matches much leaves the others their share
                 dead_letter_queue=self.undelivered,
                 max_event_age=Duration.hours(24),

@@ -137,7 +137,7 @@ class App:
                 raise PayloadTooLarge("the prediction", MAX_EVENT_BYTES, "a stream's predictions are told by events; run the model by jobs")
         except ServeError as error:
             self._observer.log("WARNING", "record failed", location="streams", model=model.name, record=record.id, error=error.kind)
-            return Event(kind=FAILED, detail={**about, "error": str(error)})
+            return Event(kind=FAILED, detail={**about, "error": str(error), "status": status_of(error)})
         return event
 
     def _observe(self, records: int, told: int, *, latency: float, done: bool) -> None:

@@ -180,6 +180,7 @@ def test_what_matches_becomes_a_message_of_the_workers(world):
     filled = re.sub("<[a-z-]+>", '"value"', target["InputTransformer"]["InputTemplate"])
     message = json.loads(filled)
     assert (message["id"], message["model"], message["request"]["inputs"][0]["data"]) == ("value", "fruit", ["value", 1])
+    assert DEV.rule_name(message["door"]) == rule["Name"]  # one event may come through several doors
     assert target["InputTransformer"]["InputPathsMap"] == {"id": "$.id", "detail-x": "$.detail.x"}
 
 

@@ -67,7 +67,8 @@ def test_bad_records_are_told_and_the_stream_goes_on(world):
     assert world.send(kinesis(1, b"?", key="bad"), kinesis(2, GOOD, key="good"), kinesis(3, {"x": [1]}, key="short")) == []
     assert world.bus.told() == [(FAILED, "bad"), (MADE, "good"), (FAILED, "short")]
     failed = world.bus.events[0].detail
-    assert failed.keys() == {"id", "model_name", "model_version", "key", "error"}
+    assert failed.keys() == {"id", "model_name", "model_version", "key", "error", "status"}
+    assert failed["status"] == 400
     assert "no JSON object" in failed["error"]
 
 
