@@ -118,6 +118,12 @@ def test_only_what_passes_the_filter_is_told(world):
     assert world.bus.told() == [(MADE, "sure"), (MADE, "edge")]
 
 
+def test_where_to_begin_again_counts_what_was_not_worth_telling(world):
+    world.start(probable(), labels=("fraud", "genuine"), tell="fraud >= 0.7")
+    world.bus.refused = {"shardId-000000000000:49540002"}
+    assert world.send(kinesis(1, {"p": [0.1, 0.9]}), kinesis(2, {"p": [0.9, 0.1]}), kinesis(3, {"p": [0.9, 0.1]})) == ["49540002"]
+
+
 def test_an_output_of_one_number_may_be_compared_too(world):
     node = helper.make_node("ReduceSum", ["x", "axes"], ["y"], keepdims=1)
     axes = helper.make_tensor("axes", TensorProto.INT64, [1], [1])
