@@ -8,12 +8,17 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
+from moto.dynamodb.models.table import Table
+from moto.sqs.models import Message
 
 from tests.local.polled import Function, a_mapping, a_queue, eventually, failing, polled, throttled
+from tools.local import moto_queues
 from tools.local.assembly import Stack
 from tools.local.cloud import Cloud
 from tools.local.environments import Answer, TooManyRequests
@@ -87,6 +92,7 @@ def test_a_batch_fills_up_to_its_size_while_the_window_is_open(cloud: Cloud) -> 
         cloud, "Window", {**a_queue(VisibilityTimeout=30), **a_mapping(BatchSize=15, MaximumBatchingWindowInSeconds=1)}, function
     ) as ids:
         send(cloud, ids["Queue"], *"abcdefghij")
+        time.sleep(0.2)
         send(cloud, ids["Queue"], *"klmnopqrst")
         eventually(lambda: not left(cloud, ids["Queue"]))
     assert [len(call) for call in function.calls] == [15, 5]
@@ -231,18 +237,50 @@ def test_a_batch_size_that_cloudformation_refuses_is_refused(cloud: Cloud) -> No
         list(sources(stack, cloud.ids))
 
 
-def test_messages_that_many_threads_send_and_receive_are_neither_lost_nor_doubled(cloud: Cloud) -> None:
-    function = Function()
-    mapping = a_mapping(ScalingConfig={"MaximumConcurrency": 8})
-    with polled(cloud, "Crowd", {**a_queue(VisibilityTimeout=60), **mapping}, function) as ids:
-        bodies = [[f"{sender}-{number}" for number in range(30)] for sender in range(8)]
-        senders = [threading.Thread(target=send, args=(cloud, ids["Queue"], *each)) for each in bodies]
-        for sender in senders:
-            sender.start()
-        for sender in senders:
-            sender.join()
-        eventually(lambda: not left(cloud, ids["Queue"]))
-    assert Counter(function.bodies) == {body: 1 for each in bodies for body in each}
+def test_a_message_that_two_receive_at_once_is_one_of_them_only(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = Message.mark_received
+
+    def slowly(message: Message, *args: Any, **kwargs: Any) -> None:
+        time.sleep(0.1)
+        mark(message, *args, **kwargs)
+
+    monkeypatch.setattr(Message, "mark_received", slowly)
+    url = cloud.client("sqs").create_queue(QueueName="at-once")["QueueUrl"]
+    send(cloud, url, "once")
+    found: list[Message] = []
+    at_once([lambda: found.extend(moto_queues.receive("arn:aws:sqs:us-east-1:123456789012:at-once", 1))] * 4)
+    assert [message.body for message in found] == ["once"]
+
+
+def test_of_many_conditional_writes_at_once_one_holds(cloud: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    look = Table.get_item
+
+    def slowly(table: Table, *args: Any, **kwargs: Any) -> Any:
+        found = look(table, *args, **kwargs)
+        time.sleep(0.1)
+        return found
+
+    monkeypatch.setattr(Table, "get_item", slowly)
+    dynamodb, key = cloud.client("dynamodb"), [{"AttributeName": "id", "KeyType": "HASH"}]
+    attributes = [{"AttributeName": "id", "AttributeType": "S"}]
+    dynamodb.create_table(TableName="once", KeySchema=key, AttributeDefinitions=attributes, BillingMode="PAY_PER_REQUEST")
+    held: list[bool] = []
+
+    def write() -> None:
+        with suppress(ClientError):
+            dynamodb.put_item(TableName="once", Item={"id": {"S": "a"}}, ConditionExpression="attribute_not_exists(id)")
+            held.append(True)
+
+    at_once([write] * 4)
+    assert held == [True]
+
+
+def at_once(calls: Sequence[Callable[[], None]]) -> None:
+    threads = [threading.Thread(target=call) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
 
 def test_it_ends_at_once_while_a_function_is_busy(cloud: Cloud) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any
 
 __all__ = ["failed_items"]
 
@@ -15,14 +14,7 @@ def failed_items(payload: bytes, known: Collection[str]) -> set[str]:
     try:
         answer = json.loads(payload or b"null")
         failures = [] if answer is None else (answer.get("batchItemFailures") or [])
-        failed = {_identifier(each) for each in failures}
+        failed = {each["itemIdentifier"] for each in failures}
     except (ValueError, AttributeError, KeyError, TypeError):
         return everything
     return everything if failed - everything else failed
-
-
-def _identifier(failure: Any) -> str:
-    found = failure["itemIdentifier"]
-    if not isinstance(found, str) or not found:
-        raise ValueError(found)
-    return found
