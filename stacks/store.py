@@ -162,7 +162,8 @@ class Store(Stack):
         role.allow(["s3:GetObject"], [f"{bucket_arn}/{each}/*" for each in ("in", "sets", WORK, "out")], wildcard=narrow)
         written = [f"{bucket_arn}/{each}/*" for each in (WORK, "out")]
         role.allow(["s3:AbortMultipartUpload", "s3:PutObject"], written, wildcard=narrow)
-        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": ["in/*", "sets/*", f"{WORK}/*", "out/*"]}})
+        # Of no prefix, since whether something is there is asked by HEAD too, which names none: S3 would answer 403 for 404.
+        role.allow(["s3:ListBucket"], bucket_arn)
         for name in self._settings.data_set_buckets:
             named = self.format_arn(service="s3", region="", account="", resource=name)
             wide = "A bucket that data_set_buckets of the settings opens to data sets."

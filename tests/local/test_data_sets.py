@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from modelserve.registry import Registry
 from tests.local.releases import assembly, eventually
 from tests.unit.batch.prices import release
 from tools.local.stack import LocalStack
+from tools.modelctl.cli import app
+from tools.modelctl.commands import batch
 from tools.modelctl.data_sets_remote import DataSetFailed, DataSets
 from tools.modelctl.deployment import on_this_machine
 from tools.modelctl.s3 import S3Store
@@ -49,8 +52,8 @@ class World:
         for model in MODELS:
             self.release(10, model)
         deployment = on_this_machine(stack.endpoint_url, stack.bucket, stack.region)
-        machine = stack.outputs["DataSetMachine"]
-        self.runs = DataSets(replace(deployment, data_bucket=self.bucket, data_set_machine=machine), sleep=lambda _: time.sleep(0.05))
+        self.deployment = replace(deployment, data_bucket=self.bucket, data_set_machine=stack.outputs["DataSetMachine"])
+        self.runs = DataSets(self.deployment, sleep=lambda _: time.sleep(0.05))
 
     def release(self, factor: float, model: str = "price") -> str:
         return release(Registry(self._store), self._folder, factor, name=model)
@@ -172,12 +175,18 @@ def test_an_upload_that_cant_be_run_is_told_at_once(world, key, reason):
     assert (ended["status"], ended["error"], ended["cause"]) == ("FAILED", "DataSetRefused", told["error"])
 
 
-def test_a_folder_of_files_is_run_by_command(world):
-    world.put("folder/a.csv", bucket=OURS)
-    world.put("folder/b.csv", bucket=OURS)
-    result = world.run(world.runs.start("price", input_uri=f"s3://{OURS}/folder/", output_uri=f"s3://{OURS}/priced/"))
-    assert (result["rows"], result["bad"], result["manifest"]) == (8, 2, f"s3://{OURS}/priced/manifest.json")
-    assert world.rows(f"s3://{OURS}/priced/") == PRICED * 2
+def test_a_folder_of_files_is_run_by_command(world, monkeypatch):
+    """No upload starts what lies below sets/."""
+    world.put("sets/folder/a.csv")
+    world.put("sets/folder/b.csv")
+    monkeypatch.setattr(batch, "find", lambda *_, **__: world.deployment)
+    source, output = f"s3://{world.bucket}/sets/folder/", f"s3://{OURS}/priced/"
+    ran = CliRunner().invoke(app, ["batch", "price", "--input", source, "--output", output, "--json"])
+    assert ran.exit_code == 0, ran.output
+    result = json.loads(ran.stdout)
+    assert (result["rows"], result["bad"], result["manifest"]) == (8, 2, f"{output}manifest.json")
+    assert world.rows(output) == PRICED * 2
+    assert len([each for each in world.heard("sets/folder/") if each["kind"] == "Data Set Scored"]) == 1
 
 
 def test_a_failing_shard_fails_the_run_and_says_why(world):

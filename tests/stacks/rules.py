@@ -139,8 +139,12 @@ def _is_narrow(action: str, resource: str, condition: dict[str, Any]) -> bool:
 
 
 def _is_of_one_model(action: str, prefix: str, bucket: str) -> bool:
-    """A job's key begins with its model, and so does that of what SageMaker captured with a word that is none; data sets lie in folders."""
-    of_one = r"[^/*?]+/" if "storejobs" in bucket or "storedata" in bucket else r"models/[^/*?]+/"
+    """A job's key begins with its model, and so does that of what SageMaker captured with a word that is none; data sets lie in folders,
+    of which those who read them may list all.
+    """
+    of_one = r"models/[^/*?]+/"
+    if "storejobs" in bucket or "storedata" in bucket:
+        of_one = r"[^/*?]+/|$" if action == "s3:ListBucket" and "storedata" in bucket else r"[^/*?]+/"
     return (action, prefix) in ACROSS_MODELS or re.match(of_one, prefix) is not None
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
+from pyarrow import csv, json, parquet
 
 from modelserve.errors import StoreUnavailable
 
@@ -19,6 +21,26 @@ def test_rows_keep_their_columns_and_their_order(world):
         ("b", "2.5", 25.0),
         ("c", "4", 40.0),
     ]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_every_format_comes_back_as_what_it_was(world, suffix, tmp_path):
+    file = tmp_path / f"houses.{suffix}"
+    match suffix:
+        case "csv":
+            file.write_text("id,rooms\na,1\nb,2.5\n")
+        case "jsonl":
+            file.write_text('{"id":"a","rooms":1}\n{"id":"b","rooms":2.5}\n')
+        case _:
+            parquet.write_table(pa.table({"id": ["a", "b"], "rooms": [1, 2.5]}), file)
+    world.s3.upload_file(str(file), world.bucket, f"sets/{file.name}")
+    for shard in world.shards(world.plan(world.command(input=f"s3://{world.bucket}/sets/"))):
+        world.shard(shard)
+    (part,) = [key for key in world.keys("out/") if "/data/" in key]
+    file.write_bytes(world.read(part))
+    read = {"csv": csv.read_csv, "jsonl": json.read_json, "parquet": parquet.read_table}[suffix]
+    assert part.endswith(suffix)
+    assert read(file).to_pydict() == {"id": ["a", "b"], "rooms": [1, 2.5], "price": [10, 25]}
 
 
 def test_a_promotion_in_between_changes_nothing(world):
