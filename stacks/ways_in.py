@@ -53,6 +53,7 @@ class Undelivered(sqs.Queue):
         super().__init__(
             scope, construct_id, encryption=sqs.QueueEncryption.SQS_MANAGED, enforce_ssl=True, retention_period=Duration.days(14)
         )
+        acknowledge(self, "Serverless-SQSRedrivePolicy", "It is the dead-letter queue itself: of a rule's target, or of a stream.")
 
 
 class _Rule(Construct):
@@ -238,8 +239,8 @@ def predict_task(
 def undelivered(scope: Construct, settings: DeploymentSettings) -> Undelivered:
     """The queue of one door, with an alarm where somebody hears it: one has a price."""
     queue = Undelivered(scope, "Undelivered")
-    for rule in ("AwsSolutions-SQS3", "Serverless-SQSRedrivePolicy"):  # which know dead-letter queues of other queues only
-        acknowledge(queue, rule, "It is the dead-letter queue itself: of a rule's target, or of a stream.")
+    # Which knows the dead-letter queues of other queues only.
+    acknowledge(queue, "AwsSolutions-SQS3", "It is the dead-letter queue itself: of a rule's target, or of a stream.")
     if settings.alarm_topic_arn:
         UndeliveredAlarm(scope, "UndeliveredAlarm", settings=settings, queue=queue)
     return queue
