@@ -43,6 +43,10 @@ def send(cloud: Cloud, url: str, *bodies: str, group: str = "") -> None:
         assert not sqs.send_message_batch(QueueUrl=url, Entries=entries).get("Failed")
 
 
+def arn(url: str) -> str:
+    return f"arn:aws:sqs:us-east-1:123456789012:{url.rpartition('/')[2]}"
+
+
 def left(cloud: Cloud, url: str) -> int:
     """Messages in a queue, visible and not."""
     names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
@@ -81,7 +85,7 @@ def test_a_record_is_what_lambda_makes_of_a_message(cloud: Cloud) -> None:
             "kind": {"stringValue": "greeting", "stringListValues": [], "binaryListValues": [], "dataType": "String"},
         },
         "eventSource": "aws:sqs",
-        "eventSourceARN": f"arn:aws:sqs:us-east-1:123456789012:{ids['Queue'].rpartition('/')[2]}",
+        "eventSourceARN": arn(ids["Queue"]),
         "awsRegion": "us-east-1",
     }
 
@@ -102,7 +106,7 @@ def test_no_more_than_a_payload_takes_is_in_a_batch(cloud: Cloud) -> None:
     function = Function()
     with polled(cloud, "Large", {**a_queue(VisibilityTimeout=30), **a_mapping(MaximumBatchingWindowInSeconds=1)}, function) as ids:
         for _ in range(8):
-            cloud.client("sqs").send_message(QueueUrl=ids["Queue"], MessageBody="x" * 900_000)
+            moto_queues.send(arn(ids["Queue"]), "x" * 900_000)
         eventually(lambda: not left(cloud, ids["Queue"]))
     assert Counter(map(received, function.records)) == {1: 8}
     assert max(len(call) for call in function.calls) == 6
@@ -248,7 +252,7 @@ def test_a_message_that_two_receive_at_once_is_one_of_them_only(cloud: Cloud, mo
     url = cloud.client("sqs").create_queue(QueueName="at-once")["QueueUrl"]
     send(cloud, url, "once")
     found: list[Message] = []
-    at_once([lambda: found.extend(moto_queues.receive("arn:aws:sqs:us-east-1:123456789012:at-once", 1))] * 4)
+    at_once([lambda: found.extend(moto_queues.receive(arn(url), 1))] * 4)
     assert [message.body for message in found] == ["once"]
 
 
