@@ -51,7 +51,8 @@ def attempt_kills(works: Works, name: str, *, kills: int, jobs: int, environment
 
 def _after_kills(line: Line, sent: dict[int, Job], kills: int, seconds: float) -> QueueResult:
     lost = [job for job in sent.values() if (found := line.job(job)) is None or found.status != "succeeded"]
-    results = {number: line.results(job) for number, job in sent.items()}
+    written = line.results()
+    results = {number: written.get(job.result, []) for number, job in sent.items()}
     ended = Counter(entry["job"] for entry in line.log() if entry.get("message") == "job" and entry.get("outcome") == "succeeded")
     doubled = [number for number, job in sent.items() if ended[job.id] > 1 or len(results[number]) > 1]
     wrong = [number for number, found in results.items() if found and found[0] != [2.0 * number] * 3]

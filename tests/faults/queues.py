@@ -150,11 +150,15 @@ class Line:
     def job(self, job: Job) -> Job | None:
         return self.table.read(job.id, now=time.time())
 
-    def results(self, job: Job) -> list[Any]:
-        """What was ever written as its result, the newest first, each different one once."""
-        versions = self.s3.list_object_versions(Bucket=self.name, Prefix=job.result).get("Versions", [])
-        bodies = [self.s3.get_object(Bucket=self.name, Key=job.result, VersionId=each["VersionId"])["Body"].read() for each in versions]
-        return [orjson.loads(body)["outputs"][0]["data"] for body in dict.fromkeys(bodies)]
+    def results(self) -> dict[str, list[Any]]:
+        """What was ever written as a result, by its key: the newest first, each different one once."""
+        found: dict[str, dict[str, Any]] = {}
+        for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=self.name):
+            for each in page.get("Versions", []):
+                if each["Key"].endswith("/result") and each["ETag"] not in found.setdefault(each["Key"], {}):
+                    body = self.s3.get_object(Bucket=self.name, Key=each["Key"], VersionId=each["VersionId"])["Body"].read()
+                    found[each["Key"]][each["ETag"]] = orjson.loads(body)["outputs"][0]["data"]
+        return {key: list(bodies.values()) for key, bodies in found.items()}
 
     def log(self) -> Iterator[dict[str, Any]]:
         """Every line of every process that is a document; the last of a killed one may be half of one."""

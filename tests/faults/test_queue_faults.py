@@ -43,8 +43,8 @@ class _Line:
     def job(self, job: Any) -> None:
         return None
 
-    def results(self, job: Any) -> list[Any]:
-        return [[1.0], [2.0]]
+    def results(self) -> dict[str, list[Any]]:
+        return {"a result": [[1.0], [2.0]]}
 
     def log(self) -> list[dict[str, Any]]:
         return []
@@ -55,7 +55,7 @@ class _Line:
 
 def test_a_trial_tells():
     line: Any = _Line()
-    job: Any = type("Job", (), {"id": "a"})
+    job: Any = type("Job", (), {"id": "a", "result": "a result"})
     found = queue_trial._after_kills(line, {1: job}, 1, 60.0)
     assert found.problems == (
         "1 jobs lost",
