@@ -134,8 +134,9 @@ class DeploymentSettings:
     """Jobs that a function takes at a time; those for the same model run as one."""
     job_attempts: int = 5
     """How often a job is tried before its message waits in the dead-letter queue."""
-    high_concurrency: int = 8
-    """Batches of the high queue that run at once, 2 to 1,000; what the account has beyond both queues is left to the API."""
+    high_concurrency: int = 4
+    """Batches of the high queue that run at once, 2 to 1,000; what the account has beyond both queues is left to the API, and a new
+    account may have 10."""
     low_concurrency: int = 2
     """Batches of the low queue that run at once."""
     upload_megabytes: int = 256

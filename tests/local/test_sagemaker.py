@@ -151,7 +151,11 @@ def test_a_version_without_an_archive_is_missing_until_there_is_one(cloud, runti
     np.testing.assert_array_equal(decoded(*invoke(runtime, target)), ROWS * 2)
 
 
-@pytest.mark.parametrize("body", [b"", b"no archive", archive(scaled(2))[:100], archive(scaled(2), member="../../escaped")])
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"no archive", archive(scaled(2))[:100], archive(scaled(2), member="../../escaped")],
+    ids=["empty", "none", "cut off", "escaping"],  # its bytes hold the time, and each worker must collect the same
+)
 def test_what_cannot_be_unpacked_is_missing_too(cloud, runtime, tmp_path, body):
     assert "Failed to download model data" in refused(invoke, runtime, publish(cloud, "broken", body))["Error"]["Message"]
 
