@@ -60,8 +60,8 @@ class Request:
     def _of_command(cls, document: Mapping[str, Any]) -> Request:
         known = {name: document[name] for name in cls.__dataclass_fields__ if document.get(name) is not None}
         missing = {"run", "model", "input", "output"} - known.keys()
-        texts = {name: value for name, value in known.items() if name != "columns"}
-        if missing or not all(isinstance(value, str) for value in texts.values()) or not _RUN.fullmatch(known["run"]):
+        texts = all(isinstance(value, str) for name, value in known.items() if name != "columns")
+        if missing or not texts or not _RUN.fullmatch(known["run"]) or not _are_bindings(known.get("columns", {})):
             expected = '{"run": "…", "model": "…", "input": "s3://…", "output": "s3://…/"}, as `modelctl batch` sends it'
             raise DataSetRefused(f"the execution was started with {_short(document)}; expected {expected}")
         return cls(**{**known, "output": known["output"].rstrip("/") + "/"})
@@ -216,6 +216,11 @@ def _body(bucket: S3Bucket, key: str) -> bytes:
     if found is None:  # only where an ETag was sent
         raise StoreUnavailable(key, "S3 answered nothing")
     return found.body
+
+
+def _are_bindings(columns: object) -> bool:
+    """An input's name to a column's, or to a list of them."""
+    return isinstance(columns, dict) and all(isinstance(each, str | list) for each in columns.values())
 
 
 def _short(document: Mapping[str, Any]) -> str:

@@ -90,6 +90,9 @@ def test_a_bucket_of_the_settings_can_be_read_from_and_written_to(world):
         ({"input": None}, r'expected \{"run"'),
         ({"model": 3}, r'expected \{"run"'),
         ({"run": "../other"}, r'expected \{"run"'),
+        ({"columns": ["rooms"]}, r'expected \{"run"'),
+        ({"columns": {"rooms": 1}}, r'expected \{"run"'),
+        ({"alias": "staging"}, "no version of 'price' is promoted to 'staging'"),
     ],
 )
 def test_what_a_run_may_not_use_is_refused(world, asked, reason):
