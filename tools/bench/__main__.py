@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from tools.bench.data_sets import data_sets
 from tools.bench.measures import Result, cold_start, overhead
 from tools.bench.runtime import BenchError
 from tools.bench.store import MemoryStore
@@ -18,15 +19,17 @@ from tools.bench.subject import MODEL, Subject
 from tools.local.errors import LocalError
 
 app = typer.Typer(add_completion=False)
+_DATA_SET_ROUNDS = 4
 
 
 @app.command()
 def bench(
     rounds: Annotated[int, typer.Option(min=4, help="Cold starts of each side.")] = 15,
     calls: Annotated[int, typer.Option(min=100, help="Warm calls.")] = 5000,
+    rows: Annotated[int, typer.Option(min=10_000, help="Rows of a data set; memory is measured with ten times as many too.")] = 100_000,
     as_json: Annotated[bool, typer.Option("--json", help="Print the results as JSON.")] = False,
 ) -> None:
-    """Measure cold start and overhead of the predict function against the least that Python can do.
+    """Measure cold start and overhead of the predict function, and data sets, against the least that Python can do.
 
     Both sides run in turns, in fresh processes, with the packages of the image. Only the ratios carry over to another machine.
     """
@@ -36,6 +39,8 @@ def bench(
             task = progress.add_task("cold starts", total=rounds + 1)
             subject = Subject.prepare(store)
             results = [cold_start(subject, rounds=rounds, tick=lambda: progress.advance(task)), overhead(subject, rounds=calls)]
+            task = progress.add_task("data sets", total=2 * (_DATA_SET_ROUNDS + 2))
+            results += data_sets(subject.model, rows=rows, rounds=_DATA_SET_ROUNDS, tick=lambda: progress.advance(task))
     except (BenchError, LocalError) as error:
         console.print(f"bench: {error}", style="red")
         raise typer.Exit(1) from None

@@ -16,7 +16,7 @@ from tools.bench.runtime import BenchError, first_answer
 from tools.bench.subject import Subject
 from tools.local.roots import TaskRoot
 
-__all__ = ["Result", "cold_start", "overhead"]
+__all__ = ["Result", "cold_start", "overhead", "quartiles"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +57,7 @@ def cold_start(subject: Subject, *, rounds: int, tick: Callable[[], None]) -> Re
         ours=1000 * median(ours for _, ours in pairs),
         floor=1000 * median(floor for floor, _ in pairs),
         compared=median(ratios),
-        spread=_quartiles(ratios),
+        spread=quartiles(ratios),
         bar=1.3,
         comparison="process start to first answer, as a ratio to python + import onnxruntime + session of the same file + one run",
         runs=rounds,
@@ -78,7 +78,7 @@ def overhead(subject: Subject, *, rounds: int) -> Result:
         ours=median(ours for _, ours in pairs) / 1000,
         floor=median(floor for floor, _ in pairs) / 1000,
         compared=median(added),
-        spread=_quartiles(added),
+        spread=quartiles(added),
         bar=100.0,
         comparison="one row of 30 features, us over session.run",
         runs=len(pairs),
@@ -109,6 +109,7 @@ def _command(root: TaskRoot, program: str, *arguments: str) -> list[str]:
     return [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {paths!r}\n{program}", *arguments]
 
 
-def _quartiles(values: Sequence[float]) -> tuple[float, float]:
+def quartiles(values: Sequence[float]) -> tuple[float, float]:
+    """The first and the third."""
     first, _, third = quantiles(values, n=4)
     return first, third

@@ -1,5 +1,8 @@
 """Parquet files put together from the column chunks of others, which are copied byte by byte: whatever they hold stays as it is.
 
+Arrow's own writer would have to read and write every column twice, for the part and for the one file that parts are joined to: with 30
+numbers a row that takes 3.9 us of CPU a row, copying 0.7, reading and running the tumour model 4.9 (so 0.56 of a bare loop against 0.88).
+
 Field numbers are those of parquet.thrift (https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift).
 """
 
