@@ -20,8 +20,8 @@ from tools.local.synth import CDK_OUT, layers, synthesize
 
 __all__ = ["Scenario", "chart", "mappings", "scenarios"]
 
-_BARS = " ▁▂▃▄▅▆▇█"
-_BINS = 60
+_BARS = "▁▂▃▄▅▆▇█"
+_BINS = 50
 _SHORTEST, _LONGEST = 0.1, 1000.0
 """Seconds that a plot shows, on a logarithmic scale."""
 _COLOURS = ("#cf222e", "#0969da", "#1a7f37")
@@ -42,13 +42,13 @@ class Scenario:
 
 
 def scenarios(high: Mapping, low: Mapping, work: Work, *, noisy_jobs: int, quiet_every: float, seconds: float, seed: int) -> list[Scenario]:
-    """The same jobs without groups, with groups, and with the quiet client in the queue of high priority."""
+    """The same jobs first come first served; in groups, a client each; and with the quiet client's in the queue of high priority."""
     noisy, quiet = load(noisy_jobs=noisy_jobs, quiet_every=quiet_every, seconds=seconds, seed=seed)
     apart = [*simulate(quiet, Queue(fair=True), high, work), *simulate(noisy, Queue(fair=True), low, work)]
     return [
-        Scenario(name="one queue, first come first served", done=simulate(noisy + quiet, Queue(fair=False), low, work)),
-        Scenario(name="the same queue, fair: MessageGroupId = client", done=simulate(noisy + quiet, Queue(fair=True), low, work)),
-        Scenario(name="the quiet client in the high queue", done=apart),
+        Scenario(name="one queue", done=simulate(noisy + quiet, Queue(fair=False), low, work)),
+        Scenario(name="fair queue", done=simulate(noisy + quiet, Queue(fair=True), low, work)),
+        Scenario(name="high queue", done=apart),
     ]
 
 
@@ -97,17 +97,17 @@ def fairness(
     console.print(f"Low queue: {low.concurrency} batches of {low.batch_size}; high queue: {high.concurrency} of {high.batch_size}.")
     console.print(_table(found))
     console.print(
-        "How long the quiet client's jobs wait, by when they were sent (a bar is 0.1 s at least, tenfold from each third to the next):"
+        f"The quiet client's longest waits over time; {_BARS[0]} is {_SHORTEST:g} s or less, {_BARS[-1]} {_LONGEST:,.0f} s, logarithmic:"
     )
     for scenario in found:
-        console.print(f"  {_spark(scenario, seconds)}  {scenario.name}", highlight=False)
+        console.print(f"  {scenario.name:10}  {_spark(scenario, seconds)}", highlight=False)
     if svg:
         svg.write_text(chart(found, seconds), "utf-8")
         console.print(f"Drawn: {svg}")
 
 
 def _table(found: Sequence[Scenario]) -> Table:
-    table = Table("", "client", "jobs", "median wait", "95 of 100 within", "longest", "all taken after", box=None, padding=(0, 2, 0, 0))
+    table = Table("", "client", "jobs", "median", "95%", "longest", "all taken", box=None, padding=(0, 2, 0, 0))
     for scenario in found:
         for number, client in enumerate(("quiet", "noisy")):
             waits = scenario.waits(client)
@@ -119,12 +119,12 @@ def _table(found: Sequence[Scenario]) -> Table:
 
 
 def _spark(scenario: Scenario, seconds: float) -> str:
-    """A bar for each part of the time, as high as the longest wait in it."""
-    bins = [0.0] * _BINS
+    """A bar for each part of the time, as high as the longest wait of a job sent in it; none where no job was."""
+    bins: list[float | None] = [None] * _BINS
     for each in scenario.waits("quiet"):
         at = min(_BINS - 1, int(each.job.sent / seconds * _BINS))
-        bins[at] = max(bins[at], each.waited)
-    return "".join(_BARS[round(_height(value) * (len(_BARS) - 1))] for value in bins)
+        bins[at] = max(bins[at] or 0.0, each.waited)
+    return "".join(" " if value is None else _BARS[round(_height(value) * (len(_BARS) - 1))] for value in bins)
 
 
 def _height(seconds: float) -> float:
