@@ -112,7 +112,9 @@ def _show(result: data_sets.Result, version: str, where: str) -> None:
     manifest = result.manifest
     if result.resumed:
         note(f"went on with an earlier run, which had scored {result.resumed} of {result.shards} shards")
-    out.print(f"{manifest.rows:,} rows by {manifest.model} {version} ({where}): {manifest.scored:,} scored, {manifest.bad:,} bad", soft_wrap=True)
+    out.print(
+        f"{manifest.rows:,} rows by {manifest.model} {version} ({where}): {manifest.scored:,} scored, {manifest.bad:,} bad", soft_wrap=True
+    )
     out.print(f"Output: {manifest.parts[0].path}", soft_wrap=True)
     out.print(f"Manifest: {result.manifest_file}", soft_wrap=True)
     if manifest.errors:
