@@ -92,7 +92,7 @@ def _bind(
 def fingerprint(fs: Any, path: str) -> str:
     """What names a file's content: `etag:…` where the file system keeps one, else `sha256:…` of all of it."""
     with fs.open_input_stream(path, compression=None) as stream:
-        tag = {key.lower(): value for key, value in (stream.metadata() or {}).items()}.get(b"etag")
+        tag = {key.lower(): value for key, value in (stream.metadata() or {}).items()}.get("etag")
         if tag:
             return f"etag:{tag.decode().strip(chr(34))}"
         digest = hashlib.sha256()
