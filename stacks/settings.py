@@ -141,7 +141,7 @@ class DeploymentSettings:
     """Batches of the low queue that run at once."""
     upload_megabytes: int = 256
     """Size of the largest request that a client may upload for a job."""
-    data_set_concurrency: int = 10
+    data_set_concurrency: int = 4
     """Shards of one data set that run at once, 1 to 10,000."""
     data_set_timeout: int = 900
     """Seconds that planning a data set, or one shard of it, may take."""

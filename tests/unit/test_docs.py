@@ -11,9 +11,8 @@ from pydantic import BaseModel
 from typer import Typer
 
 from models.config import ModelConfig
-from modelserve import errors
+from modelserve import errors, settings
 from modelserve.protocol import STATUS
-from modelserve.settings import AuthorizerSettings, CatalogSettings, GatewaySettings, PredictSettings
 from stacks.settings import DeploymentSettings
 from tools.modelctl.cli import app
 
@@ -40,15 +39,17 @@ def error_names() -> list[str]:
     return [name for name in errors.__all__ if name != "ServeError" and isinstance(getattr(errors, name), type)]
 
 
+def variables() -> list[str]:
+    kinds = [kind for name, kind in vars(settings).items() if name.endswith("Settings")]
+    return sorted({name for kind in kinds for name in kind.__annotations__})
+
+
 @pytest.mark.parametrize("key", list(keys(ModelConfig)))
 def test_every_key_of_model_toml_is_documented(key: str) -> None:
     assert f"| `{key}` |" in MODELS
 
 
-@pytest.mark.parametrize(
-    "name",
-    sorted({name for kind in (AuthorizerSettings, CatalogSettings, GatewaySettings, PredictSettings) for name in kind.__annotations__}),
-)
+@pytest.mark.parametrize("name", variables())
 def test_every_variable_of_a_function_is_documented(name: str) -> None:
     assert f"`{name.upper()}`" in REFERENCE
 
