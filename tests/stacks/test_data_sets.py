@@ -84,7 +84,7 @@ def test_each_shard_has_an_execution_that_may_take_fifteen_minutes(dev):
     assert machine(dev)["StateMachineType"] == "STANDARD"
 
 
-@pytest.mark.parametrize(("deployment", "most"), [("dev", 10), ("larger", 500)])
+@pytest.mark.parametrize(("deployment", "most"), [("dev", 4), ("larger", 500)])
 def test_the_setting_bounds_how_many_shards_run_at_once(request, deployment, most):
     assert states(request.getfixturevalue(deployment))["Score"]["MaxConcurrency"] == most
 
