@@ -31,7 +31,7 @@ def test_ten_times_the_rows_take_hardly_more_memory(tmp_path, model, suffix, mon
     small = data_sets.make(tmp_path / f"small.{suffix}", 30_000)
     large = data_sets.make(tmp_path / f"large.{suffix}", 300_000)
     few, many = (data_sets._run("ours", model, file)["megabytes"] for file in (small, large))
-    assert many - few < 40  # as numbers alone the rows are 36 MB, and as many again where they are put together
+    assert many - few < 60  # the rows are 98 MB of text, and as numbers 36 MB that are there twice where they are put together
 
 
 def test_the_bare_loop_runs(tmp_path, model):

@@ -15,7 +15,7 @@ from .errors import FileUnreadable
 
 __all__ = ["BLOCK_BYTES", "BOM", "ROW_BYTES", "first_row", "is_open", "last_end", "row_ends", "rows", "whole_rows"]
 
-BLOCK_BYTES = 4 * 2**20
+BLOCK_BYTES = 2 * 2**20
 """Read at once."""
 ROW_BYTES = 16 * 2**20
 """Of the largest row: a quote that is never closed would take the rest of the file into memory."""
