@@ -333,6 +333,13 @@ def test_a_service_is_answered_once_for_an_event_and_told_of_its_mistake(world):
     assert runs(app) == [[1]]
 
 
+def test_two_doors_are_both_told_of_the_same_event(world):
+    request = json.loads(body_of([1]))
+    doors = [asked("a-8", request=request, door=door) for door in ("first", "second")]
+    assert work(world.app(), delivered(*doors, doors[0])) == []
+    assert sorted(detail["door"] for _, detail in world.told()) == ["first", "second"]
+
+
 def test_jobs_and_services_run_together(world):
     app = world.app()
     job = world.submit([1])
@@ -350,6 +357,7 @@ def test_an_object_is_read_in_the_version_that_is_named(world):
     assert work(world.app(), delivered(named, asked("a-6", object=place), gone)) == []
     found = {detail["id"]: detail for _, detail in world.told()}
     assert [found[name]["outputs"][0]["data"][0] for name in ("a-5", "a-6")] == [2, 4]
+    assert [found[name]["object"]["key"] for name in ("a-6", "a-7")] == ["a b/ü.json", "gone.json"]
     assert "no longer kept" in found["a-7"]["error"]
 
 

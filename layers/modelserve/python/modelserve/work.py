@@ -179,7 +179,9 @@ class _ServiceWork:
 
     def __init__(self, places: Places, document: Mapping[str, Any]) -> None:
         self.id, self.model, self.version = str(document["id"]), str(document["model"]), document.get("version")
-        self.key = f"event {self.model} {self.id}"
+        self._door = document.get("door")
+        # Two doors may let the same event in, for the same model too.
+        self.key = f"event {self.model} {self._door or ''} {self.id}"
         self._places = places
         self._document = document
 
@@ -202,18 +204,24 @@ class _ServiceWork:
 
     def succeed(self, answer: InferResponse, request: InferRequest) -> None:
         headers, body = encode(answer, request)
-        about = {"id": self.id, "model_name": answer.model, "model_version": answer.version}
+        about = {**self._about(), "model_version": answer.version}
         length = headers.get("Inference-Header-Content-Length")
         if length is None and len(body) < MAX_EVENT_BYTES:
             self._places.tell(MADE, {**about, "outputs": orjson.loads(body)["outputs"]})
             return
-        key = job_key(self.model, NOBODY, hashlib.sha256(self.id.encode()).hexdigest()[:32], "result")
+        key = job_key(self.model, NOBODY, hashlib.sha256(self.key.encode()).hexdigest()[:32], "result")
         self._places.bucket.replace(key, body)
         result = {"bucket": self._places.bucket_name, "key": key}
         self._places.tell(MADE, {**about, "result": result if length is None else {**result, "header_length": int(length)}})
 
     def fail(self, error: str, status: int) -> None:
-        self._places.tell(FAILED, {"id": self.id, "model_name": self.model, "error": error, "status": status})
+        self._places.tell(FAILED, {**self._about(), "error": error, "status": status})
+
+    def _about(self) -> dict[str, Any]:
+        """What the event says of the question, so that whoever hears it can tell whose answer it is."""
+        place = self._document.get("object")
+        asked = None if place is None else {"bucket": place["bucket"], "key": place["key"]}
+        return {"id": self.id, "door": self._door, "model_name": self.model, "object": asked}
 
 
 def read_work(body: str, places: Places) -> Work:
@@ -236,12 +244,12 @@ def read_work(body: str, places: Places) -> Work:
 def _check(document: Mapping[str, Any]) -> None:
     if not all(isinstance(document.get(name), str) and document[name] for name in ("id", "model")):
         raise UnreadableMessage('has no "id" and "model" that are text')
-    if not isinstance(document.get("version"), str | None):
-        raise UnreadableMessage('has a "version" that is no text')
+    if not all(isinstance(document.get(name), str | None) for name in ("version", "door")):
+        raise UnreadableMessage('has a "version" or a "door" that is no text')
     length, place = document.get("header_length"), document.get("object")
-    if "request" in document:
+    if "request" in document and place is None:
         return
     if not isinstance(place, dict) or not all(isinstance(place.get(name), str) and place[name] for name in ("bucket", "key")):
-        raise UnreadableMessage('has neither a "request" nor an "object" of "bucket" and "key"')
+        raise UnreadableMessage('has not either a "request" or an "object" of "bucket" and "key"')
     if not isinstance(place.get("version_id"), str | None) or not (length is None or (type(length) is int and length >= 0)):
         raise UnreadableMessage('has a "version_id" that is no text, or a "header_length" that is no size')
