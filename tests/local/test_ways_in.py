@@ -24,6 +24,7 @@ LINES = {
     heading: re.findall(r"^```bash\n(.*?)\n```$", section, re.MULTILINE | re.DOTALL)
     for heading, section in re.findall(r"^##+ (.*?)\n(.*?)(?=^##+ |\Z)", PAGE, re.MULTILINE | re.DOTALL)
 }
+README = (ROOT / "README.md").read_text("utf-8")
 SECONDS = 60.0
 
 
@@ -54,6 +55,18 @@ def heard(local: LocalStack, wanted: Callable[[dict[str, Any]], object]) -> dict
 def values(detail: dict[str, Any], output: str) -> list[Any]:
     """Of an output; none where the prediction failed."""
     return next((list(each["data"]) for each in detail.get("outputs", ()) if each["name"] == output), [])
+
+
+def test_every_line_of_the_readme_opens_its_door(local, tmp_path):
+    (script,) = re.findall(r"^## Every way in\n.*?^```bash\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    lines = [line for line in script.splitlines() if "local.env" not in line and "s3://" not in line]  # those look for `make run`
+    for name in ("fruit.csv", "scored.csv"):
+        lines = [line.replace(f"build/{name}", str(tmp_path / name)) for line in lines]
+    shown = run(local, "\n".join(["set -e", *lines]))
+    assert all(word in shown for word in ('"status":"queued"', '"method":"PUT"', "arn:aws:states:", "Prediction Made"))
+    assert shown.startswith('{"model_name":"fruit"')
+    assert json.loads(shown.splitlines()[-1])["outputs"][0]["data"] == ["apple"]
+    assert "apple" in (tmp_path / "scored.csv").read_text("utf-8")
 
 
 def test_an_event_in_is_a_prediction_out(local):
