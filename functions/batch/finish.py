@@ -55,6 +55,7 @@ class Finisher:
             "model_version": manifest.version,
             "rows": manifest.rows,
             "bad": manifest.bad,
+            "batch_rows": manifest.batch_rows,
             "manifest": f"{pinned.request.output}manifest.json",
             "errors": manifest.errors and f"s3://{manifest.errors}",
             "execution": execution,

@@ -56,7 +56,7 @@ class Planner:
         scoring.begin(plan, files, path_of(request.output))
         run.list_shards([shard.to_dict() for shard in plan.shards])
         about: dict[str, Any] = {"run": request.run, "model": request.model, "version": pinned.alias.version}
-        self._observer.log("INFO", "planned", location="plan", **about, shards=len(plan.shards))
+        self._observer.log("INFO", "planned", location="plan", **about, shards=len(plan.shards), batch_rows=plan.batch_rows)
         return {
             **about,
             "shards": run.shards,

@@ -80,9 +80,9 @@ class World:
         self.release(10)
         self.shard = Scorer(*self._settings, self.environ).handle
 
-    def release(self, factor: float) -> str:
+    def release(self, factor: float, **known: Any) -> str:
         """The version, promoted."""
-        return release(self._registry, self._folder, factor)
+        return release(self._registry, self._folder, factor, **known)
 
     def put(self, key: str, body: str = ROWS) -> dict[str, Any]:
         """What EventBridge tells of the upload."""

@@ -38,6 +38,7 @@ def test_a_run_ends_with_its_manifest_and_an_event(world):
         "output": output,
         "rows": 2,
         "bad": 1,
+        "batch_rows": 4096,
         "manifest": f"{output}manifest.json",
         "errors": f"{output}errors.jsonl",
         "execution": EXECUTION,

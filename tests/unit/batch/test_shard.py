@@ -51,6 +51,15 @@ def test_a_promotion_in_between_changes_nothing(world):
     assert [float(row["price"]) for row in world.rows("out/price/")] == [10.0, 25.0, 40.0]
 
 
+@pytest.mark.parametrize("row_wise", [False, None])
+def test_a_version_that_may_mix_rows_is_asked_row_by_row(world, row_wise):
+    """One row less its mean is nothing, and three together are something else."""
+    world.release(10, row_wise=row_wise, less_mean=True)
+    result = world.score(world.put("in/price/houses.csv"))
+    assert [float(row["price"]) for row in world.rows("out/price/")] == [0.0, 0.0, 0.0]
+    assert result["batch_rows"] == 1
+
+
 def test_a_shard_that_is_done_is_left_as_it_is(world):
     (shard,) = world.shards(world.plan(world.put("in/price/houses.csv")))
     report = world.shard(shard)

@@ -15,6 +15,7 @@ from typer.testing import CliRunner, Result
 
 from models.config import ModelConfig
 from tests.unit.modelctl.factories import model_folder
+from tests.unit.modelctl.test_convert import MIXING
 from tools.modelctl import console, lifecycle, paths
 from tools.modelctl.cli import app
 from tools.modelctl.commands.batch import bindings
@@ -54,12 +55,28 @@ def test_a_file_is_scored_and_the_last_line_says_what_to_look_at(tmp_path):
         ["3", "1", "high"],
     ]
     assert "3 rows by step built-" in done.output
+    assert "by itself" not in done.output
     assert done.output.splitlines()[-1].startswith(f"Next: head {tmp_path}/out.csv.errors.jsonl")
     assert orjson.loads(Path("out.csv.errors.jsonl").read_bytes())["row"] == 2
     manifest = orjson.loads(Path("out.csv.manifest.json").read_bytes())
     assert (manifest["rows"], manifest["scored"], manifest["bad"]) == (3, 2, 1)
     assert manifest["parts"][0]["path"] == f"{tmp_path}/out.csv"
     assert sorted(file.name for file in tmp_path.iterdir()) == ["in.csv", "out.csv", "out.csv.errors.jsonl", "out.csv.manifest.json"]
+
+
+def test_rows_that_would_be_answered_by_each_other_run_by_themselves(monkeypatch, tmp_path):
+    """Among others the first would be far below their mean; alone each row is its own mean."""
+    model_folder(tmp_path / "models", train=MIXING)
+    built = lifecycle.build(ModelConfig.load(tmp_path / "models" / "step"), models=tmp_path / "models", output=tmp_path / "build")
+    assert built.passed
+    monkeypatch.setattr(paths, "BUILD", tmp_path / "build")
+    lines = [",".join(f"input_{index}" for index in range(6)), *(",".join([str(number)] * 6) for number in (0, 10, 10))]
+    Path("in.csv").write_text("\n".join(lines))
+    done = run("out.csv", "--input", "in.csv")
+    assert done.exit_code == 0, done.output
+    assert [line.split(",")[6] for line in Path("out.csv").read_text().splitlines()[1:]] == ["low"] * 3
+    assert done.output.count("each row ran by itself") == 1
+    assert orjson.loads(Path("out.csv.manifest.json").read_bytes())["batch_rows"] == 1
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])

@@ -24,6 +24,7 @@ SCORED = {
     "output": OUTPUT,
     "rows": 1200,
     "bad": 2,
+    "batch_rows": 4096,
     "manifest": f"{OUTPUT}manifest.json",
     "errors": f"{OUTPUT}errors.jsonl",
 }
@@ -66,6 +67,13 @@ def run(monkeypatch: pytest.MonkeyPatch, runs: Runs, *arguments: str, remote: bo
 
 DONE = (Progress(0, 0, False, {}), Progress(1, 4, False, {}), Progress(4, 4, True, SCORED))
 ASKED = ("price", "--input", "s3://data/sets/houses/", "--output", OUTPUT)
+
+
+def test_rows_that_ran_by_themselves_are_told(monkeypatch):
+    alone = Progress(4, 4, True, {**SCORED, "batch_rows": 1})
+    for seen, times in ((alone, 1), (DONE[-1], 0)):
+        found = run(monkeypatch, Runs(seen), *ASKED)
+        assert (found.exit_code, found.output.count("each row ran by itself")) == (0, times), found.output
 
 
 def test_a_run_ends_with_where_everything_is(monkeypatch):

@@ -38,6 +38,7 @@ class Adder:
         TensorSpec(name="label", datatype="BYTES", shape=(-1,)),
     )
     labels: tuple[str, ...] = ()
+    row_wise: bool | None = True
     platform = "made"
 
     def __init__(self) -> None:
@@ -66,7 +67,7 @@ def run(path: Path, work: Path, *, model: Any = None, shard_bytes: int = 2**26, 
         str(path),
         model or Adder(),
         shard_bytes=shard_bytes,
-        **{key: options.pop(key) for key in ("columns", "prefix") if key in options},
+        **{key: options.pop(key) for key in ("batch_rows", "columns", "prefix") if key in options},
     )
     started = begin(made, DISK, str(work))
     reports = shards(made, work, model=model, **options)

@@ -224,3 +224,17 @@ def test_a_failing_batch_is_run_by_halves_and_others_as_they_are(tmp_path, work)
     manifest = run(write(tmp_path / "a.csv", rows), work, model=model, batch_rows=8)
     assert [item["row"] for item in errors(manifest)] == [6]
     assert model.rows == [8, 4, 4, 2, 1, 1, 2, 8]
+
+
+@pytest.mark.parametrize("row_wise", [False, None])
+def test_a_model_that_may_mix_rows_is_asked_row_by_row(tmp_path, work, row_wise):
+    """What is planned holds: a run goes on as it began, whatever is loaded."""
+    model = Adder()
+    model.row_wise = row_wise
+    file = write(tmp_path / "a.csv", LINES)
+    made = plan(DISK, str(file), model)
+    assert made.batch_rows == 1
+    later = Adder()
+    shards(made, work, model=later)
+    assert later.rows == [1] * 60
+    assert run(file, tmp_path / "other", model=model).batch_rows == 1

@@ -112,6 +112,7 @@ def _show(result: data_sets.Result, version: str, where: str) -> None:
     manifest = result.manifest
     if result.resumed:
         note(f"went on with an earlier run, which had scored {result.resumed} of {result.shards} shards")
+    batch_remote.tell_batches(manifest.model, version, manifest.batch_rows)
     out.print(
         f"{manifest.rows:,} rows by {manifest.model} {version} ({where}): {manifest.scored:,} scored, {manifest.bad:,} bad", soft_wrap=True
     )

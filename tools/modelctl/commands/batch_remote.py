@@ -12,7 +12,7 @@ from tools.modelctl.console import err, next_step, note, out, print_json
 from tools.modelctl.data_sets_remote import DataSets, Started
 from tools.modelctl.deployment import Deployment
 
-__all__ = ["follow", "resume", "start"]
+__all__ = ["follow", "resume", "start", "tell_batches"]
 
 _INTERRUPTED = 130  # as a shell has it for SIGINT
 
@@ -73,6 +73,7 @@ def _watched(runs: DataSets, started: Started) -> Mapping[str, Any]:
 
 def _show(result: Mapping[str, Any], copy: str) -> None:
     rows, bad = result["rows"], result["bad"]
+    tell_batches(result["model_name"], result["model_version"], result["batch_rows"])
     out.print(f"{rows:,} rows by {result['model_name']} {result['model_version']}: {rows - bad:,} scored, {bad:,} bad")
     out.print(f"Output: {result['output']}data/", soft_wrap=True)
     out.print(f"Manifest: {result['manifest']}", soft_wrap=True)
@@ -80,3 +81,12 @@ def _show(result: Mapping[str, Any], copy: str) -> None:
         next_step(f"{copy} {result['errors']} -   (a line a bad row: its number, and what to put right)")
     else:
         next_step(f"{copy} {result['manifest']} -   (counts and hashes)")
+
+
+def tell_batches(model: str, version: str, batch_rows: int) -> None:
+    """Why a run took as long as it did, where the model was asked row by row."""
+    if batch_rows == 1:
+        note(
+            f"each row ran by itself, which takes longer: {model} {version} isn't known to answer a row alone as it does among others; "
+            "if it is from before that was looked at, train and publish it again"
+        )

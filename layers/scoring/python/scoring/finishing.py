@@ -38,6 +38,7 @@ def finish(plan: Plan, reports: Iterable[ShardReport] | None, fs: Any, work: str
         inputs=plan.files,
         columns=plan.columns,
         outputs=plan.outputs,
+        batch_rows=plan.batch_rows,
         rows=rows,
         scored=rows - bad,
         bad=bad,

@@ -13,13 +13,15 @@ from modelserve.manifest import TensorSpec
 
 from .errors import DataSetError
 
-__all__ = ["CODE", "SCHEMA", "SHARD_BYTES", "File", "Plan", "Shard", "Signature"]
+__all__ = ["BATCH_ROWS", "CODE", "SCHEMA", "SHARD_BYTES", "File", "Plan", "Shard", "Signature"]
 
 SCHEMA = 1
 """Of plans and manifests; a reader refuses a newer one."""
 CODE = "1"
 """Raised when the same plan would give other parts, so that no run is resumed by other code."""
 SHARD_BYTES = 64 * 2**20
+BATCH_ROWS = 4096
+"""More at once take more memory, and no less time."""
 
 
 class Signature(Protocol):
@@ -35,6 +37,9 @@ class Signature(Protocol):
     def outputs(self) -> tuple[TensorSpec, ...]: ...
     @property
     def labels(self) -> tuple[str, ...]: ...
+    @property
+    def row_wise(self) -> bool | None:
+        """Whether a row is answered alone as it is among others; None where nobody looked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +84,8 @@ class Plan:
     """Input of the model to the columns it is read from."""
     outputs: Mapping[str, str]
     """Output of the model to the column it is written to."""
+    batch_rows: int
+    """How many rows the model is asked at once, at most: 1 unless it is known to answer a row alone as it does among others."""
     shards: tuple[Shard, ...]
     code: str = CODE
     schema: int = SCHEMA

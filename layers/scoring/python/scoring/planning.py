@@ -14,7 +14,7 @@ from . import columns as binding
 from .errors import ColumnsMissing, DataSetError, NothingToScore, PlanConflict
 from .files import put, read
 from .formats import Format, Head, format_of
-from .plan import SHARD_BYTES, File, Plan, Shard, Signature
+from .plan import BATCH_ROWS, SHARD_BYTES, File, Plan, Shard, Signature
 
 __all__ = ["begin", "fingerprint", "now", "plan"]
 
@@ -27,12 +27,14 @@ def plan(
     model: Signature,
     *,
     shard_bytes: int = SHARD_BYTES,
+    batch_rows: int = BATCH_ROWS,
     columns: Mapping[str, str | Sequence[str]] | None = None,
     prefix: str = "",
 ) -> Plan:
     """The plan of a run over the file at `path`, or over every data file below it, sorted by path.
 
     `columns` binds inputs that columns of their own name don't; `prefix` stands before the outputs' names where these become columns.
+    `batch_rows` are asked at once of a model that is `row_wise`, and one of any other: its predictions would depend on the batch.
     Reads Parquet footers, the first rows of the others, and CSV files whole, where a quoted line break may stand anywhere.
     Raises `DataSetError`.
     """
@@ -52,7 +54,14 @@ def plan(
         shards += [Shard(index=len(shards) + index, file=number, start=start, stop=stop) for index, (start, stop) in enumerate(bounds)]
     bound, named = _bind(model, format_, paths, heads, given=columns or {}, prefix=prefix)
     return Plan(
-        model=model.name, version=model.version, format=format_.name, files=tuple(files), columns=bound, outputs=named, shards=tuple(shards)
+        model=model.name,
+        version=model.version,
+        format=format_.name,
+        files=tuple(files),
+        columns=bound,
+        outputs=named,
+        batch_rows=batch_rows if model.row_wise else 1,
+        shards=tuple(shards),
     )
 
 

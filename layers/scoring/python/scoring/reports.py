@@ -62,6 +62,8 @@ class Manifest:
     inputs: tuple[File, ...]
     columns: Mapping[str, tuple[str, ...]]
     outputs: Mapping[str, str]
+    batch_rows: int
+    """As in `Plan`."""
     rows: int
     scored: int
     bad: int

@@ -37,7 +37,6 @@ def score(  # noqa: PLR0917 - from where, what, by what, to where
     *,
     refuse_nan: bool = False,
     seconds: float = 60.0,
-    batch_rows: int = 4096,
     progress: Callable[[int, int], None] | None = None,
 ) -> ShardReport:
     """Writes the shard's rows with predictions to a part under `work`, then its report; a valid report is returned as it is.
@@ -51,7 +50,7 @@ def score(  # noqa: PLR0917 - from where, what, by what, to where
         return known
     file = plan.files[shard.file]
     _check(fs, file)
-    runner = Runner(model, batch_rows=batch_rows, seconds=seconds)
+    runner = Runner(model, batch_rows=plan.batch_rows, seconds=seconds)
     fields = [pa.field(plan.outputs[name], kind) for name, kind in runner.types.items()]
     task = Task(path=file.path, start=shard.start, stop=shard.stop, inputs=model.inputs, columns=plan.columns, fields=fields)
     line = _Line(fs, FORMATS[plan.format], task, refuse_nan=refuse_nan)
