@@ -15,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
-from scoring import ColumnsMissing, FileUnreadable, OutputTaken
+from scoring import ColumnsMissing, FileUnreadable, OutputTaken, join, plan
+from scoring.footers import Footer
 from scoring.thrift import decode, encode
-from tests.unit.scoring.factories import errors, run, table, write
+from tests.unit.scoring.factories import DISK, Adder, errors, run, shards, table, write
 
 
 def rows(count: int) -> pa.Table:
@@ -51,6 +52,29 @@ def test_columns_stay_as_they_are_and_outputs_stand_behind(tmp_path, work, compr
     assert [metadata.row_group(index).num_rows for index in range(metadata.num_row_groups)] == [30, 30, 30, 10]
     codecs = {metadata.row_group(0).column(index).compression for index in range(metadata.num_columns)}
     assert codecs == {"UNCOMPRESSED" if compression == "none" else compression.upper()}
+
+
+def test_one_file_of_all_parts_is_read_by_what_arrow_knows_of_its_row_groups(tmp_path, work):
+    """Statistics of columns that were copied and of those that were added, the order they are sorted by, and their Arrow types."""
+    order = [parquet.SortingColumn(1)]
+    parquet.write_table(rows(100), tmp_path / "a.parquet", row_group_size=10, sorting_columns=order)
+    made = plan(DISK, str(tmp_path / "a.parquet"), Adder(), shard_bytes=1)
+    assert len(made.shards) == 10
+    one = join(made, shards(made, work), DISK, str(work / "one.parquet")).path
+    found, source = parquet.read_table(one), parquet.read_table(tmp_path / "a.parquet")
+    assert found.drop_columns(["total", "pair", "label"]).equals(source, check_metadata=True)
+    metadata = parquet.read_metadata(one)
+    groups = [metadata.row_group(index) for index in range(10)]
+    for group, start in zip(groups, range(0, 100, 10), strict=True):
+        statistics = {group.column(index).path_in_schema: group.column(index).statistics for index in range(group.num_columns)}
+        for column, more in (("x_0", 0), ("total", 1)):
+            expected = source["x_0"].slice(start, 10).to_pylist()
+            assert (statistics[column].min, statistics[column].max) == (min(expected) + more, max(expected) + more)
+        assert group.sorting_columns == tuple(order)
+    for column, least in (("x_0", 91), ("total", 92)):
+        assert parquet.read_table(one, filters=[(column, ">=", least)])["x_0"].to_pylist() == list(range(91, 100))
+    with DISK.open_input_file(one) as file:  # where a row group says which it is, it says so rightly
+        assert [group.get(7, (None, number))[1] for number, group in enumerate(Footer.read(file, one).groups)] == list(range(10))
 
 
 def test_bad_rows_get_no_prediction_and_a_reason(tmp_path, work):
