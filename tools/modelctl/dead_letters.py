@@ -32,6 +32,8 @@ class DeadLetter:
     """One message of a dead-letter queue."""
 
     priority: str
+    message: str
+    """What SQS calls it."""
     id: str
     """Of the job, or of the event that asked for a prediction; empty where the body can't be read."""
     model: str
@@ -53,6 +55,7 @@ class DeadLetter:
         said = {name: value for name, value in document.items() if isinstance(value, str)} if isinstance(document, dict) else {}
         return cls(
             priority=priority,
+            message=message["MessageId"],
             id=said.get("job") or said.get("id", ""),
             model=said.get("model", ""),
             client=said.get("client", "-"),
@@ -79,38 +82,54 @@ class DeadLetters:
         attributes = self._sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)["Attributes"]
         return sum(int(attributes[name]) for name in names)
 
-    @contextmanager
-    def held(self, most: int) -> Iterator[list[DeadLetter]]:
-        """Up to `most` of them; those that are not redriven in the meantime are given back."""
+    def look(self, most: int) -> list[DeadLetter]:
+        """Up to `most` of them; all stay where they are."""
         found: list[DeadLetter] = []
-        try:
-            while len(found) < most and (page := self._receive(min(_AT_ONCE, most - len(found)))):
+        with self._held() as pages:
+            for page in pages:
                 found += page
-            yield found
-        finally:
-            for page in _pages(found):
-                self._batch(
-                    "change_message_visibility_batch", self._url, page, lambda each: {"ReceiptHandle": each.receipt, "VisibilityTimeout": 0}
-                )
+                if len(found) >= most:
+                    break
+        return found[:most]
 
-    def redrive(self, letters: list[DeadLetter], progress: Callable[[int], None] = lambda _: None) -> int:
-        """Sends those that are `held` to their queue, for as many attempts as a new one has; how many went.
+    def redrive(self, wanted: Callable[[DeadLetter], bool], progress: Callable[[int], None] = lambda _: None) -> int:
+        """Sends those that are wanted to their queue, for as many attempts as a new one has; how many went.
 
         A message is deleted here once it is there: interrupted between the two it is in both, and a job runs once all the same.
         """
         moved = 0
-        for page in _pages(letters):
-            refused = self._batch("send_message_batch", self._queue_url, page, _message)
-            sent = [each for number, each in enumerate(page) if str(number) not in refused]
-            self._batch("delete_message_batch", self._url, sent, lambda each: {"ReceiptHandle": each.receipt})
-            moved += len(sent)
-            progress(len(sent))
+        with self._held() as pages:
+            for page in pages:
+                letters = [each for each in page if wanted(each)]
+                refused = self._batch("send_message_batch", self._queue_url, letters, _message)
+                sent = [each for number, each in enumerate(letters) if str(number) not in refused]
+                self._batch("delete_message_batch", self._url, sent, lambda each: {"ReceiptHandle": each.receipt})
+                moved += len(sent)
+                progress(len(page))
         return moved
 
-    def _receive(self, most: int) -> list[DeadLetter]:
+    @contextmanager
+    def _held(self) -> Iterator[Iterator[list[DeadLetter]]]:
+        """All there are, in pages, each once; what is still there in the end is given back."""
+        found: dict[str, DeadLetter] = {}
+
+        def pages() -> Iterator[list[DeadLetter]]:
+            while new := [each for each in self._receive() if each.message not in found]:  # those of the first pages come back in time
+                found.update((each.message, each) for each in new)
+                yield new
+
+        try:
+            yield pages()
+        finally:
+            letters = list(found.values())
+            for start in range(0, len(letters), _AT_ONCE):
+                page = letters[start : start + _AT_ONCE]
+                self._batch("change_message_visibility_batch", self._url, page, _given_back)
+
+    def _receive(self) -> list[DeadLetter]:
         answer = self._sqs.receive_message(
             QueueUrl=self._url,
-            MaxNumberOfMessages=most,
+            MaxNumberOfMessages=_AT_ONCE,
             VisibilityTimeout=_HELD_SECONDS,
             WaitTimeSeconds=_WAIT_SECONDS,
             MessageSystemAttributeNames=["SentTimestamp", "MessageGroupId"],
@@ -153,6 +172,5 @@ def _message(letter: DeadLetter) -> dict[str, Any]:
     return {"MessageBody": letter.body} | ({"MessageGroupId": letter.group} if letter.group else {})
 
 
-def _pages(letters: list[DeadLetter]) -> Iterator[list[DeadLetter]]:
-    for start in range(0, len(letters), _AT_ONCE):
-        yield letters[start : start + _AT_ONCE]
+def _given_back(letter: DeadLetter) -> dict[str, Any]:
+    return {"ReceiptHandle": letter.receipt, "VisibilityTimeout": 0}

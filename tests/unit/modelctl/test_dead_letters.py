@@ -150,8 +150,7 @@ def test_what_the_queue_refuses_stays(world: World, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(world.sqs, "send_message_batch", refusing)
     letters = world.letters("low")
-    with letters.held(10) as held:
-        assert letters.redrive(held) == 2
+    assert letters.redrive(lambda _: True) == 2
 
     assert len(world.waiting("low-dead")) == 1
     assert len(world.waiting("low")) == 2
@@ -165,10 +164,30 @@ def test_interrupted_after_sending_a_letter_is_in_both_queues_and_in_none_it_is_
 
     monkeypatch.setattr(world.sqs, "delete_message_batch", interrupted)
     letters = world.letters("low")
-    with pytest.raises(KeyboardInterrupt), letters.held(10) as held:
-        letters.redrive(held)
+    with pytest.raises(KeyboardInterrupt):
+        letters.redrive(lambda _: True)
 
     assert len(world.waiting("low")) == len(world.waiting("low-dead")) == 1
+
+
+def test_letters_that_come_back_while_others_are_looked_at_are_told_once(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when looking takes longer than they are held."""
+    monkeypatch.setattr(dead_letters, "_HELD_SECONDS", 0)
+    for number in range(4):
+        world.bury("low", job=f"{number:032x}")
+
+    assert len({each.id for each in world.letters("low").look(100)}) == len(world.letters("low").look(100)) == 4
+    assert world.letters("low").redrive(lambda each: each.id != f"{0:032x}") == 3
+    assert world.letters("low").count() == 1
+
+
+def test_list_shows_no_more_than_asked_and_how_many_there_are(world: World) -> None:
+    for number in range(5):
+        world.bury("low", job=f"{number:032x}")
+    shown = run("list", "--most", "2")
+
+    assert shown.stdout.count("fruit") == 2
+    assert "5 wait there in all" in shown.stderr
 
 
 def test_a_deployment_without_queues_is_told_what_to_deploy(monkeypatch: pytest.MonkeyPatch) -> None:

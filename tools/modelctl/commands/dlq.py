@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from functools import partial
 from typing import Annotated, Any
 
@@ -24,7 +23,6 @@ app = typer.Typer(
 
 Most = Annotated[int, typer.Option("--most", min=1, metavar="N", help="No more than so many of each priority.")]
 Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Only those for this model.")]
-_ALL = 10_000
 _TOLD = 60  # characters of a body that can't be read
 
 
@@ -46,8 +44,7 @@ def list_letters(
     total = 0
     for queue in dead_letters.of(target):
         total += queue.count()
-        with queue.held(most) as letters:
-            found += [each for each in letters if model in (None, each.model)]
+        found += [each for each in queue.look(most) if model in (None, each.model)]
     errors = dead_letters.errors_of(target, found)
     if as_json:
         print_json([_document(each, errors) for each in found])
@@ -61,14 +58,13 @@ def list_letters(
         shown.add_row(each.id, each.priority, each.model, each.client, f"{each.sent:%Y-%m-%d %H:%M:%S}", error)
     out.print(shown)
     if total > len(found):
-        note(f"{total} wait there in all; see more with --most {_ALL}")
+        note(f"{total} wait there in all; see more with --most {total}")
     next_step("modelctl dlq redrive", deployment)
 
 
 @app.command()
 def redrive(
     *,
-    most: Most = _ALL,
     model: Model = None,
     job: Annotated[str | None, typer.Option("--job", metavar="ID", help="Only this one.")] = None,
     deployment: DeploymentOption = DeploymentName.LOCAL,
@@ -81,11 +77,12 @@ def redrive(
     """
     target = find(deployment, profile=profile)
     moved: dict[str, int] = {}
-    with ExitStack() as held, Progress(console=err, transient=True) as progress:
+    with Progress(console=err, transient=True) as progress:
         for queue in dead_letters.of(target):
-            letters = [each for each in held.enter_context(queue.held(most)) if model in (None, each.model) and job in (None, each.id)]
-            task = progress.add_task(f"{queue.priority} priority", total=len(letters))
-            moved[queue.priority] = queue.redrive(letters, partial(progress.advance, task))
+            task = progress.add_task(f"{queue.priority} priority", total=queue.count())
+            moved[queue.priority] = queue.redrive(
+                lambda each: model in (None, each.model) and job in (None, each.id), partial(progress.advance, task)
+            )
     if as_json:
         print_json({"redriven": moved})
         return
