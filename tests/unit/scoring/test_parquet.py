@@ -20,6 +20,8 @@ from scoring.footers import Footer
 from scoring.thrift import decode, encode
 from tests.unit.scoring.factories import DISK, Adder, errors, run, shards, table, write
 
+ORDINAL, I16 = 7, 4
+
 
 def rows(count: int) -> pa.Table:
     """Beside what the model reads, columns of types that not every writer keeps."""
@@ -35,6 +37,16 @@ def rows(count: int) -> pa.Table:
         }
     )
     return (found if count else rows(1).slice(1)).replace_schema_metadata({"owner": "somebody"})
+
+
+def number_groups(path: Path) -> None:
+    """As parquet-mr writes it, each row group says which of its file it is."""
+    data = path.read_bytes()
+    start = len(data) - 8 - int.from_bytes(data[-8:-4], "little")
+    fields = decode(data[start:-8])
+    for number, group in enumerate(fields[4][1][1]):
+        group[ORDINAL] = (I16, number)
+    path.write_bytes(data[:start] + encode(fields) + len(encode(fields)).to_bytes(4, "little") + b"PAR1")
 
 
 @pytest.mark.parametrize("compression", ["none", "snappy", "zstd", "gzip"])
@@ -56,12 +68,15 @@ def test_columns_stay_as_they_are_and_outputs_stand_behind(tmp_path, work, compr
 
 def test_one_file_of_all_parts_is_read_by_what_arrow_knows_of_its_row_groups(tmp_path, work):
     """Statistics of columns that were copied and of those that were added, the order they are sorted by, and their Arrow types."""
-    order = [parquet.SortingColumn(1)]
-    parquet.write_table(rows(100), tmp_path / "a.parquet", row_group_size=10, sorting_columns=order)
-    made = plan(DISK, str(tmp_path / "a.parquet"), Adder(), shard_bytes=1)
+    data, order = tmp_path / "in", [parquet.SortingColumn(1)]
+    data.mkdir()
+    for name, part in (("a", rows(100).slice(0, 60)), ("b", rows(100).slice(60))):
+        parquet.write_table(part, data / f"{name}.parquet", row_group_size=10, sorting_columns=order)
+        number_groups(data / f"{name}.parquet")
+    made = plan(DISK, str(data), Adder(), shard_bytes=1)
     assert len(made.shards) == 10
     one = join(made, shards(made, work), DISK, str(work / "one.parquet")).path
-    found, source = parquet.read_table(one), parquet.read_table(tmp_path / "a.parquet")
+    found, source = parquet.read_table(one), pa.concat_tables(parquet.read_table(file) for file in sorted(data.iterdir()))
     assert found.drop_columns(["total", "pair", "label"]).equals(source, check_metadata=True)
     metadata = parquet.read_metadata(one)
     groups = [metadata.row_group(index) for index in range(10)]
@@ -74,7 +89,7 @@ def test_one_file_of_all_parts_is_read_by_what_arrow_knows_of_its_row_groups(tmp
     for column, least in (("x_0", 91), ("total", 92)):
         assert parquet.read_table(one, filters=[(column, ">=", least)])["x_0"].to_pylist() == list(range(91, 100))
     with DISK.open_input_file(one) as file:  # where a row group says which it is, it says so rightly
-        assert [group.get(7, (None, number))[1] for number, group in enumerate(Footer.read(file, one).groups)] == list(range(10))
+        assert [group.get(ORDINAL, (I16, number))[1] for number, group in enumerate(Footer.read(file, one).groups)] == list(range(10))
 
 
 def test_bad_rows_get_no_prediction_and_a_reason(tmp_path, work):
