@@ -48,6 +48,7 @@ class BatchFunction(FunctionParts):
             job_table=store.job_table_name(self),
             job_attempts=settings.job_attempts,
             job_days=settings.job_days,
+            max_body_bytes=settings.upload_megabytes * 2**20,
             service=settings.service,
         )
         self.target = lambda_.DockerImageFunction(

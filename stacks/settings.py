@@ -176,6 +176,11 @@ class DeploymentSettings:
         for name, least, most, who in _TAKEN:
             if not least <= getattr(self, name) <= most:
                 raise ValueError(f"{name} of {self.name} is {getattr(self, name):,}; {who} takes {least} to {most:,}")
+        if not 1 <= self.upload_megabytes <= self.job_memory // 8:
+            raise ValueError(
+                f"upload_megabytes of {self.name} is {self.upload_megabytes}; with job_memory = {self.job_memory} it is from 1 to "
+                f"{self.job_memory // 8}, so that a request and its answer fit the function"
+            )
 
     @property
     def service(self) -> str:

@@ -42,6 +42,11 @@ def environment(templates: Templates) -> dict[str, str]:
     return {name: resolved(templates, value) for name, value in worker(templates)["Environment"]["Variables"].items()}
 
 
+def test_it_reads_what_a_client_may_upload(synthesized):
+    templates = synthesized(replace(DEV, upload_megabytes=300), a_model())
+    assert environment(templates)["MAX_BODY_BYTES"] == str(300 * 2**20)
+
+
 def test_its_environment_is_what_its_settings_write(mixed):
     read = BatchSettings.from_env(environment(mixed))
     assert read == BatchSettings(
@@ -56,10 +61,10 @@ def test_its_environment_is_what_its_settings_write(mixed):
 
 
 def test_the_settings_decide_how_often_and_for_how_long(synthesized):
-    templates = synthesized(replace(DEV, job_attempts=3, job_days=2, job_memory=1769, signed_manifests=True))
+    templates = synthesized(replace(DEV, job_attempts=3, job_days=2, job_memory=2048, signed_manifests=True))
     read = BatchSettings.from_env(environment(templates))
     assert (read.job_attempts, read.job_days, read.signing_key_arn) == (3, 2, "<signing-key>")
-    assert worker(templates)["MemorySize"] == 1769
+    assert worker(templates)["MemorySize"] == 2048
 
 
 def test_the_largest_model_passes_through_its_disk(synthesized):

@@ -188,6 +188,11 @@ def test_modelctl_finds_the_queues(dev, name):
         ("data_set_timeout", 0, "data_set_timeout of dev is 0; Lambda takes 1 to 900"),
         ("job_batch_size", 11, "job_batch_size of dev is 11; SQS, where no batching window fills more, takes 1 to 10"),
         ("job_attempts", 0, "job_attempts of dev is 0; SQS takes 1 to 1,000"),
+        (
+            "upload_megabytes",
+            377,
+            "upload_megabytes of dev is 377; with job_memory = 3008 it is from 1 to 376, so that .* fit the function",
+        ),
         ("data_set_concurrency", 10_001, "data_set_concurrency of dev is 10,001; a Distributed Map takes 1 to 10,000"),
     ],
 )
