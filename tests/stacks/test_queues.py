@@ -191,7 +191,7 @@ def test_modelctl_finds_the_queues(dev, name):
         (
             "upload_megabytes",
             377,
-            "upload_megabytes of dev is 377; with job_memory = 3008 it is from 1 to 376, so that .* fit the function",
+            "upload_megabytes of dev is 377; with job_memory = 3008 it is from 1 to 376, so .* fit the function",
         ),
         ("data_set_concurrency", 10_001, "data_set_concurrency of dev is 10,001; a Distributed Map takes 1 to 10,000"),
     ],
