@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.progress import Progress
+from rich.text import Text
 
 from tools.modelctl import dead_letters
-from tools.modelctl.console import err, next_step, note, out, print_json, table
+from tools.modelctl.console import err, next_step, note, out, print_json
 from tools.modelctl.dead_letters import DeadLetter
 from tools.modelctl.deployment import find
 from tools.modelctl.errors import UsageFailed
@@ -52,11 +53,8 @@ def list_letters(
     if not found:
         out.print(f"No dead letters{f' for {model}' if model else ''}: no job of {deployment} waits for somebody to look at it.")
         return
-    shown = table("=job", "priority", "model", "client", "sent", "error", title=f"Dead letters of {deployment}")
     for each in found:
-        error = errors.get(each.id) or (each.body[:_TOLD] if not each.id else "")
-        shown.add_row(each.id, each.priority, each.model, each.client, f"{each.sent:%Y-%m-%d %H:%M:%S}", error)
-    out.print(shown)
+        _show(each, errors.get(each.id))
     if total > len(found):
         note(f"{total} wait there in all; see more with --most {total}")
     next_step("modelctl dlq redrive", deployment)
@@ -95,6 +93,14 @@ def _told(moved: int, job: str | None, deployment: DeploymentName) -> None:
     out.print(f"Sent back: {moved}" if moved else "There was nothing to send back.")
     if moved:
         next_step("modelctl dlq list", deployment)
+
+
+def _show(letter: DeadLetter, error: str | None) -> None:
+    """Two lines: beside a job's id a terminal has no room for an error."""
+    about = f"{letter.sent:%Y-%m-%d %H:%M}  {letter.priority} priority  {letter.model}  {letter.client}"
+    out.print(Text.assemble((letter.id or "(unreadable)", "bold"), f"  {about}"), soft_wrap=True)
+    if text := error or (letter.body[:_TOLD] if not letter.id else ""):
+        out.print(Text(f"  {text}", "dim"), soft_wrap=True)
 
 
 def _document(letter: DeadLetter, errors: dict[str, str]) -> dict[str, Any]:
