@@ -149,7 +149,7 @@ class Store(Stack):
         bucket_arn = self._bucket_arn(role, "jobs")
         asked = ["*/*/*/request-*", f"{UPLOADS}/*"]
         role.allow(["s3:GetObject"], [f"{bucket_arn}/{keys}" for keys in asked], wildcard=narrow)
-        role.allow(["s3:DeleteObject", "s3:PutObject"], f"{bucket_arn}/*/*/*/result", wildcard=narrow)
+        role.allow(["s3:DeleteObject", "s3:PutObject"], f"{bucket_arn}/*/*/*/result*", wildcard=narrow)
         role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": asked}})
         self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
         items = self._table_arn(self.job_table_name(role))
@@ -186,9 +186,9 @@ class Store(Stack):
         """Lets a function look up and end one job at a time, hand out its result, and let clients write uploads; it reads no request."""
         bucket_arn = self._bucket_arn(role, "jobs")
         narrow = "Requests and results of jobs of every model; whose a job is, the function reads in its record, and tells nobody else."
-        results = f"{bucket_arn}/*/*/*/result"
+        results = f"{bucket_arn}/*/*/*/result-*"
         role.allow(["s3:GetObject"], results, wildcard=narrow)
-        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": "*/*/*/result"}})
+        role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": "*/*/*/result-*"}})
         uploads = f"{bucket_arn}/{UPLOADS}/*"
         role.allow(["s3:DeleteObject"], [results, f"{bucket_arn}/*/*/*/request-*", uploads], wildcard=narrow)
         role.allow(

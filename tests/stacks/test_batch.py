@@ -111,7 +111,7 @@ def test_it_may_do_this_and_nothing_else(mixed):
         *((action, f"s3:::<bucket>/models/{name}/*") for action in ("s3:GetObject", "s3:GetObjectVersion") for name in ("fruit", "tumour")),
         ("s3:ListBucket", "s3:::<bucket>", str({"StringLike": {"s3:prefix": "models/*/aliases/*"}})),
         *(("s3:GetObject", f"s3:::<jobs>/{keys}") for keys in ("*/*/*/request-*", "_uploads/*")),
-        *((action, "s3:::<jobs>/*/*/*/result") for action in ("s3:DeleteObject", "s3:PutObject")),
+        *((action, "s3:::<jobs>/*/*/*/result*") for action in ("s3:DeleteObject", "s3:PutObject")),
         ("s3:ListBucket", "s3:::<jobs>", str({"StringLike": {"s3:prefix": ["*/*/*/request-*", "_uploads/*"]}})),
         *((action, "<key>") for action in ("kms:Decrypt", "kms:GenerateDataKey")),
         *((f"dynamodb:{each}Item", "dynamodb::table/<job-table>") for each in ("Delete", "Get", "Put", "Update")),

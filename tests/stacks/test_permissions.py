@@ -93,10 +93,10 @@ def test_the_authorizer_looks_up_clients_one_by_one(two_models):
 def test_what_is_told_of_jobs_is_their_records_and_results(two_models):
     """No request of anybody can be read, no result written, and no table or bucket looked through."""
     assert on_store(two_models, description="jobs") == [
-        (["s3:GetObject"], "/*/*/*/result", None),
-        (["s3:ListBucket"], "", {"StringLike": {"s3:prefix": "*/*/*/result"}}),
+        (["s3:GetObject"], "/*/*/*/result-*", None),
+        (["s3:ListBucket"], "", {"StringLike": {"s3:prefix": "*/*/*/result-*"}}),
         (["s3:DeleteObject"], "/*/*/*/request-*", None),
-        (["s3:DeleteObject"], "/*/*/*/result", None),
+        (["s3:DeleteObject"], "/*/*/*/result-*", None),
         (["s3:DeleteObject"], "/_uploads/*", None),
         (["s3:PutObject"], "/_uploads/*", None),
     ]

@@ -132,9 +132,9 @@ def test_a_job_that_was_done_deleted_and_sent_again_runs_again(world):
     app = world.app()
     work(app, delivered(job))
     world.table.delete(job.id)
-    world.submit([2], id=job.id, request=job.request)
+    again = world.submit([2], id=job.id, request=job.request)
     assert work(app, delivered(job)) == []
-    assert world.result(job) == [4.0] * 3
+    assert world.result(again) == [4.0] * 3
 
 
 def test_a_job_that_is_deleted_while_it_runs_leaves_no_result(world):
@@ -144,6 +144,25 @@ def test_a_job_that_is_deleted_while_it_runs_leaves_no_result(world):
     assert work(app, delivered(job)) == []
     assert (world.status(job), world.told()) == ("gone", [])
     assert "Contents" not in world.s3.list_objects_v2(Bucket=NAMES["JOB_BUCKET"], Prefix=job.result)
+
+
+def test_a_job_is_never_answered_for_another_that_had_its_id(world):
+    """One client used an Idempotency-Key, deleted the job while it ran, and used the key again for another request."""
+    old = world.submit([1])
+    new = {"id": old.id, "request": f"{old.request}-new", "digest": "f" * 64}
+    app, asked = world.app(), []
+
+    def ask_anew(_: list[float]) -> None:
+        if not asked:
+            world.table.delete(old.id)
+            asked.append(world.submit([50], **new))
+
+    spoil(app, ask_anew)
+    assert work(app, delivered(old)) == []
+    assert (world.status(asked[0]), world.told()) == ("queued", [])
+    assert "Contents" not in world.s3.list_objects_v2(Bucket=NAMES["JOB_BUCKET"], Prefix=old.result)
+    assert work(app, delivered(asked[0])) == []
+    assert (world.status(asked[0]), world.result(asked[0])) == ("succeeded", [100.0] * 3)
 
 
 def test_a_request_that_is_no_longer_there_fails_the_job(world):

@@ -123,14 +123,14 @@ def test_an_id_is_32_hex_digits(text):
 
 def test_bodies_of_a_job_and_uploads_have_places_of_their_own():
     assert job_key("fruit", "shop", ID, "request") == f"fruit/shop/{ID}/request"
-    assert a_job(client=NOBODY).result == f"fruit/-/{ID}/result"
+    assert a_job(client=NOBODY).result == f"fruit/-/{ID}/result-{'f' * 16}"
     assert upload_key("shop", ID) == f"_uploads/shop/{ID}"
     assert status_url(ID) == f"/v2/jobs/{ID}"
 
 
 @given(JOBS, JOBS)
 def test_the_places_of_two_jobs_differ(one, other):
-    same = (one.model, one.client, one.id) == (other.model, other.client, other.id)
+    same = (one.model, one.client, one.id, one.digest[:16]) == (other.model, other.client, other.id, other.digest[:16])
     assert (one.result == other.result) is same
 
 
@@ -178,8 +178,8 @@ def test_a_job_is_kept_once_and_read(items, table):
 def test_a_job_that_is_not_there_is_none(table):
     assert table.read(ID, now=NOW) is None
     assert table.start(ID, now=NOW) is None
-    assert table.finish(ID, now=NOW, size=1, header_length=None, version="v") is None
-    assert table.fail(ID, now=NOW, error="e", status=400) is None
+    assert table.finish(a_job(), now=NOW, size=1, header_length=None, version="v") is None
+    assert table.fail(a_job(), now=NOW, error="e", status=400) is None
     assert table.delete(ID) is None
     assert table.read(ID, now=NOW) is None  # none of it made one
 
@@ -197,7 +197,7 @@ def test_a_job_whose_time_is_over_is_none_and_another_takes_its_place(table):
 def test_a_job_runs_and_has_a_result(table):
     table.create(a_job())
     running = table.start(ID, now=NOW + 1.7)
-    finished = table.finish(ID, now=NOW + 2.9, size=120, header_length=80, version="v")
+    finished = table.finish(a_job(), now=NOW + 2.9, size=120, header_length=80, version="v")
 
     assert running == a_job(status="running", updated=NOW + 1, attempts=1)
     told = {"result_size": 120, "result_header_length": 80, "model_version": "v"}
@@ -208,7 +208,7 @@ def test_a_job_runs_and_has_an_error(table):
     table.create(a_job())
     running = table.start(ID, now=NOW)
 
-    assert table.fail(ID, now=NOW, error="no", status=400) == replace(running, status="failed", error="no", error_status=400)
+    assert table.fail(a_job(), now=NOW, error="no", status=400) == replace(running, status="failed", error="no", error_status=400)
 
 
 def test_a_job_of_a_worker_that_died_starts_again(table):
@@ -222,10 +222,10 @@ def test_who_ends_a_job_first_has_ended_it(table):
     """A worker that was thought dead comes late, or the answer to its write got lost and it writes again."""
     table.create(a_job())
     table.start(ID, now=NOW)
-    first = table.finish(ID, now=NOW + 1, size=1, header_length=None, version="v")
+    first = table.finish(a_job(), now=NOW + 1, size=1, header_length=None, version="v")
 
-    assert table.finish(ID, now=NOW + 2, size=9, header_length=None, version="w") == first
-    assert table.fail(ID, now=NOW + 2, error="late", status=500) == first
+    assert table.finish(a_job(), now=NOW + 2, size=9, header_length=None, version="w") == first
+    assert table.fail(a_job(), now=NOW + 2, error="late", status=500) == first
     assert table.start(ID, now=NOW + 2) == first
 
 
@@ -234,10 +234,24 @@ def test_a_job_that_failed_for_no_fault_of_its_request_starts_again(table, statu
     """Its message was taken out of the dead-letter queue."""
     table.create(a_job())
     table.start(ID, now=NOW)
-    failed = table.fail(ID, now=NOW, error="no", status=status)
+    failed = table.fail(a_job(), now=NOW, error="no", status=status)
     again = table.start(ID, now=NOW + 1)
 
     assert again == (a_job(status="running", updated=NOW + 1, attempts=2) if starts else failed)
+
+
+def test_who_ran_a_job_that_was_deleted_does_not_end_what_has_its_id_since(table):
+    """An Idempotency-Key that is used again gives the same id to another request."""
+    old, new = a_job(), a_job(digest="0" * 64)
+    table.create(old)
+    table.start(ID, now=NOW)
+    table.delete(ID)
+    table.create(new)
+
+    assert table.finish(old, now=NOW, size=1, header_length=None, version="v") is None
+    assert table.fail(old, now=NOW, error="no", status=400) is None
+    assert table.read(ID, now=NOW) == new
+    assert old.result != new.result
 
 
 def test_what_is_deleted_stays_deleted(table):
@@ -245,7 +259,7 @@ def test_what_is_deleted_stays_deleted(table):
     running = table.start(ID, now=NOW)
 
     assert table.delete(ID) == running
-    assert table.finish(ID, now=NOW, size=1, header_length=None, version="v") is None
+    assert table.finish(a_job(), now=NOW, size=1, header_length=None, version="v") is None
     assert table.read(ID, now=NOW) is None
 
 
@@ -279,9 +293,9 @@ def acted(table: JobTable, action: str) -> Job | None:
         case ["start"]:
             return table.start(ID, now=NOW)
         case ["finish"]:
-            return table.finish(ID, now=NOW, size=1, header_length=None, version="v")
+            return table.finish(a_job(), now=NOW, size=1, header_length=None, version="v")
         case ["fail", status]:
-            return table.fail(ID, now=NOW, error="no", status=int(status))
+            return table.fail(a_job(), now=NOW, error="no", status=int(status))
     return table.delete(ID)
 
 

@@ -98,8 +98,8 @@ class Job(Record):
 
     @property
     def result(self) -> str:
-        """The key of its result in the bucket of jobs."""
-        return job_key(self.model, self.client, self.id, "result")
+        """The key of its result in the bucket of jobs: where the id is asked something else, no worker that is late writes over it."""
+        return job_key(self.model, self.client, self.id, f"result-{self.digest[:16]}")
 
 
 class JobTable:
@@ -142,14 +142,14 @@ class JobTable:
         action = "SET #status = :running, updated = :now, attempts = attempts + :one REMOVE #error, error_status"
         return self._update(job, action, f"attribute_exists(id) AND ({open_})", values, {"#status": "status", "#error": "error"})
 
-    def finish(self, job: str, *, now: float, size: int, header_length: int | None, version: str) -> Job | None:
-        """The job, which has a result now; as it is where it had ended before; None where it was deleted.
+    def finish(self, job: Job, *, now: float, size: int, header_length: int | None, version: str) -> Job | None:
+        """The job, which has a result now; as it is where it had ended before; None where it was deleted, whatever has its id since.
 
         `size` and `header_length` are the result's. Raises `ServiceUnavailable`, `UnreadableJob`.
         """
         return self._end(job, "succeeded", now, result_size=size, result_header_length=header_length, model_version=version)
 
-    def fail(self, job: str, *, now: float, error: str, status: int) -> Job | None:
+    def fail(self, job: Job, *, now: float, error: str, status: int) -> Job | None:
         """The job, which has an error now, of an HTTP status; else as `finish` answers, and raises."""
         return self._end(job, "failed", now, error=error, error_status=status)
 
@@ -158,13 +158,14 @@ class JobTable:
         item = self._call("DeleteItem", Key=_key(job), ReturnValues="ALL_OLD").get("Attributes")
         return None if item is None else from_item(item)
 
-    def _end(self, job: str, status: str, now: float, **told: str | int | None) -> Job | None:
+    def _end(self, job: Job, status: str, now: float, **told: str | int | None) -> Job | None:
         fields = {"status": status, "updated": int(now), **{name: value for name, value in told.items() if value is not None}}
         action = "SET " + ", ".join(f"#{name} = :{name}" for name in fields)
         values: dict[str, str | int] = {f":{name}": value for name, value in fields.items()}
-        open_ = "attribute_exists(id) AND #status IN (:queued, :running)"
-        values |= {":queued": "queued", ":running": "running"}
-        return self._update(job, action, open_, values, {f"#{name}": name for name in fields})
+        open_ = "digest = :digest AND #status IN (:queued, :running)"
+        values |= {":queued": "queued", ":running": "running", ":digest": job.digest}
+        found = self._update(job.id, action, open_, values, {f"#{name}": name for name in fields})
+        return None if found is None or found.digest != job.digest else found
 
     def _update(self, job: str, action: str, condition: str, values: Mapping[str, str | int], names: Mapping[str, str]) -> Job | None:
         """The job after `action`; as it was where `condition` doesn't hold, None where there was none."""

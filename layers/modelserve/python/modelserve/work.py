@@ -138,19 +138,21 @@ class _JobWork:
         self._places.bucket.replace(self._job.result, body)
         length = headers.get("Inference-Header-Content-Length")
         job = self._places.table.finish(
-            self.id,
+            self._job,
             now=self._places.clock(),
             size=len(body),
             header_length=None if length is None else int(length),
             version=answer.version,
         )
-        if job is None:  # deleted while it ran
+        if job is None:  # deleted while it ran, and perhaps another asked for under its id
             self._places.bucket.delete(self._job.result)
         else:
             self._tell(job)
 
     def fail(self, error: str, status: int) -> None:
-        job = self._places.table.fail(self.id, now=self._places.clock(), error=error, status=status)
+        now = self._places.clock()
+        asked = self._job or self._places.table.read(self.id, now=now)
+        job = None if asked is None else self._places.table.fail(asked, now=now, error=error, status=status)
         if job is not None:
             self._tell(job)
 
