@@ -1,7 +1,8 @@
 """Parquet files put together from the column chunks of others, which are copied byte by byte: whatever they hold stays as it is.
 
-Arrow's own writer would have to read and write every column twice, for the part and for the one file that parts are joined to: with 30
-numbers a row that takes 3.9 us of CPU a row, copying 0.7, reading and running the tumour model 4.9 (so 0.56 of a bare loop against 0.88).
+Arrow's own writer would have to read and write every column twice, for the part and for the one file that parts are joined to. Measured
+end to end with 30 numbers a row, as throughput of a bare loop's on two cores: 0.91 by copying, 0.62 by `pyarrow.parquet.ParquetWriter`,
+0.82 with it where one part needs no joining. With a tree in place of the tumour model: 1.3 us a row by copying, 4.9 and 2.8 without.
 
 Field numbers are those of parquet.thrift (https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift).
 """
