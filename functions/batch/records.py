@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
 from math import prod
 from typing import Any
 
@@ -41,8 +42,10 @@ class StreamRecord:
 
     @property
     def key(self) -> Any:
-        """The partition key of Kinesis, or the item's key in DynamoDB as an object."""
-        return self._about["partitionKey"] if self._of_kinesis else _item(self._about["Keys"])
+        """The partition key of Kinesis, or the item's key in DynamoDB as an object; a number that JSON's readers would round is text."""
+        if self._of_kinesis:
+            return self._about["partitionKey"]
+        return {name: _exact(value["N"]) if "N" in value else _plain(value) for name, value in self._about["Keys"].items()}
 
     def fields(self) -> Fields:
         """Raises `InvalidRequest` where the record is no JSON object, in base64 as Kinesis sends it."""
@@ -99,10 +102,17 @@ def _item(attributes: Mapping[str, Mapping[str, Any]]) -> Fields:
 
 
 def _number(text: str) -> int | float:
+    """DynamoDB's have 38 digits; a whole one that no tensor holds is rounded, as in any other type of 64 bits."""
     try:
-        return int(text)
+        whole = int(text)
     except ValueError:
         return float(text)
+    return whole if -(2**63) <= whole < 2**64 else float(whole)
+
+
+def _exact(text: str) -> int | float | str:
+    number = _number(text)
+    return number if Decimal(str(number)) == Decimal(text) else text
 
 
 _PLAIN: dict[str, Callable[[Any], Any]] = {

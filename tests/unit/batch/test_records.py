@@ -112,3 +112,24 @@ def test_attributes_of_dynamodb_are_what_they_stand_for():
 
 def test_a_deleted_item_holds_nothing():
     assert not StreamRecord(dynamodb(1, None)).holds_fields
+
+
+@pytest.mark.parametrize(
+    ("number", "key", "field"),
+    [
+        ("18446744073709551615", 2**64 - 1, 2**64 - 1),
+        ("-9223372036854775808", -(2**63), -(2**63)),
+        ("12345678901234567890123456789012345678", "12345678901234567890123456789012345678", 12345678901234567890123456789012345678.0),
+        ("-9223372036854775809", "-9223372036854775809", -9223372036854775808.0),
+        ("0.12345678901234567890123456789", "0.12345678901234567890123456789", 0.12345678901234568),
+        ("1E+125", 1e125, 1e125),
+        ("1.50", 1.5, 1.5),
+    ],
+)
+def test_a_number_of_38_digits_is_text_in_a_key_and_rounded_in_a_field(number, key, field):
+    record = dynamodb(1, {"amount": {"N": number}, "all": {"NS": [number]}})
+    record["dynamodb"]["Keys"] = {"id": {"N": number}}
+    found = StreamRecord(record)
+    assert found.key == {"id": key}
+    assert type(found.fields()["amount"]) is type(field)
+    assert (found.fields()["amount"], found.fields()["all"]) == (field, [field])

@@ -72,6 +72,14 @@ def test_bad_records_are_told_and_the_stream_goes_on(world):
     assert "no JSON object" in failed["error"]
 
 
+def test_a_key_of_38_digits_is_told_as_it_is_and_its_neighbours_too(world):
+    world.start(identity())
+    record = dynamodb(2, {"x": {"L": [{"N": "9" * 38}, {"N": "2"}, {"N": "3"}]}})
+    record["dynamodb"]["Keys"] = {"id": {"N": "1234567890" * 3}}
+    assert world.send(kinesis(1, GOOD, key="a"), record) == []
+    assert world.bus.told() == [(MADE, "a"), (MADE, {"id": "1234567890" * 3})]
+
+
 def test_a_deleted_item_is_passed_over(world):
     world.start(identity())
     assert world.send(dynamodb(1, None)) == []
