@@ -20,7 +20,7 @@ _TAKEN = (
     ("high_concurrency", 2, 1000, "Lambda"),
     ("low_concurrency", 2, 1000, "Lambda"),
     ("job_memory", 128, 10_240, "Lambda"),
-    ("job_timeout", 1, 900, "Lambda"),
+    ("job_timeout", 15, 900, "Lambda, of which a batch keeps some seconds to begin and to tell of its jobs,"),
     ("data_set_timeout", 1, 900, "Lambda"),
     ("job_batch_size", 1, 10, "SQS, where no batching window fills more,"),
     ("job_attempts", 1, 1000, "SQS"),

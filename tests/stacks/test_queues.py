@@ -77,7 +77,7 @@ def test_messages_travel_over_tls_only(dev, priority, dead):
     assert (refusal["Principal"], refusal["Action"]) == ({"AWS": "*"}, "sqs:*")
 
 
-@pytest.mark.parametrize("timeout", [1, 120, 900])
+@pytest.mark.parametrize("timeout", [15, 120, 900])
 @pytest.mark.parametrize("priority", PRIORITIES)
 def test_a_message_is_out_of_sight_for_six_times_as_long_as_its_function_may_run(synthesized, priority, timeout):
     """And for as long as a batch may wait to be filled besides, as AWS advises."""
@@ -150,7 +150,7 @@ def test_somebody_hears_of_a_job_that_waits_for_too_long(dev, priority, minutes)
     assert f"{priority} priority has waited for {minutes} minutes" in found["AlarmDescription"]
 
 
-@pytest.mark.parametrize("timeout", [1, 900])
+@pytest.mark.parametrize("timeout", [15, 900])
 @pytest.mark.parametrize("priority", PRIORITIES)
 def test_a_job_that_is_tried_once_more_is_not_late(synthesized, priority, timeout):
     templates = synthesized(replace(DEV, job_timeout=timeout))
@@ -184,7 +184,11 @@ def test_modelctl_finds_the_queues(dev, name):
         ("high_concurrency", 1, "high_concurrency of dev is 1; Lambda takes 2 to 1,000"),
         ("low_concurrency", 1001, "low_concurrency of dev is 1,001; Lambda takes 2 to 1,000"),
         ("job_memory", 64, "job_memory of dev is 64; Lambda takes 128 to 10,240"),
-        ("job_timeout", 901, "job_timeout of dev is 901; Lambda takes 1 to 900"),
+        (
+            "job_timeout",
+            14,
+            "job_timeout of dev is 14; Lambda, of which a batch keeps some seconds to begin and to tell of its jobs, takes 15 to 900",
+        ),
         ("data_set_timeout", 0, "data_set_timeout of dev is 0; Lambda takes 1 to 900"),
         ("job_batch_size", 11, "job_batch_size of dev is 11; SQS, where no batching window fills more, takes 1 to 10"),
         ("job_attempts", 0, "job_attempts of dev is 0; SQS takes 1 to 1,000"),
