@@ -254,6 +254,16 @@ def test_who_ran_a_job_that_was_deleted_does_not_end_what_has_its_id_since(table
     assert old.result != new.result
 
 
+def test_a_result_ends_a_job_that_somebody_gave_up_too_early(table):
+    """Its last message was out of time, as another worker ran it."""
+    table.create(a_job())
+    running = table.start(ID, now=NOW)
+    table.fail(a_job(), now=NOW, error="gave up", status=503)
+    finished = table.finish(a_job(), now=NOW + 2, size=120, header_length=None, version="v")
+
+    assert finished == table.read(ID, now=NOW) == replace(running, status="succeeded", updated=NOW + 2, result_size=120, model_version="v")
+
+
 def test_what_is_deleted_stays_deleted(table):
     table.create(a_job())
     running = table.start(ID, now=NOW)
@@ -303,9 +313,9 @@ def following(state: tuple[str, int] | None, action: str) -> tuple[str, int] | N
     """Status and the error's, after `action`."""
     if action == "delete" or state is None:
         return ("queued", 0) if action == "create" else None
-    open_ = state[0] in {"queued", "running"}
+    open_ = state[0] in {"queued", "running"} or state[1] >= 500
     match action.split():
-        case ["start"] if open_ or state[1] >= 500:
+        case ["start"] if open_:
             return "running", 0
         case ["finish"] if open_:
             return "succeeded", 0

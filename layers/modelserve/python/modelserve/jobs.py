@@ -51,12 +51,18 @@ _FORMS = {
     "digest": re.compile(r"[0-9a-f]{64}"),
 }
 
+_OPEN = "(#status IN (:queued, :running) OR (#status = :failed AND error_status >= :fault))"
+"""May be run and ended: also what failed for no fault of its request, whose message may be redriven."""
+_OPEN_VALUES: dict[str, str | int] = {":queued": "queued", ":running": "running", ":failed": "failed", ":fault": 500}
+
 
 class UnreadableJob(ServeError):
     """An item of the table that is no job."""
 
     def __init__(self, job: str) -> None:
-        super().__init__(f"the record of job {job!r:.60} can't be read: something else wrote it; delete the job and send the request again")
+        super().__init__(
+            f"the record of job {job!r:.60} can't be read: something else wrote it; send the request again, without its Idempotency-Key"
+        )
 
 
 class Job(Record):
@@ -130,24 +136,19 @@ class JobTable:
         One that failed for no fault of its request, with a status of 500 or more, starts again: its message was redriven.
         Raises `ServiceUnavailable`, `UnreadableJob`.
         """
-        open_ = "#status IN (:queued, :running) OR (#status = :failed AND error_status >= :fault)"
-        values: dict[str, str | int] = {
-            ":queued": "queued",
-            ":running": "running",
-            ":failed": "failed",
-            ":fault": 500,
-            ":now": int(now),
-            ":one": 1,
-        }
+        values = {**_OPEN_VALUES, ":now": int(now), ":one": 1}
         action = "SET #status = :running, updated = :now, attempts = attempts + :one REMOVE #error, error_status"
-        return self._update(job, action, f"attribute_exists(id) AND ({open_})", values, {"#status": "status", "#error": "error"})
+        return self._update(job, action, _OPEN, values, {"#status": "status", "#error": "error"})
 
     def finish(self, job: Job, *, now: float, size: int, header_length: int | None, version: str) -> Job | None:
         """The job, which has a result now; as it is where it had ended before; None where it was deleted, whatever has its id since.
 
+        One that failed meanwhile with a status of 500 or more has a result after all: somebody else gave it up too early.
+
         `size` and `header_length` are the result's. Raises `ServiceUnavailable`, `UnreadableJob`.
         """
-        return self._end(job, "succeeded", now, result_size=size, result_header_length=header_length, model_version=version)
+        told = {"result_size": size, "result_header_length": header_length, "model_version": version}
+        return self._end(job, "succeeded", now, **told, error=None, error_status=None)
 
     def fail(self, job: Job, *, now: float, error: str, status: int) -> Job | None:
         """The job, which has an error now, of an HTTP status; else as `finish` answers, and raises."""
@@ -159,12 +160,13 @@ class JobTable:
         return None if item is None else from_item(item)
 
     def _end(self, job: Job, status: str, now: float, **told: str | int | None) -> Job | None:
-        fields = {"status": status, "updated": int(now), **{name: value for name, value in told.items() if value is not None}}
-        action = "SET " + ", ".join(f"#{name} = :{name}" for name in fields)
-        values: dict[str, str | int] = {f":{name}": value for name, value in fields.items()}
-        open_ = "digest = :digest AND #status IN (:queued, :running)"
-        values |= {":queued": "queued", ":running": "running", ":digest": job.digest}
-        found = self._update(job.id, action, open_, values, {f"#{name}": name for name in fields})
+        fields = {"status": status, "updated": int(now), **told}
+        values = {f":{name}": value for name, value in fields.items() if value is not None}
+        action = "SET " + ", ".join(f"#{name[1:]} = {name}" for name in values)
+        if untold := [f"#{name}" for name, value in fields.items() if value is None]:
+            action += f" REMOVE {', '.join(untold)}"
+        values |= {**_OPEN_VALUES, ":digest": job.digest}
+        found = self._update(job.id, action, f"digest = :digest AND {_OPEN}", values, {f"#{name}": name for name in fields})
         return None if found is None or found.digest != job.digest else found
 
     def _update(self, job: str, action: str, condition: str, values: Mapping[str, str | int], names: Mapping[str, str]) -> Job | None:

@@ -111,7 +111,7 @@ class _JobWork:
 
     def begin(self) -> bool:
         job = self._job = self._places.table.start(self.id, now=self._places.clock())
-        if job is None:
+        if job is None:  # what a worker that died had written for it is forgotten with the bucket's days: no message says where it is
             return False
         if job.ended:
             self._tell(job)
