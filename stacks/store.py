@@ -189,11 +189,9 @@ class Store(Stack):
         results = f"{bucket_arn}/*/*/*/result-*"
         role.allow(["s3:GetObject"], results, wildcard=narrow)
         role.allow(["s3:ListBucket"], bucket_arn, conditions={"StringLike": {"s3:prefix": "*/*/*/result-*"}})
-        uploads = f"{bucket_arn}/{UPLOADS}/*"
-        role.allow(["s3:DeleteObject"], [results, f"{bucket_arn}/*/*/*/request-*", uploads], wildcard=narrow)
-        role.allow(
-            ["s3:PutObject"], uploads, wildcard="Uploads of every client; the function signs for a place under the client's own name."
-        )
+        role.allow(["s3:DeleteObject"], [results, f"{bucket_arn}/*/*/*/request-*"], wildcard=narrow)
+        own = "Uploads of every client; the function signs for a place under the client's own name."
+        role.allow(["s3:PutObject"], f"{bucket_arn}/{UPLOADS}/*", wildcard=own)
         self._grant_key(role, ["kms:Decrypt", "kms:GenerateDataKey"])
         role.allow(["dynamodb:DeleteItem", "dynamodb:GetItem"], self._table_arn(self.job_table_name(role)))
 

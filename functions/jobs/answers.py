@@ -11,7 +11,7 @@ import orjson
 
 from modelserve.endpoints import Request, Response, error_response, json_response
 from modelserve.errors import InvalidRequest, JobNotFound, MethodNotAllowed, ObjectNotFound, PayloadTooLarge, RouteNotFound, ServeError
-from modelserve.jobs import NOBODY, RETRY_SECONDS, Job, JobTable, is_id, status_url, upload_key
+from modelserve.jobs import NOBODY, RETRY_SECONDS, UPLOADS, Job, JobTable, is_id, status_url, upload_key
 from modelserve.proxy import within_limit
 from modelserve.s3 import S3Bucket
 from modelserve.settings import JobsSettings
@@ -71,10 +71,15 @@ class Jobs:
         return found
 
     def _delete(self, job: Job) -> Response:
-        """The record first: without it a worker that has the job just now ends it nowhere, and deletes what it has written."""
+        """The record after the bodies, else what fails between can't be asked for again; an upload stays, another job may name it too.
+
+        Without the record a worker deletes the result that it has written; what one wrote before is deleted at last.
+        """
+        if not job.request.startswith(f"{UPLOADS}/"):
+            self._bucket.delete(job.request)
+        self._bucket.delete(job.result)
         self._table.delete(job.id)
-        for key in (job.request, job.result):
-            self._bucket.delete(key)
+        self._bucket.delete(job.result)
         return Response(204, {}, b"")
 
     def _result(self, job: Job) -> Response:

@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelserve.aws import JsonService
+from modelserve.errors import StoreUnavailable
 from modelserve.jobs import Job, JobTable, to_item, upload_key
 from modelserve.proxy import from_event
 from modelserve.record import replace
@@ -297,7 +298,7 @@ def test_a_result_that_was_forgotten_before_its_job_is_not_found(call, kept, s3)
 # Its end
 
 
-@pytest.mark.parametrize("job", [JOB, DONE, FAILED, replace(DONE, request=upload_key("shop", NEVER))])
+@pytest.mark.parametrize("job", [JOB, DONE, FAILED])
 def test_a_deleted_job_leaves_nothing(call, kept, s3, dynamodb, job):
     kept(job, ANSWER)
 
@@ -310,24 +311,39 @@ def test_a_deleted_job_leaves_nothing(call, kept, s3, dynamodb, job):
     assert call("DELETE", path(job)).status == call("GET", path(job)).status == call("GET", path(job, "/result")).status == 404
 
 
-def test_the_record_goes_first(made, kept, environ):
-    """So that a worker that ends meanwhile learns of it, and takes its result away again."""
-    kept(JOB)
-    order: list[str] = []
+def test_an_upload_outlives_its_job_since_another_may_name_it_too(call, kept, s3):
+    job = kept(replace(DONE, request=upload_key("shop", NEVER)), ANSWER)
+
+    assert call("DELETE", path(job)).status == 204
+    assert s3.get_object(Bucket=NAMES["JOB_BUCKET"], Key=job.request)["Body"].read() == b"asked"
+
+
+@pytest.mark.parametrize("name", ["request", "result"])
+def test_a_deletion_that_fails_can_be_asked_for_again(call, kept, environ, name):
+    job = kept(DONE, ANSWER)
+
+    class Broken(S3Bucket):
+        def delete(self, key: str) -> None:
+            if key == getattr(job, name):
+                raise StoreUnavailable(key, "HTTP 503 SlowDown")
+            super().delete(key)
+
+    answer = call("DELETE", path(job), bucket=Broken.from_environ(NAMES["JOB_BUCKET"], environ))
+
+    assert (answer.status, call("DELETE", path(job)).status) == (503, 204)
+
+
+def test_a_result_that_is_written_meanwhile_is_deleted_too(call, kept, s3, environ):
+    job = kept(replace(JOB, status="running"))
 
     class Table(JobTable):
         def delete(self, job: str) -> Job | None:
-            order.append("record")
+            s3.put_object(Bucket=NAMES["JOB_BUCKET"], Key=JOB.result, Body=ANSWER)  # and its worker ended the job
             return super().delete(job)
 
-    class Bucket(S3Bucket):
-        def delete(self, key: str) -> None:
-            order.append(key)
-
     table = Table(JsonService.from_environ("dynamodb", environ), NAMES["JOB_TABLE"])
-    made(table=table, bucket=Bucket.from_environ(NAMES["JOB_BUCKET"], environ))(event("DELETE", path(JOB)), Context())
-
-    assert order == ["record", JOB.request, JOB.result]
+    assert call("DELETE", path(job), table=table).status == 204
+    assert "Contents" not in s3.list_objects_v2(Bucket=NAMES["JOB_BUCKET"], Prefix=job.result)
 
 
 # Whose it is
