@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from modelserve.errors import InsufficientMemory
+from modelserve import worker
+from modelserve.errors import DeadlineExceeded, InsufficientMemory
 from modelserve.jobs import Job, upload_key
 from modelserve.manifest import alias_key
 from tests.unit.modelserve.graphs import scaled
@@ -211,6 +212,35 @@ def test_nothing_is_begun_that_may_not_end_in_time(world):
     assert (world.job(job).attempts, world.status(job), runs(app)) == (0, "queued", [])
     assert work(app, delivered(job, receives=ATTEMPTS), milliseconds=4000) == [0]
     assert (world.job(job).attempts, world.status(job)) == (0, "failed")
+
+
+def test_a_slow_model_takes_no_time_of_another_one(world, monkeypatch):
+    """Where both have come before, each may take half; the slow one that comes alone again has what the others leave."""
+    monkeypatch.setattr(worker, "_LEAST_SECONDS", 0.5)
+    app = world.app(model_names=("sample", "slow"))
+    pool, given = app._worker._models, []
+
+    def model(name: str, version: str | None = None) -> Any:
+        found = type(pool).model(pool, "sample", version)
+        if name == "slow":
+
+            def endless(_inputs: Any, _outputs: Any, *, seconds: float) -> Any:
+                given.append(seconds)
+                time.sleep(seconds)
+                raise DeadlineExceeded(name, seconds)
+
+            found.__dict__["run"] = endless
+        return found
+
+    pool.model = model
+    slow, quick, later = world.submit([9], model="slow"), world.submit([2]), world.submit([3])
+    assert work(app, delivered(slow, quick, receives=ATTEMPTS - 1), milliseconds=4000) == [0]
+    assert [world.status(each) for each in (slow, quick)] == ["running", "succeeded"]
+    event = delivered(slow, later, receives=1)
+    event["Records"][0]["attributes"] = {**event["Records"][0]["attributes"], "ApproximateReceiveCount": "2"}
+    assert work(app, event, milliseconds=4000) == [0]
+    half, whole = given
+    assert half <= 1 < whole < 2
 
 
 def test_what_is_slow_leaves_the_rest_to_another_batch(world):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from modelserve import batching
-from modelserve.batching import run
+from modelserve.batching import OutOfTime, run
 from modelserve.dataplane import DataPlane
 from modelserve.errors import DeadlineExceeded, InsufficientMemory, InvalidInput, ModelFailed, PayloadTooLarge, ServeError
 from modelserve.fetch import LoadedModel, Session
@@ -235,6 +235,14 @@ def test_who_runs_without_end_takes_no_time_of_others():
     assert 0.25 < joint < 0.31
     assert 0.05 < first < 0.11
     assert 0 < second < third < 0.3
+
+
+def test_what_no_time_is_left_for_is_not_run():
+    """It may be tried again, and nothing says that it was slow."""
+    found, counted = model(scaled(2))
+    answers = run(found, [request([1])], seconds=0)
+    assert [type(answer) for answer in answers] == [OutOfTime]
+    assert counted.rows == []
 
 
 def test_what_memory_does_not_suffice_for_together_runs_alone():

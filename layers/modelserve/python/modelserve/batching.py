@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from .dataplane import MAX_ANSWER_BYTES, DataPlane, Model, check_elements, finished
-from .errors import DeadlineExceeded, InsufficientMemory, ServeError
+from .errors import InsufficientMemory, ServeError
 from .protocol import InferRequest, InferResponse
 from .rows import cut, join
 from .tensors import Tensor
 
-__all__ = ["MOST_BYTES", "MOST_ROWS", "Joinable", "run"]
+__all__ = ["MOST_BYTES", "MOST_ROWS", "Joinable", "OutOfTime", "run"]
 
 MOST_ROWS = 256
 """Of requests that run together; a larger one runs by itself."""
@@ -24,6 +24,13 @@ class Joinable(Model, Protocol):
     """A version that knows whether rows of several requests may run together: `fetch.LoadedModel`."""
 
     row_wise: bool
+
+
+class OutOfTime(ServeError):
+    """A request that no time was left for: it was not run."""
+
+    def __init__(self, model: str) -> None:
+        super().__init__(f"what was before it took all the time; it was not begun by model {model!r}; raise job_timeout")
 
 
 class _Asked:
@@ -108,7 +115,7 @@ def _together(model: Joinable, group: Sequence[_Asked], seconds: float) -> list[
 
 def _alone(model: Joinable, one: _Asked, seconds: float) -> list[Tensor] | ServeError:
     if seconds <= 0:
-        return DeadlineExceeded(model.name, 0)
+        return OutOfTime(model.name)
     try:
         return model.run(one.inputs, one.names, seconds=seconds)
     except ServeError as error:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from . import batching
+from .batching import OutOfTime
 from .errors import InsufficientMemory, ServeError, Unexpected, frames
 from .protocol import InferRequest, InferResponse, status_of
 from .record import Record
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Message", "Models", "Once", "Worker"]
 
 _LEAST_SECONDS = 5.0
-"""What must be left for anything to be begun; or twice what the longest took so far, where that is more."""
+"""What must be left for anything to be begun; or twice what the longest of the same model took so far, where that is more."""
 _MARGIN_SECONDS = 2.0
 """Kept of an invocation to tell of what was run."""
 
@@ -89,17 +90,21 @@ class Worker:
         self._attempts = attempts
         self._request_id = ""
         self._ends = 0.0
-        self._longest = 0.0
+        self._longest: dict[str, float] = {}
+        self._waiting = 0
         self._failed: list[str] = []
 
     def work(self, messages: Iterable[Message], *, seconds: float, request_id: str) -> list[str]:
         """The ids of the messages that are to be delivered again, or to wait in the dead-letter queue.
 
         Nothing is begun that might not end within `seconds`; `request_id` is the invocation's, for those who look for its log.
+        Each may take an equal share of what time is left, whatever model it is for.
         """
-        self._request_id, self._ends, self._longest, self._failed = request_id, time.monotonic() + seconds, 0.0, []
+        self._request_id, self._ends, self._longest, self._failed = request_id, time.monotonic() + seconds, {}, []
         fresh, suspects = self._sorted(messages)
-        self._begin_and_run(fresh)
+        self._waiting = len(fresh) + len(suspects)
+        for group in _by_model(fresh):
+            self._begin_and_run(group)
         for task in suspects:  # alone, and each kept before the next: one that ends the process takes no other with it
             self._begin_and_run([task])
         return self._failed
@@ -130,19 +135,24 @@ class Worker:
         return True
 
     def _begin_and_run(self, tasks: Sequence[_Task]) -> None:
+        """`tasks` are for one model."""
         begun = time.monotonic()
         open_: dict[tuple[str, str | None], list[_Task]] = {}
         for task in tasks:
             if self._try(task, self._begin):
                 open_.setdefault((task.work.model, task.work.version), []).append(task)
+            else:
+                self._waiting -= 1
         for group in open_.values():
             self._run(group)
-        self._longest = max(self._longest, time.monotonic() - begun)
+            self._waiting -= len(group)
+        model = tasks[0].work.model
+        self._longest[model] = max(self._longest.get(model, 0.0), time.monotonic() - begun)
 
     def _begin(self, task: _Task) -> bool:
         """Whether it is to be run, by us."""
         work = task.work
-        if self._left() < max(_LEAST_SECONDS, 2 * self._longest):
+        if self._left() < max(_LEAST_SECONDS, 2 * self._longest.get(work.model, 0.0)):
             self._retry(task, OutOfTime(work.model))
             return False
         state = self._once.begin(work.key, seconds=self._ends - time.monotonic())
@@ -169,15 +179,16 @@ class Worker:
             for task in group:
                 self._end(task, error)
             return
+        ends = time.monotonic() + self._left() * len(group) / self._waiting
         joined: list[_Task] = []
         for position, task in enumerate(group):
             if self._try(task, self._read):
                 if _size(task) > batching.MOST_BYTES:
-                    self._run_together(model, [task], self._left() / (len(group) - position + len(joined)))
+                    self._run_together(model, [task], (ends - time.monotonic()) / (len(group) - position + len(joined)))
                 else:
                     joined.append(task)
         if joined:
-            self._run_together(model, joined, self._left())
+            self._run_together(model, joined, ends - time.monotonic())
 
     def _read(self, task: _Task) -> bool:
         task.request = task.work.read()
@@ -280,11 +291,12 @@ class InterruptedRuns(ServeError):
         )
 
 
-class OutOfTime(ServeError):
-    """The batch had no time left to begin it."""
-
-    def __init__(self, model: str) -> None:
-        super().__init__(f"what was before it took all the time; it was not begun by model {model!r}; raise job_timeout")
+def _by_model(tasks: Sequence[_Task]) -> list[list[_Task]]:
+    """Those that came before run last: what took too long has then all the time that the others didn't need."""
+    groups: dict[str, list[_Task]] = {}
+    for task in tasks:
+        groups.setdefault(task.work.model, []).append(task)
+    return sorted(groups.values(), key=lambda group: max(task.receives for task in group))
 
 
 def _size(task: _Task) -> int:
