@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from aws_cdk import Arn, ArnComponents, ArnFormat, Aws, Duration, Names, Stack
+from aws_cdk import Arn, ArnComponents, ArnFormat, Aws, Duration, Names, Stack, Token
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
 from aws_cdk import aws_lambda as lambda_
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_sqs as sqs
 from aws_cdk import aws_ssm as ssm
 from aws_cdk import aws_stepfunctions as sfn
@@ -24,11 +25,13 @@ from models.config import MODELS, ModelConfig
 
 from .acknowledgements import acknowledge, acknowledge_wildcard
 from .alarms import UndeliveredAlarm
+from .roles import NarrowRole
 from .settings import DeploymentSettings
 
-__all__ = ["AllowAccount", "AllowInvoke", "HeavyModelError", "PredictOnEvent", "PredictOnObject", "Undelivered", "predict_task"]
+__all__ = ["AllowAccount", "AllowInvoke", "HeavyModelError", "PredictOnEvent", "PredictOnObject", "Undelivered", "Webhook", "predict_task"]
 
 Priority = Literal["high", "low"]
+Kind = Literal["Job Succeeded", "Job Failed", "Prediction Made", "Prediction Failed", "Data Set Scored", "Data Set Failed"]
 _LONGEST_RULE_NAME = 64
 _LAMBDAS_FAULTS = ["Lambda.ClientExecutionTimeoutException", "Lambda.ServiceException", "Lambda.AWSLambdaException"]
 _LAMBDAS_FAULTS += ["Lambda.SdkClientException", "Lambda.TooManyRequestsException"]
@@ -166,6 +169,60 @@ class PredictOnObject(_Rule):
         acknowledge_wildcard(policy, objects, "The prefix below which objects are requests; their names are not known beforehand.")
         if bucket.encryption_key:
             policy.add_statements(iam.PolicyStatement(actions=["kms:Decrypt"], resources=[bucket.encryption_key.key_arn]))
+
+
+class Webhook(Construct):
+    """Posts what the deployment tells to an address outside AWS: the event as it is, with a secret in a header.
+
+    EventBridge tries for a day, and then puts the event aside in `undelivered`.
+    """
+
+    def __init__(
+        self,
+        scope: Construct,
+        construct_id: str,
+        *,
+        settings: DeploymentSettings,
+        url: str,
+        secret: secretsmanager.ISecret,
+        header: str = "x-api-key",
+        kinds: Sequence[Kind] = ("Job Succeeded", "Job Failed"),
+        clients: Sequence[str] | None = None,
+        requests_per_second: int = 10,
+    ) -> None:
+        """`secret` is the value of `header`, all of it: of `Authorization`, one that reads `Bearer …`.
+
+        `clients` are those whose jobs are told; without it all are. Raises `ValueError` for what EventBridge would not post to, or never.
+        """
+        super().__init__(scope, construct_id)
+        if not Token.is_unresolved(url) and not url.startswith("https://"):
+            raise ValueError(f"url is {url!r}; EventBridge posts to https:// only")
+        if clients is not None and (others := [kind for kind in kinds if not kind.startswith("Job ")]):
+            raise ValueError(f"{' and '.join(others)} has no client, so clients can't choose among it; give it a Webhook of its own")
+        self.undelivered = undelivered(self, settings)
+        connection = events.Connection(self, "Connection", authorization=events.Authorization.api_key(header, secret.secret_value))
+        destination = events.ApiDestination(
+            self, "Destination", connection=connection, endpoint=url, rate_limit_per_second=requests_per_second
+        )
+        role = NarrowRole(self, "Role", assumed_by=iam.ServicePrincipal("events.amazonaws.com"), policy_name="Post")
+        role.allow(["events:InvokeApiDestination"], destination.api_destination_arn)
+        events.Rule(
+            self,
+            "Rule",
+            description=f"{settings.name}: {', '.join(kinds)} to a webhook",
+            event_pattern=events.EventPattern(
+                source=[settings.service], detail_type=list(kinds), detail=None if clients is None else {"client": list(clients)}
+            ),
+            targets=[
+                targets.ApiDestination(
+                    destination,
+                    event_role=role.without_policy_updates(),
+                    dead_letter_queue=self.undelivered,
+                    max_event_age=Duration.hours(24),
+                    retry_attempts=185,
+                )
+            ],
+        )
 
 
 class AllowInvoke(Construct):

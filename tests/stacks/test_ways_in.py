@@ -17,6 +17,7 @@ from aws_cdk import aws_iam as iam
 from aws_cdk import aws_kinesis as kinesis
 from aws_cdk import aws_kms as kms
 from aws_cdk import aws_s3 as s3
+from aws_cdk import aws_secretsmanager as secretsmanager
 from aws_cdk import aws_stepfunctions as sfn
 from aws_cdk.assertions import Template
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
@@ -27,7 +28,8 @@ from stacks.deployment import Deployment
 from stacks.examples import Examples
 from stacks.settings import DEV, PROD, DeploymentSettings
 from stacks.stream_scoring import NoStreamError, StreamScoring
-from stacks.ways_in import AllowAccount, AllowInvoke, HeavyModelError, PredictOnEvent, PredictOnObject, predict_task
+from stacks.ways_in import AllowAccount, AllowInvoke, HeavyModelError, PredictOnEvent, PredictOnObject, Webhook, predict_task
+from tests.stacks import rules
 from tests.stacks.factories import ROOT, cdk_app, properties, text
 from tests.stacks.rules import Resources
 from tests.stacks.test_rules import ALWAYS
@@ -36,6 +38,7 @@ pytestmark = [pytest.mark.xdist_group("stacks"), pytest.mark.usefixtures("synthe
 
 PAGE = (ROOT / "docs" / "ways-in.md").read_text("utf-8")
 SNIPPETS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+URL, SECRET = "https://example.org/told", "arn:aws:secretsmanager:us-east-1:123456789012:secret:told-a1b2c3"
 REQUEST = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, 2], "data": [events.EventField.from_path("$.detail.x"), 1]}]}
 PATTERN = events.EventPattern(source=["orchard"])
 
@@ -81,6 +84,10 @@ def a_table(world: World, **properties: Any) -> dynamodb.Table:
     )
 
 
+def a_secret(world: World) -> secretsmanager.ISecret:
+    return secretsmanager.Secret.from_secret_complete_arn(world.stack, "Secret", SECRET)
+
+
 def names(world: World) -> dict[str, Any]:
     """What the snippets of the page speak of."""
     bucket = s3.Bucket.from_bucket_name(world.stack, "Bucket", world.deployment.store.data_bucket_name(world.stack))
@@ -96,6 +103,8 @@ def names(world: World) -> dict[str, Any]:
         "sfn": sfn,
         "bucket": bucket,
         "table": table,
+        "stream": kinesis.Stream.from_stream_arn(world.stack, "Stream", "arn:aws:kinesis:us-east-1:123456789012:stream/readings"),
+        "secret": a_secret(world),
         "role": a_role(world),
     }
 
@@ -127,7 +136,9 @@ def test_the_first_lines_are_a_stack(world):
     assert isinstance(space["Orchard"](world.deployment, "Mine", **world.common), Stack)
 
 
-def test_the_lines_of_the_page_keep_every_rule(tmp_path):
+def test_the_lines_of_the_page_keep_every_rule(tmp_path, monkeypatch):
+    # Which no stack of ours has; test_a_webhook_… look at them.
+    monkeypatch.setattr(rules, "KNOWN", rules.KNOWN | {"AWS::Events::Connection", "AWS::Events::ApiDestination"})
     world = a_world(tmp_path)
     Validations.of(world.app).add_plugins(AwsSolutionsChecks(world.app), ServerlessChecks(world.app))
     space = names(world)
@@ -241,6 +252,60 @@ def test_a_heavy_model_is_refused_where_the_workers_run_models(world, door):
 def test_a_model_that_is_not_there_is_refused(world):
     with pytest.raises(ModelConfigError, match="nobody"):
         AllowInvoke(world.stack, "Door", settings=DEV, model="nobody", role=a_role(world))
+
+
+# Webhooks
+
+
+def told(world: World, **changes: Any) -> Webhook:
+    return Webhook(world.stack, "Told", settings=DEV, **{"url": URL, "secret": a_secret(world), **changes})
+
+
+def test_a_webhook_may_post_to_its_address_and_nothing_else(world):
+    told(world)
+    ((action, resource),) = allowed(world.template())
+    (destination,) = [name for name, each in world.resources().items() if each["Type"] == "AWS::Events::ApiDestination"]
+    assert (action, resource) == ("events:InvokeApiDestination", f"<{destination}.Arn>")
+    (role,) = properties(world.template(), "AWS::IAM::Role")
+    assert role["AssumeRolePolicyDocument"]["Statement"][0]["Principal"] == {"Service": "events.amazonaws.com"}
+
+
+@pytest.mark.parametrize(("clients", "narrowed"), [(None, {}), (["me"], {"detail": {"client": ["me"]}})])
+def test_a_webhook_hears_of_this_deployments_jobs(world, clients, narrowed):
+    told(world, clients=clients)
+    (rule,) = properties(world.template(), "AWS::Events::Rule")
+    assert rule["EventPattern"] == {"source": [DEV.service], "detail-type": ["Job Succeeded", "Job Failed"], **narrowed}
+    assert not {"Input", "InputPath", "InputTransformer"} & rule["Targets"][0].keys()  # the event as it is
+
+
+def test_a_webhooks_secret_is_in_no_template(world):
+    told(world, header="Authorization", requests_per_second=3)
+    (connection,) = properties(world.template(), "AWS::Events::Connection")
+    sent = {"ApiKeyName": "Authorization", "ApiKeyValue": f"{{{{resolve:secretsmanager:{SECRET}:SecretString:::}}}}"}
+    assert (connection["AuthorizationType"], connection["AuthParameters"]) == ("API_KEY", {"ApiKeyAuthParameters": sent})
+    (destination,) = properties(world.template(), "AWS::Events::ApiDestination")
+    expected = {"HttpMethod": "POST", "InvocationEndpoint": URL, "InvocationRateLimitPerSecond": 3}
+    assert {name: destination[name] for name in expected} == expected
+
+
+def test_what_a_webhook_does_not_take_is_put_aside_after_a_day(world):
+    door = told(world)
+    (rule,) = properties(world.template(), "AWS::Events::Rule")
+    (target,) = rule["Targets"]
+    assert target["RetryPolicy"] == {"MaximumEventAgeInSeconds": 86_400, "MaximumRetryAttempts": 185}
+    assert target["DeadLetterConfig"]["Arn"] == world.stack.resolve(door.undelivered.queue_arn)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"url": "http://example.org/told"}, "https:// only"),
+        ({"kinds": ["Job Failed", "Prediction Made"], "clients": ["me"]}, "Prediction Made has no client"),
+    ],
+)
+def test_a_webhook_that_would_never_be_called_is_refused(world, changes, words):
+    with pytest.raises(ValueError, match=words):
+        told(world, **changes)
 
 
 # Streams
