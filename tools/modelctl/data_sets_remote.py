@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
+from botocore.exceptions import ClientError
 
 from tools.modelctl.deployment import Deployment
 from tools.modelctl.errors import ModelctlError, UsageFailed
@@ -21,11 +22,10 @@ _POLL_SECONDS = 1.0
 class DataSetFailed(ModelctlError):
     """A run that ended without its predictions."""
 
-    def __init__(self, run: str, reason: str, option: str) -> None:
-        super().__init__(
-            f"the run {run} failed: {reason}. What was scored is kept; when that is put right, this scores the rest: "
-            f"modelctl batch --resume {run}{option}"
-        )
+    def __init__(self, run: str, reason: str, resume: str | None) -> None:
+        """`resume` is the command that goes on with it; None where nothing was begun."""
+        kept = f". What was scored is kept; when that is put right, this scores the rest: {resume}" if resume else ""
+        super().__init__(f"the run {run} failed: {reason}{kept}")
 
 
 @dataclass(frozen=True)
@@ -35,8 +35,6 @@ class Started:
     run: str
     execution: str
     """ARN."""
-    follows: bool = False
-    """Whether it was under way already."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,8 @@ class Progress:
 
     done: int
     total: int
-    ended: bool
     result: Mapping[str, Any]
-    """What the run came to, once it has ended well."""
+    """What the run came to, once it has ended well; empty before that."""
 
 
 def address(option: str, given: str, *, model: str) -> str:
@@ -75,7 +72,7 @@ class DataSets:
         self._bucket = deployment.data_bucket
         self._machine = deployment.data_set_machine
         self._option = deployment.option
-        self._states = deployment.client("stepfunctions")
+        self._states, self._s3 = deployment.client("stepfunctions"), deployment.client("s3")
         self._clock, self._sleep = clock, sleep
 
     def start(
@@ -94,11 +91,19 @@ class DataSets:
         return self._start(run, run, {name: value for name, value in asked.items() if value})
 
     def resume(self, run: str) -> Started:
-        """Follows an execution of the run that is under way; where there is none, another one scores what is missing."""
+        """Follows an execution of the run that is under way; where there is none, another one scores what is missing.
+
+        Raises `UsageFailed` for a run that never was.
+        """
         listing = self._states.get_paginator("list_executions").paginate(stateMachineArn=self._machine, statusFilter="RUNNING")
         for found in (each for page in listing for each in page["executions"]):
             if found["name"] == run or found["name"].startswith(f"{run}-resumed-"):
-                return Started(run, found["executionArn"], follows=True)
+                return Started(run, found["executionArn"])
+        first = self._claimed_by(run)
+        if first is None:
+            raise UsageFailed(f"there is no run {run!r} to go on with; `modelctl batch` without --resume starts one")
+        if self._is_running(first):
+            return Started(run, first)
         return self._start(run, f"{run}-resumed-{secrets.token_hex(4)}", {"resume": run})
 
     def follow(self, started: Started) -> Iterator[Progress]:
@@ -107,17 +112,37 @@ class DataSets:
             found = self._states.describe_execution(executionArn=started.execution)
             done, total = self._counts(started.execution)
             if found["status"] == "SUCCEEDED":
-                yield Progress(total, total, True, orjson.loads(found["output"]))
+                yield Progress(total, total, orjson.loads(found["output"]))
                 return
             if found["status"] != "RUNNING":
                 reason = found.get("cause") or found.get("error") or f"its execution was {found['status'].lower().replace('_', ' ')}"
-                raise DataSetFailed(started.run, reason, self._option)
-            yield Progress(done, total, False, {})
+                resume = f"modelctl batch --resume {started.run}{self._option}" if self._claimed_by(started.run) else None
+                raise DataSetFailed(started.run, reason, resume)
+            yield Progress(done, total, {})
             self._sleep(_POLL_SECONDS)
 
     def _start(self, run: str, name: str, asked: Mapping[str, Any]) -> Started:
         answer = self._states.start_execution(stateMachineArn=self._machine, name=name, input=orjson.dumps(asked).decode())
         return Started(run, answer["executionArn"])
+
+    def _claimed_by(self, run: str) -> str | None:
+        """ARN of the execution that has the run: EventBridge names those of uploads. None where none has begun it."""
+        try:
+            body = self._s3.get_object(Bucket=self._bucket, Key=f"work/{run}/claim.json")["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "NoSuchKey":
+                raise
+            return None
+        return str(orjson.loads(body)["execution"])
+
+    def _is_running(self, execution: str) -> bool:
+        """Not one that Step Functions has forgotten, after 90 days."""
+        try:
+            return bool(self._states.describe_execution(executionArn=execution)["status"] == "RUNNING")
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ExecutionDoesNotExist":
+                raise
+            return False
 
     def _counts(self, execution: str) -> tuple[int, int]:
         """Shards that are done, and all; none before the map has begun."""

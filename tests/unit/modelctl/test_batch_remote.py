@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tools.modelctl.cli import app
-from tools.modelctl.commands import batch, batch_remote
+from tools.modelctl.commands import batch
 from tools.modelctl.data_sets_remote import Progress, Started
 from tools.modelctl.deployment import on_this_machine
 
@@ -49,7 +49,7 @@ class Runs:
 
     def resume(self, run: str) -> Started:
         self.asked.append(run)
-        return Started(run, "arn:execution", follows=True)
+        return Started(run, "arn:execution")
 
     def follow(self, _: Started) -> Iterator[Progress]:
         yield from self._seen
@@ -61,16 +61,16 @@ def run(monkeypatch: pytest.MonkeyPatch, runs: Runs, *arguments: str, remote: bo
     deployment = on_this_machine("http://127.0.0.1:9", "models", "us-east-1")
     found = replace(deployment, name="dev", endpoint_url=None) if remote else deployment
     monkeypatch.setattr(batch, "find", lambda *_, **__: found)
-    monkeypatch.setattr(batch_remote, "DataSets", runs)
+    monkeypatch.setattr(batch, "DataSets", runs)
     return CliRunner().invoke(app, ["batch", *arguments], env={"COLUMNS": "200"})
 
 
-DONE = (Progress(0, 0, False, {}), Progress(1, 4, False, {}), Progress(4, 4, True, SCORED))
+DONE = (Progress(0, 0, {}), Progress(1, 4, {}), Progress(4, 4, SCORED))
 ASKED = ("price", "--input", "s3://data/sets/houses/", "--output", OUTPUT)
 
 
 def test_rows_that_ran_by_themselves_are_told(monkeypatch):
-    alone = Progress(4, 4, True, {**SCORED, "batch_rows": 1})
+    alone = Progress(4, 4, {**SCORED, "batch_rows": 1})
     for seen, times in ((alone, 1), (DONE[-1], 0)):
         found = run(monkeypatch, Runs(seen), *ASKED)
         assert (found.exit_code, found.output.count("each row ran by itself")) == (0, times), found.output
@@ -93,7 +93,7 @@ def test_a_run_ends_with_where_everything_is(monkeypatch):
 
 def test_on_this_machine_the_next_command_goes_to_what_stands_for_aws(monkeypatch):
     whole = {**SCORED, "bad": 0, "errors": None}
-    found = run(monkeypatch, Runs(Progress(1, 1, True, whole)), *ASKED)
+    found = run(monkeypatch, Runs(Progress(1, 1, whole)), *ASKED)
     assert found.stdout.splitlines()[-1].startswith(f"Next: aws --endpoint-url http://127.0.0.1:9 s3 cp {OUTPUT}manifest.json -")
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tools.modelctl.data_sets_remote import DataSetFailed, DataSets, Progress, address
 from tools.modelctl.deployment import Deployment, on_this_machine
@@ -17,11 +19,16 @@ RUN = "20261121T193000Z-0badcafe"
 
 
 class States:
-    """Step Functions with one machine; `shows` is what each look at an execution finds: status, shards done, shards in all."""
+    """Step Functions with one machine; `shows` is what each look at an execution finds: status, shards done, shards in all.
+
+    It stands for S3 too: there `claims` are the executions that have a run, by the run.
+    """
 
     def __init__(self, *shows: tuple[str, int, int], **ended: str) -> None:
         self.started: list[dict[str, Any]] = []
         self.running: list[str] = []
+        self.claims: dict[str, str] = {}
+        self.described: list[str] = []
         self._shows = list(shows)
         self._ended = ended
 
@@ -29,7 +36,16 @@ class States:
         self.started.append(asked | {"input": json.loads(asked["input"])})
         return {"executionArn": f"execution:{asked['name']}"}
 
-    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
+    def get_object(self, *, Bucket: str, Key: str) -> dict[str, Any]:  # noqa: N803 - as boto3 has it
+        run = Key.removeprefix("work/").removesuffix("/claim.json")
+        if Bucket != "data" or run not in self.claims:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        return {"Body": io.BytesIO(json.dumps({"execution": self.claims[run], "request": {}}).encode())}
+
+    def describe_execution(self, *, executionArn: str) -> dict[str, Any]:  # noqa: N803
+        self.described.append(executionArn)
+        if not self._shows:
+            raise ClientError({"Error": {"Code": "ExecutionDoesNotExist"}}, "DescribeExecution")
         self._shown = self._shows.pop(0)
         return {"status": self._shown[0], **(self._ended if not self._shows else {})}
 
@@ -78,9 +94,9 @@ def test_it_is_followed_from_planning_to_its_end(monkeypatch):
     states = States(("RUNNING", 0, 0), ("RUNNING", 1, 4), ("SUCCEEDED", 4, 4), output='{"rows": 9}')
     runs = data_sets(states, monkeypatch)
     assert list(runs.follow(runs.start("price", input_uri="s3://data/in/", output_uri=None))) == [
-        Progress(0, 0, False, {}),
-        Progress(1, 4, False, {}),
-        Progress(4, 4, True, {"rows": 9}),
+        Progress(0, 0, {}),
+        Progress(1, 4, {}),
+        Progress(4, 4, {"rows": 9}),
     ]
 
 
@@ -94,8 +110,10 @@ def test_it_is_followed_from_planning_to_its_end(monkeypatch):
     ],
 )
 def test_a_run_that_failed_says_why_and_how_to_go_on(monkeypatch, status, ended, reason):
-    runs = data_sets(States((status, 1, 4), **ended), monkeypatch)
+    states = States((status, 1, 4), **ended)
+    runs = data_sets(states, monkeypatch)
     started = runs.start("price", input_uri="s3://data/in/", output_uri=None)
+    states.claims[started.run] = started.execution
     with pytest.raises(
         DataSetFailed, match=f"the run {started.run} failed: {reason}. What was scored is kept; .*: modelctl batch --resume {started.run}$"
     ):
@@ -103,18 +121,33 @@ def test_a_run_that_failed_says_why_and_how_to_go_on(monkeypatch, status, ended,
 
 
 def test_what_to_run_next_names_the_deployment(monkeypatch):
-    runs = data_sets(States(("FAILED", 0, 0), cause="no"), monkeypatch, name="dev", endpoint_url=None)
+    states = States(("FAILED", 0, 0), cause="no")
+    runs = data_sets(states, monkeypatch, name="dev", endpoint_url=None)
+    started = runs.start("price", input_uri="s3://data/in/", output_uri=None)
+    states.claims[started.run] = started.execution
     with pytest.raises(DataSetFailed, match=r"--resume \S+ --deployment dev$"):
-        list(runs.follow(runs.start("price", input_uri="s3://data/in/", output_uri=None)))
+        list(runs.follow(started))
 
 
-def test_a_run_is_gone_on_with_by_an_execution_of_another_name(monkeypatch):
-    states = States()
+def test_of_a_run_that_was_refused_there_is_nothing_to_go_on_with(monkeypatch):
+    runs = data_sets(States(("FAILED", 0, 0), cause="no bucket of ours"), monkeypatch)
+    started = runs.start("price", input_uri="s3://theirs/in/", output_uri=None)
+    with pytest.raises(DataSetFailed, match=f"the run {started.run} failed: no bucket of ours$"):
+        list(runs.follow(started))
+    with pytest.raises(UsageFailed, match=f"there is no run '{started.run}' to go on with"):
+        runs.resume(started.run)
+
+
+@pytest.mark.parametrize("ended", ["FAILED", None])
+def test_a_run_is_gone_on_with_by_an_execution_of_another_name(monkeypatch, ended):
+    """Also of one that Step Functions has forgotten."""
+    states = States(*([(ended, 0, 0)] if ended else []))
+    states.claims[RUN] = "execution:first"
     started = data_sets(states, monkeypatch).resume(RUN)
     (asked,) = states.started
     assert asked["name"].startswith(f"{RUN}-resumed-")
     assert asked["input"] == {"resume": RUN}
-    assert (started.run, started.follows) == (RUN, False)
+    assert (started.run, states.described) == (RUN, ["execution:first"])
 
 
 @pytest.mark.parametrize("name", [RUN, f"{RUN}-resumed-1234abcd"])
@@ -122,7 +155,16 @@ def test_a_run_that_is_under_way_is_followed(monkeypatch, name):
     states = States()
     states.running = ["another", name]
     started = data_sets(states, monkeypatch).resume(RUN)
-    assert (started.execution, started.follows, states.started) == (f"execution:{name}", True, [])
+    assert (started.execution, states.started) == (f"execution:{name}", [])
+
+
+def test_a_run_of_an_upload_that_is_under_way_is_followed(monkeypatch):
+    """EventBridge names its execution."""
+    states = States(("RUNNING", 0, 0))
+    states.running = ["54a6-event"]
+    states.claims["0badcafe"] = "execution:54a6-event"
+    started = data_sets(states, monkeypatch).resume("0badcafe")
+    assert (started.execution, states.started) == ("execution:54a6-event", [])
 
 
 @pytest.mark.parametrize("given", ["data.csv", "/data/in/", "s3:///in/", "https://data/in/"])

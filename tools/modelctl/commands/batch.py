@@ -15,7 +15,7 @@ from models.config import ModelConfig
 from tools.modelctl import data_sets, paths
 from tools.modelctl.commands import batch_remote
 from tools.modelctl.console import err, next_step, note, out, print_json
-from tools.modelctl.data_sets_remote import address
+from tools.modelctl.data_sets_remote import DataSets, address
 from tools.modelctl.deployment import find
 from tools.modelctl.errors import UsageFailed
 from tools.modelctl.options import DeploymentName, DeploymentOption, Json, OptionalName, Profile
@@ -73,7 +73,8 @@ def batch(
                 "--resume RUN goes on with what the run was started for; expected no NAME, --input, --output or --local beside it"
             )
         target = find(deployment, profile=profile)
-        batch_remote.follow(target, batch_remote.resume(target, resume), detach=detach, as_json=as_json)
+        runs = DataSets(target)
+        batch_remote.follow(target, runs, runs.resume(resume), detach=detach, as_json=as_json)
     elif not name or not input_path:
         raise UsageFailed("what is to be scored by which model is not said; expected NAME and --input, or --resume RUN")
     elif local:
@@ -84,8 +85,9 @@ def batch(
         source = address("--input", input_path, model=name)
         output = address("--output", output_path, model=name) if output_path else None
         target = find(deployment, profile=profile)
-        started = batch_remote.start(target, name, source, output, bindings(columns or []), prefix=prefix)
-        batch_remote.follow(target, started, detach=detach, as_json=as_json)
+        runs = DataSets(target)
+        started = runs.start(name, input_uri=source, output_uri=output, columns=bindings(columns or []), prefix=prefix)
+        batch_remote.follow(target, runs, started, detach=detach, as_json=as_json)
 
 
 def _batch_local(name: str, source: Path, target: Path, columns: dict[str, str | list[str]], *, prefix: str, as_json: bool) -> None:

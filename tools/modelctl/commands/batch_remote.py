@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -12,37 +12,19 @@ from tools.modelctl.console import err, next_step, note, out, print_json
 from tools.modelctl.data_sets_remote import DataSets, Started
 from tools.modelctl.deployment import Deployment
 
-__all__ = ["follow", "resume", "start", "tell_batches"]
+__all__ = ["follow", "tell_batches"]
 
 _INTERRUPTED = 130  # as a shell has it for SIGINT
 
 
-def start(
-    target: Deployment,
-    model: str,
-    source: str,
-    output: str | None,
-    columns: Mapping[str, str | Sequence[str]],
-    *,
-    prefix: str,
-) -> Started:
-    """A new run over what is at the address `source`. Raises `UsageFailed`."""
-    return DataSets(target).start(model, input_uri=source, output_uri=output, columns=columns, prefix=prefix)
-
-
-def resume(target: Deployment, run: str) -> Started:
-    """An execution of the run that is under way, or another one. Raises `UsageFailed`."""
-    return DataSets(target).resume(run)
-
-
-def follow(target: Deployment, started: Started, *, detach: bool, as_json: bool) -> None:
+def follow(target: Deployment, runs: DataSets, started: Started, *, detach: bool, as_json: bool) -> None:
     """Shows a run until its end, or only how to look at it later. Raises `DataSetFailed`."""
     command = f"modelctl batch --resume {started.run}{target.option}"
     if detach:
         _detached(started, command, as_json=as_json)
         return
     try:
-        result = _watched(DataSets(target), started)
+        result = _watched(runs, started)
     except KeyboardInterrupt:
         note(f"the run {started.run} goes on without you; this follows it: {command}")
         raise typer.Exit(_INTERRUPTED) from None
