@@ -11,7 +11,7 @@ from constructs import Construct
 from models.config import ModelConfig
 from modelserve.settings import BatchSettings
 
-from .functions import FunctionParts, build_context, image_code
+from .functions import FunctionParts, build_context, image_code, json_bytes
 from .settings import DeploymentSettings
 from .store import Store
 
@@ -49,6 +49,7 @@ class BatchFunction(FunctionParts):
             job_attempts=settings.job_attempts,
             job_days=settings.job_days,
             max_body_bytes=settings.upload_megabytes * 2**20,
+            max_json_bytes=json_bytes(settings.job_memory),
             service=settings.service,
         )
         self.target = lambda_.DockerImageFunction(

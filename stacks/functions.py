@@ -19,13 +19,18 @@ from .roles import FunctionRole
 from .settings import DeploymentSettings
 from .store import Store
 
-__all__ = ["BUILD_CONTEXT", "ROOT", "FunctionParts", "ModelFunction", "PredictFunction", "build_context", "image_code"]
+__all__ = ["BUILD_CONTEXT", "ROOT", "FunctionParts", "ModelFunction", "PredictFunction", "build_context", "image_code", "json_bytes"]
 
 ROOT = Path(__file__).parents[1]
 _PLATFORMS = {
     "x86_64": (lambda_.Architecture.X86_64, ecr_assets.Platform.LINUX_AMD64),
     "arm64": (lambda_.Architecture.ARM_64, ecr_assets.Platform.LINUX_ARM64),
 }
+
+
+def json_bytes(megabytes: int) -> int:
+    """The largest JSON that a function of so much memory takes: read, it takes up to 37 times as much; as much again is the model's."""
+    return megabytes * 2**20 // 80
 
 
 def build_context(function: str, *layers: str) -> list[str]:
@@ -94,7 +99,7 @@ class ModelFunction(FunctionParts):
             "alias_check_seconds": model.serving.alias_check_seconds,
             "deadline_seconds": float(max(1, model.function.timeout - 2)),  # leaves time to say so
             "nan_inputs": model.serving.nan,
-            "max_body_bytes": model.function.memory * 2**20 // 80,
+            "max_body_bytes": json_bytes(model.function.memory),
             "cors_origin": settings.cors_origin,
             "signing_key_arn": store.signing_key_arn(self),
             "service": settings.service,
@@ -136,6 +141,7 @@ class PredictFunction(ModelFunction):
             high_plans=tuple(plan.name for plan in settings.plans if plan.jobs == "high"),
             job_days=settings.job_days,
             upload_megabytes=settings.upload_megabytes,
+            max_json_bytes=json_bytes(settings.job_memory),
         )
         architecture, platform = _PLATFORMS[model.function.architecture]
         function = lambda_.DockerImageFunction(

@@ -80,6 +80,7 @@ class App:
             EventBus.from_environ(settings.service, environ, remaining=self._remaining),
             opened=lambda bucket: S3Bucket.from_environ(bucket, environ, remaining=self._remaining),
             most=settings.max_body_bytes,
+            most_json=settings.max_json_bytes,
             clock=time.time,
         )
         pool = Pool(settings, environ, observer, remaining=self._remaining)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from aws_cdk import FileSystem, IgnoreMode
+from aws_cdk.assertions import Match
 
 from models.config import ModelConfig
 from modelserve.settings import BatchSettings
@@ -45,6 +46,12 @@ def environment(templates: Templates) -> dict[str, str]:
 def test_it_reads_what_a_client_may_upload(synthesized):
     templates = synthesized(replace(DEV, upload_megabytes=300), a_model())
     assert environment(templates)["MAX_BODY_BYTES"] == str(300 * 2**20)
+
+
+def test_it_reads_json_that_fits_its_memory_and_no_more_is_taken(synthesized):
+    templates = synthesized(replace(DEV, job_memory=2048), a_model())
+    (predict,) = properties(templates.serving, "AWS::Lambda::Function", with_={"Description": Match.string_like_regexp("^fruit: ")})
+    assert environment(templates)["MAX_JSON_BYTES"] == predict["Environment"]["Variables"]["MAX_JSON_BYTES"] == str(2048 * 2**20 // 80)
 
 
 def test_its_environment_is_what_its_settings_write(mixed):

@@ -173,6 +173,18 @@ def test_a_request_that_is_no_longer_there_fails_the_job(world):
     assert (world.job(job).error_status, "no longer kept" in world.job(job).error) == (400, True)
 
 
+def test_json_that_can_not_be_read_within_the_memory_is_refused_unread(world):
+    rows = body_of([1])
+    raw = b'{"inputs":[{"name":"x","datatype":"FP32","shape":[9,3],"parameters":{"binary_data_size":108}}]}'
+    text, deep = world.submit(body_of(range(99))), world.submit(b"[" * 5000)
+    short, binary = world.submit(rows), world.submit(raw + bytes(108), header_length=len(raw))
+    app = world.app(max_json_bytes=max(len(rows), len(raw)))
+    assert work(app, delivered(text, deep, short, binary)) == []
+    assert [world.status(job) for job in (short, binary)] == ["succeeded"] * 2
+    assert [world.job(job).error_status for job in (text, deep)] == [413] * 2
+    assert "send numbers as binary data" in world.job(text).error
+
+
 def test_what_may_pass_by_is_tried_again_and_told_at_the_end(world):
     job, other = world.submit([1]), world.submit([1], version="production")
     app = world.app()

@@ -359,6 +359,34 @@ def test_an_upload_has_a_size(size, status):
     assert taking.sent({"upload": UPLOAD}).status == status
 
 
+@pytest.mark.parametrize(
+    ("size", "parameters", "status"),
+    [
+        (1000, {}, 202),
+        (1001, {}, 413),
+        (5000, {"inference_header_content_length": 1000}, 202),
+        (5000, {"inference_header_content_length": 1001}, 413),
+    ],
+)
+def test_an_upload_has_no_more_json_than_can_be_read(size, parameters, status):
+    taking = Taking(max_json_bytes=1000)
+    uploaded(taking, bytes(size))
+    response = taking.sent({"upload": UPLOAD, "parameters": parameters})
+
+    assert response.status == status
+    assert bool(taking.table.jobs) is (status == 202)
+    if status == 413:
+        assert "larger than 1,000 bytes; send numbers as binary data" in error_of(response, 413)
+
+
+def test_a_body_has_no_more_json_than_the_function_of_jobs_can_read():
+    """A model may have more memory than that."""
+    body = json.dumps(document()).encode()
+
+    assert Taking(max_json_bytes=len(body)).sent(body).status == 202
+    assert Taking(max_json_bytes=len(body) - 1).sent(body).status == 413
+
+
 # Idempotency
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import orjson
 
 from .aws import ConditionFailed, JsonService
-from .errors import ServeError
+from .errors import PayloadTooLarge, ServeError
 from .record import Record
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "JobTable",
     "Priority",
     "UnreadableJob",
+    "check_json",
     "from_item",
     "is_id",
     "job_key",
@@ -189,6 +190,13 @@ class JobTable:
         if "ConditionExpression" in request:
             request["ReturnValuesOnConditionCheckFailure"] = "ALL_OLD"
         return self._dynamodb.call(f"DynamoDB_20120810.{action}", {"TableName": self._table, **request})
+
+
+def check_json(size: int, header_length: int | None, most: int) -> None:
+    """Raises `PayloadTooLarge` where a request of `size` bytes has more than `most` bytes of JSON: read, it takes many times as much."""
+    if (size if header_length is None else header_length) > most:
+        advice = "send numbers as binary data behind it (inference_header_content_length of an upload), or all rows as a data set"
+        raise PayloadTooLarge("the JSON of the job's request", most, advice)
 
 
 def is_id(text: str) -> bool:

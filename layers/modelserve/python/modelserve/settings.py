@@ -111,6 +111,8 @@ class PredictSettings(_Environment):
     """How long a job is kept."""
     upload_megabytes: int = 256
     """Size of the largest upload."""
+    max_json_bytes: int = 3008 * 2**20 // 80
+    """Largest JSON of a job's request, without binary data after it: as much as the function that runs jobs can read."""
     metrics_namespace: str = "ServerlessOnnx"
     service: str = "serverless-onnx"
     log_level: str = "INFO"
@@ -170,6 +172,7 @@ class BatchSettings(_Environment):
     job_days: int = 7
     max_body_bytes: int = 256 * 2**20
     """Largest body of a job after decompression."""
+    max_json_bytes: int = 3008 * 2**20 // 80
     metrics_namespace: str = "ServerlessOnnx"
     service: str = "serverless-onnx"
     """Also the source of the events that tell of predictions."""

@@ -16,7 +16,7 @@ from .aws import JsonService
 from .dataplane import DataPlane, check_elements
 from .endpoints import Request, Response, content_of, json_response
 from .errors import IdempotencyKeyReused, InvalidRequest, JobsNotTaken, ObjectNotFound, PayloadTooLarge, UploadNotFound
-from .jobs import NOBODY, RETRY_SECONDS, Job, JobTable, Priority, is_id, job_key, send, status_url, upload_key
+from .jobs import NOBODY, RETRY_SECONDS, Job, JobTable, Priority, check_json, is_id, job_key, send, status_url, upload_key
 from .protocol import parse
 from .s3 import S3Bucket
 
@@ -89,6 +89,7 @@ class Submissions:
         if header_length is None and (pointer := _pointer(body)) is not None:
             self._plane.find(version)
             return self._uploaded(pointer, client)
+        check_json(memoryview(body).nbytes, header_length, self._settings.max_json_bytes)  # who runs jobs may have less memory than we
         request = parse(body, header_length)
         self._plane.checked(version, request)
         check_elements(request.inputs, refuse_nan=self._settings.nan_inputs == "refuse")
@@ -109,7 +110,9 @@ class Submissions:
             raise InvalidRequest(f"upload {upload} is empty; PUT the request to the URL that POST /v2/uploads answered with")
         if size > (most := self._settings.upload_megabytes * 2**20):
             raise PayloadTooLarge("the upload", most, "send fewer rows in a job, or all of them as a data set")
-        return _Asked(parameters or {}, _header_length(parameters or {}, size), upload)
+        header_length = _header_length(parameters or {}, size)
+        check_json(size, header_length, self._settings.max_json_bytes)
+        return _Asked(parameters or {}, header_length, upload)
 
     def _job(self, version: str | None, request: Request, asked: _Asked, body: Data) -> Job:
         client, name, now = request.client or NOBODY, self._settings.model_name, int(self._clock())

@@ -11,7 +11,7 @@ import orjson
 from .aws import ServiceUnavailable
 from .errors import InvalidRequest, ObjectNotFound, PayloadTooLarge
 from .events import FAILED, MADE, MAX_EVENT_BYTES, Event, EventBus
-from .jobs import NOBODY, Job, JobTable, is_id, job_key, status_url
+from .jobs import NOBODY, Job, JobTable, check_json, is_id, job_key, status_url
 from .protocol import InferRequest, InferResponse, encode, parse, parse_document
 from .s3 import S3Bucket
 
@@ -33,7 +33,7 @@ class UnreadableMessage(Exception):
 class Places:
     """Where work is read from and told: the table of jobs, their bucket, any other bucket, and the event bus."""
 
-    __slots__ = ("bucket", "bucket_name", "bus", "clock", "most", "opened", "table")
+    __slots__ = ("bucket", "bucket_name", "bus", "clock", "most", "most_json", "opened", "table")
 
     def __init__(
         self,
@@ -43,15 +43,17 @@ class Places:
         *,
         opened: Callable[[str], S3Bucket],
         most: int,
+        most_json: int,
         clock: Callable[[], float],
     ) -> None:
-        """`opened` gives the bucket of a name; `most` is the size of the largest request, in bytes."""
+        """`opened` gives the bucket of a name; `most` is the size of the largest request, `most_json` that of its JSON, in bytes."""
         self.table = table
         self.bucket_name = bucket_name
         self.bucket = opened(bucket_name)
         self.bus = bus
         self.opened = opened
         self.most = most
+        self.most_json = most_json
         self.clock = clock
 
     def tell(self, kind: str, detail: Mapping[str, Any]) -> None:
@@ -59,15 +61,19 @@ class Places:
         if self.bus.put([Event(kind=kind, detail={name: value for name, value in detail.items() if value is not None})]):
             raise ServiceUnavailable("events", "PutEvents", "the event was refused")
 
-    def parsed(self, bucket: S3Bucket, key: str, header_length: int | None, *, version_id: str | None = None) -> InferRequest:
-        """The request that an object holds. Raises `InvalidRequest`, `InvalidInput`, `PayloadTooLarge`, `StoreUnavailable`."""
+    def parsed(self, bucket: S3Bucket, key: str, header_length: int | None, *, version_id: str | None = None) -> tuple[InferRequest, int]:
+        """The request that an object holds, and the object's size in bytes.
+
+        Raises `InvalidRequest`, `InvalidInput`, `PayloadTooLarge`, `StoreUnavailable`.
+        """
         try:
             body = bucket.read(key, most=self.most, version_id=version_id)
         except ObjectNotFound:
             raise InvalidRequest("the request is no longer kept: it was deleted before it could run; send it again") from None
         if body is None:
             raise PayloadTooLarge("the request", self.most, "send fewer rows, or all of them as a data set")
-        return parse(body, header_length)
+        check_json(len(body), header_length, self.most_json)
+        return parse(body, header_length), len(body)
 
 
 class Work(Protocol):
@@ -80,6 +86,8 @@ class Work(Protocol):
     model: str
     version: str | None
     """What is asked for; None for the alias of the deployment."""
+    size: int
+    """Bytes of the object that was read for it; 0 before, and where its message holds the request."""
 
     def begin(self) -> bool:
         """Whether there is something to run; what had ended before is told again."""
@@ -106,6 +114,7 @@ class _JobWork:
     def __init__(self, places: Places, job: str, client: str, model: str) -> None:
         self.id, self.key, self.client, self.model = job, f"job {job}", client, model
         self.version: str | None = None
+        self.size = 0
         self._places = places
         self._job: Job | None = None
 
@@ -129,7 +138,8 @@ class _JobWork:
 
     def read(self) -> InferRequest:
         assert self._job is not None  # it has begun
-        return self._places.parsed(self._places.bucket, self._job.request, self._job.header_length)
+        request, self.size = self._places.parsed(self._places.bucket, self._job.request, self._job.header_length)
+        return request
 
     def succeed(self, answer: InferResponse, request: InferRequest) -> None:
         assert self._job is not None
@@ -181,6 +191,7 @@ class _ServiceWork:
 
     def __init__(self, places: Places, document: Mapping[str, Any]) -> None:
         self.id, self.model, self.version = str(document["id"]), str(document["model"]), document.get("version")
+        self.size = 0
         self._door = document.get("door")
         # Two doors may let the same event in, for the same model too.
         self.key = f"event {self.model} {self._door or ''} {self.id}"
@@ -201,8 +212,9 @@ class _ServiceWork:
         if "request" in document:
             return parse_document(document["request"])
         place = document["object"]
-        bucket = self._places.opened(place["bucket"])
-        return self._places.parsed(bucket, place["key"], document.get("header_length"), version_id=place.get("version_id"))
+        bucket, version_id = self._places.opened(place["bucket"]), place.get("version_id")
+        request, self.size = self._places.parsed(bucket, place["key"], document.get("header_length"), version_id=version_id)
+        return request
 
     def succeed(self, answer: InferResponse, request: InferRequest) -> None:
         headers, body = encode(answer, request)
