@@ -88,6 +88,13 @@ def test_marks_breaks_and_empty_lines(tmp_path, work, data, rows):
     assert [row[4] for row in csv_rows(manifest)] == ["3"] * rows
 
 
+def test_a_wide_field_is_kept_in_a_row_of_another_width(tmp_path, work):
+    wide = "w" * 200_000
+    manifest = run(write(tmp_path / "a.csv", [f"{HEADER},{wide}", f"1,1,1,{wide}", f"2,2,2,{wide},b,c"]), work)
+    assert [item["reason"][:22] for item in errors(manifest)] == ["the row has 4 fields; ", "the row has 6 fields; "]
+    assert [row[:5] for row in csv_rows(manifest)] == [["1", "1", "1", wide, ""], ["2", "2", "2", wide, "b"]]
+
+
 def test_a_quote_that_is_never_closed_is_one_bad_row(tmp_path, work):
     manifest = run(write(tmp_path / "a.csv", [HEADER, "1,1,1,a", '2,2,2,"b', "3,3,3,c"]), work)
     assert (manifest.rows, manifest.bad) == (2, 1)
@@ -113,6 +120,7 @@ def test_a_quote_that_would_take_all_memory_is_refused(tmp_path, work, monkeypat
         ("x_0,x_0,x_1,text", ColumnsMissing, "2 columns 'x_0'"),
         ("x_0,x_1,text,label", OutputTaken, "has a column 'label' already.*give a prefix"),
         ("", FileUnreadable, "has no header"),
+        ("id,x_0\rx_1,text", FileUnreadable, r"can't be read as CSV .*not by \\r alone"),
     ],
 )
 def test_columns_are_looked_at_before_anything_runs(tmp_path, work, header, error, match):

@@ -16,13 +16,14 @@ from .arrays import content, placed
 from .block import Block
 from .errors import FileUnreadable
 from .files import Output
-from .lines import BOM, first_row, is_open, rows, whole_rows
+from .lines import BOM, ROW_BYTES, first_row, is_open, rows, whole_rows
 from .outputs import csv_texts
 from .values import ARROW
 
 __all__ = ["CsvWriter", "blocks", "header"]
 
 _READ_AS_TEXT = {"BOOL", "BYTES"}
+csv.field_size_limit(ROW_BYTES)  # of 128 KiB, of which a wider row would be lost
 
 
 def header(source: Any, path: str) -> tuple[list[str], bytes]:
@@ -32,7 +33,11 @@ def header(source: Any, path: str) -> tuple[list[str], bytes]:
         text = head.removeprefix(BOM).decode()
     except UnicodeDecodeError:
         raise FileUnreadable(f"{path} has a header that is not UTF-8; expected CSV in UTF-8 with a header") from None
-    names = next(csv.reader([text.rstrip("\r\n")]), [])
+    try:
+        names = next(csv.reader([text.rstrip("\r\n")]), [])
+    except csv.Error as error:
+        expected = "expected a line of names, ended by \\n or \\r\\n and not by \\r alone"
+        raise FileUnreadable(f"{path} has a header that can't be read as CSV ({error}); {expected}; write the file so") from None
     if not names:
         raise FileUnreadable(f"{path} has no header; expected CSV whose first line names its columns")
     return names, head
