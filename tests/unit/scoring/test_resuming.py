@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from scoring import DataSetError, FileChanged, NothingToScore, PartsMissing, Plan, PlanConflict, Shard, begin, finish, plan
+from scoring import DataSetError, FileChanged, NothingToScore, PartsMissing, Plan, PlanConflict, Shard, begin, finish, plan, score
 from tests.unit.scoring.factories import DISK, Adder, errors, run, shards, write
 
 LINES = ["id,x_0,x_1,text", *[f"{number},{number % 20},1,t{number}" for number in range(60)]]
@@ -143,12 +144,84 @@ def test_a_file_that_changes_during_a_run_is_noticed(tmp_path, work):
         shards(made, work)
 
 
+def test_a_file_that_is_written_while_it_is_read_is_noticed(tmp_path, work):
+    class Writing(Adder):
+        def run(self, *arguments, **options):
+            os.utime(file, (1, 1))
+            return super().run(*arguments, **options)
+
+    file = write(tmp_path / "a.csv", LINES)
+    made = plan(DISK, str(file), Adder())
+    with pytest.raises(FileChanged, match="written while it was read"):
+        shards(made, work, model=Writing())
+    assert not list((work / "data").glob("*.csv"))
+
+
+def test_a_full_disk_says_so(tmp_path, work):
+    class Full(Failing):
+        def spend(self):
+            raise OSError(28, "No space left on device")
+
+    made = plan(DISK, str(write(tmp_path / "a.csv", LINES)), Adder())
+    with pytest.raises(DataSetError, match=r"the disk is full before all of .*part-00000.csv is written; make room"):
+        shards(made, work, fs=Full(0))
+
+
 def test_another_model_than_the_plans_is_refused(tmp_path, work):
     made = plan(DISK, str(write(tmp_path / "a.csv", LINES)), Adder())
     other = Adder()
     other.version = "another"
     with pytest.raises(DataSetError, match="what was loaded is adder another"):
         shards(made, work, model=other)
+
+
+def test_a_shard_of_another_plan_is_refused(tmp_path, work):
+    """Two runs that begin at once with one output: the shards are those of one, and the plan is the other's."""
+    texts = LINES, [LINES[0], *[f"{line} and more" for line in LINES[1:]]]
+    one, other = (plan(DISK, str(write(tmp_path / f"{len(lines[1])}.csv", lines)), Adder(), shard_bytes=300) for lines in texts)
+    begin(other, DISK, str(work))
+    for shard in one.shards:
+        with pytest.raises(DataSetError, match="give each an output of its own"):
+            score(DISK, other, shard, Adder(), DISK, str(work))
+
+
+def test_of_two_runs_that_begin_at_once_one_goes_on(tmp_path, work):
+    one, other = (plan(DISK, str(write(tmp_path / f"{count}.csv", LINES[:count])), Adder()) for count in (30, 60))
+
+    def late(path, body):
+        assert (path, body) == (f"{work}/plan.json", one.to_json())
+        begin(other, DISK, str(work))
+
+    with pytest.raises(PlanConflict, match="files"):
+        begin(one, DISK, str(work), create=late)
+    assert begin(other, DISK, str(work))
+
+
+def test_of_two_runs_whose_plans_overwrite_each_other_one_goes_on(tmp_path, work):
+    class Late(Failing):
+        def move(self, source, target):
+            DISK.move(source, target)
+            if target.endswith("plan.json"):
+                Path(target).write_bytes(other.to_json())
+
+    one, other = (plan(DISK, str(write(tmp_path / f"{count}.csv", LINES[:count])), Adder()) for count in (30, 60))
+    with pytest.raises(PlanConflict, match="files"):
+        begin(one, Late(100), str(work))
+
+
+def test_a_plan_is_hashed_once_however_many_shards_it_has(tmp_path, work, monkeypatch):
+    made = plan(DISK, str(write(tmp_path / "a.csv", LINES)), Adder(), shard_bytes=300)
+    started = begin(made, DISK, str(work))
+    shards(made, work)
+    known, times, written = Plan.from_json(made.to_json()), [], Plan.to_json
+
+    def counted(plan):
+        times.append(plan)
+        return written(plan)
+
+    monkeypatch.setattr(Plan, "to_json", counted)
+    finish(known, None, DISK, str(work), str(work), started=started)
+    assert times == [known]
 
 
 def test_reports_must_be_one_a_shard(tmp_path, work):

@@ -13,10 +13,11 @@ from .errors import (
 )
 from .finishing import finish
 from .joining import join
+from .keeping import kept
 from .plan import SHARD_BYTES, File, Plan, Shard, Signature
 from .planning import begin, plan
 from .reports import Manifest, Part, ShardReport
-from .shards import kept, score
+from .shards import score
 
 __all__ = [
     "SHARD_BYTES",

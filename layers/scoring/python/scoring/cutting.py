@@ -15,8 +15,10 @@ _PIECE = 2**16
 
 
 def cut_quoted(source: Any, path: str, start: int, shard_bytes: int) -> list[tuple[int, int]]:
-    """Bounds of the shards of a CSV file whose rows begin at `start`; all of it is read, as a quote may open anywhere."""
+    """Bounds of the shards of a CSV file whose rows begin at `start`; unless it is one, all of it is read, as a quote may open anywhere."""
     size, at, found = source.size(), start, []
+    if size - start <= shard_bytes:
+        return [(start, size)]
     for data in whole_rows(source, path, start, size, quoted=True):
         while at + len(data) - start >= shard_bytes:
             ends = row_ends(data, quoted=True)

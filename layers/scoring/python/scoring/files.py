@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile, gettempdir
+from typing import Any, TypeVar
 
 from pyarrow.fs import FileType
 
-__all__ = ["Output", "exists", "output", "put", "read", "size_of"]
+from .errors import DataSetError
 
-_OBJECT_STORES = {"s3", "gcs", "abfs"}  # an object appears when it is whole
+__all__ = ["OBJECT_STORES", "Output", "output", "put", "read", "sizes", "together"]
+
+OBJECT_STORES = {"s3", "gcs", "abfs"}
+_SMALL = 2**20  # is kept in memory until it is whole
+_PIECE = 4 * 2**20
+_AT_ONCE = 32
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 
 
 class Output:
@@ -36,18 +48,33 @@ class Output:
 
 @contextmanager
 def output(fs: Any, path: str) -> Iterator[Output]:
-    """A file that is at `path` once the block has ended well.
-
-    On a disk it is written beside and renamed. An object store may be left with a broken object after an error, which nothing refers to.
-    """
-    if fs.type_name in _OBJECT_STORES:
-        with fs.open_output_stream(path) as stream:
+    """A file that is at `path` once the block has ended well; until then, what was there stays. Raises `DataSetError` for a full disk."""
+    try:
+        with (_uploaded if fs.type_name in OBJECT_STORES else _renamed)(fs, path) as stream:
             yield Output(stream)
-        return
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        advice = f"make room, in {gettempdir()} too; of a Lambda function, raise its ephemeral storage"
+        raise DataSetError(f"the disk is full before all of {path} is written; {advice}") from None
+
+
+@contextmanager
+def _uploaded(fs: Any, path: str) -> Iterator[Any]:
+    """Kept here until it is whole: Arrow completes an upload even where its block raises."""
+    with SpooledTemporaryFile(_SMALL) as whole:
+        yield whole
+        whole.seek(0)
+        with fs.open_output_stream(path) as stream:
+            copyfileobj(whole, stream, _PIECE)
+
+
+@contextmanager
+def _renamed(fs: Any, path: str) -> Iterator[Any]:
     fs.create_dir(path.rpartition("/")[0], recursive=True)
     beside = f"{path}.unfinished"
     with fs.open_output_stream(beside) as stream:
-        yield Output(stream)
+        yield stream
     fs.move(beside, path)
 
 
@@ -59,19 +86,26 @@ def put(fs: Any, path: str, body: bytes) -> None:
 
 def read(fs: Any, path: str) -> bytes | None:
     """All of a small file; None where there is none. Raises `OSError`."""
-    if not exists(fs, path):
+    try:
+        with fs.open_input_stream(path, compression=None) as stream:
+            body: bytes = stream.read()
+            return body
+    except FileNotFoundError:
         return None
-    with fs.open_input_stream(path, compression=None) as stream:
-        body: bytes = stream.read()
-        return body
 
 
-def exists(fs: Any, path: str) -> bool:
-    """Whether there is a file."""
-    return bool(fs.get_file_info(path).type == FileType.File)
+def sizes(fs: Any, paths: list[str]) -> list[int | None]:
+    """Bytes of each file; None where there is none."""
+    return [info.size if info.type == FileType.File else None for info in fs.get_file_info(paths)]
 
 
-def size_of(fs: Any, path: str) -> int | None:
-    """Bytes of a file; None where there is none."""
-    info = fs.get_file_info(path)
-    return info.size if info.type == FileType.File else None
+def together(function: Callable[[_T], _R], items: Iterable[_T], *, threads: int = _AT_ONCE) -> Iterator[_R]:
+    """What `function` makes of each item, in order, for some of them at once: most of the time of a small file is a store's delay."""
+    waiting: deque[Future[_R]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) == threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -8,13 +8,15 @@ from typing import Any
 import orjson
 
 from .errors import PartsMissing
-from .files import output, put
+from .files import output, put, together
+from .keeping import all_kept
 from .plan import Plan
 from .planning import now
 from .reports import Manifest, ShardReport
-from .shards import kept
 
 __all__ = ["finish", "in_order"]
+
+_PIECE = 2**20
 
 
 def finish(plan: Plan, reports: Iterable[ShardReport] | None, fs: Any, work: str, out: str, *, started: str) -> Manifest:
@@ -23,7 +25,7 @@ def finish(plan: Plan, reports: Iterable[ShardReport] | None, fs: Any, work: str
     `fs` has both the parts under `work` and `out`; `reports` may come in any order, and are read from `work` for None.
     Raises `PartsMissing`.
     """
-    ordered = in_order(plan, _read(plan, fs, work) if reports is None else reports)
+    ordered = in_order(plan, all_kept(plan, fs, work) if reports is None else reports)
     bad = sum(report.bad for report in ordered)
     errors = f"{out}/errors.jsonl" if bad else None
     if errors:
@@ -65,30 +67,33 @@ def in_order(plan: Plan, reports: Iterable[ShardReport]) -> list[ShardReport]:
     return found
 
 
-def _read(plan: Plan, fs: Any, work: str) -> Iterator[ShardReport]:
-    for shard in plan.shards:
-        report = kept(plan, shard, fs, work)
-        if report is not None:
-            yield report
-
-
 def _numbered(plan: Plan, reports: list[ShardReport], fs: Any) -> Iterator[bytes]:
     """The reasons of all shards, with the file and the row's number in it."""
     file, before = -1, 0
-    for shard, report in zip(plan.shards, reports, strict=True):
+    begun = together(lambda report: _begun(fs, report.errors), reports)
+    for shard, report, (stream, first) in zip(plan.shards, reports, begun, strict=True):
         if shard.file != file:
             file, before = shard.file, 0
-        if report.errors is not None:
-            with fs.open_input_stream(report.errors, compression=None) as stream:
-                for line in _lines(stream):
-                    item = orjson.loads(line)
-                    document = {"file": plan.files[file].path, "row": before + item["row"], "reason": item["reason"]}
-                    yield orjson.dumps(document) + b"\n"
+        for line in _lines(stream, first):
+            item = orjson.loads(line)
+            document = {"file": plan.files[file].path, "row": before + item["row"], "reason": item["reason"]}
+            yield orjson.dumps(document) + b"\n"
         before += report.rows
 
 
-def _lines(stream: Any) -> Iterator[bytes]:
+def _begun(fs: Any, path: str | None) -> tuple[Any, bytes]:
+    """An open file and its first piece, which is mostly all of it; nothing for None."""
+    if path is None:
+        return None, b""
+    stream = fs.open_input_stream(path, compression=None)
+    return stream, stream.read(_PIECE)
+
+
+def _lines(stream: Any, piece: bytes) -> Iterator[bytes]:
     rest = b""
-    while piece := stream.read(2**20):
+    while piece:
         *lines, rest = (rest + piece).split(b"\n")
         yield from lines
+        piece = stream.read(_PIECE)
+    if stream:
+        stream.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import orjson
@@ -90,7 +91,7 @@ class Plan:
     code: str = CODE
     schema: int = SCHEMA
 
-    @property
+    @cached_property
     def id(self) -> str:
         """SHA-256, in hex, of everything that the parts follow from: equal plans make equal parts."""
         return hashlib.sha256(self.to_json()).hexdigest()

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,14 +10,15 @@ import orjson
 from pyarrow.fs import FileSelector, FileType
 
 from . import columns as binding
-from .errors import ColumnsMissing, DataSetError, NothingToScore, PlanConflict
-from .files import put, read
+from .errors import ColumnsMissing, DataSetError, FileUnreadable, NothingToScore, PlanConflict
+from .files import OBJECT_STORES, put, read, together
 from .formats import Format, Head, format_of
 from .plan import BATCH_ROWS, SHARD_BYTES, File, Plan, Shard, Signature
+from .sources import fingerprint
 
-__all__ = ["begin", "fingerprint", "now", "plan"]
+__all__ = ["begin", "now", "plan"]
 
-_PIECE = 4 * 2**20
+_AT_ONCE = 16  # files, each with a few MiB of it
 
 
 def plan(
@@ -35,7 +35,7 @@ def plan(
 
     `columns` binds inputs that columns of their own name don't; `prefix` stands before the outputs' names where these become columns.
     `batch_rows` are asked at once of a model that is `row_wise`, and one of any other: its predictions would depend on the batch.
-    Reads Parquet footers, the first rows of the others, and CSV files whole, where a quoted line break may stand anywhere.
+    Reads Parquet footers, the first rows of the others, and CSV files of several shards whole: a quoted line break may stand anywhere.
     Raises `DataSetError`.
     """
     binding.check_rows(model)
@@ -45,19 +45,22 @@ def plan(
         raise NothingToScore(
             f"{path} has files of several formats, such as {paths[0]} and {others[0]}; expected one, so give each by itself"
         )
-    files, heads, shards = [], [], list[Shard]()
-    for number, each in enumerate(paths):
+
+    def look(each: str) -> tuple[File, Head, list[tuple[int, int]]]:
         with fs.open_input_file(each) as source:
-            files.append(File(path=each, size=source.size(), hash=fingerprint(fs, each)))
-            heads.append(format_.head(source, each))
-            bounds = format_.cut(source, each, heads[-1], shard_bytes)
-        shards += [Shard(index=len(shards) + index, file=number, start=start, stop=stop) for index, (start, stop) in enumerate(bounds)]
+            file = File(path=each, size=source.size(), hash=fingerprint(source))
+            head = format_.head(source, each)
+            return file, head, format_.cut(source, each, head, shard_bytes)
+
+    files, heads, cuts = zip(*together(look, paths, threads=_AT_ONCE), strict=True)
+    bounds = [(number, start, stop) for number, cut in enumerate(cuts) for start, stop in cut]
+    shards = [Shard(index=index, file=number, start=start, stop=stop) for index, (number, start, stop) in enumerate(bounds)]
     bound, named = _bind(model, format_, paths, heads, given=columns or {}, prefix=prefix)
     return Plan(
         model=model.name,
         version=model.version,
         format=format_.name,
-        files=tuple(files),
+        files=files,
         columns=bound,
         outputs=named,
         batch_rows=batch_rows if model.row_wise else 1,
@@ -67,6 +70,8 @@ def plan(
 
 def _find(fs: Any, path: str) -> list[str]:
     path = path.rstrip("/")
+    if fs.type_name in OBJECT_STORES:
+        _check_name(path)
     info = fs.get_file_info(path)
     if info.type == FileType.File:
         return [path]
@@ -74,11 +79,19 @@ def _find(fs: Any, path: str) -> list[str]:
     paths = sorted(each.path for each in found if each.type == FileType.File and not each.base_name.startswith(("_", ".")))
     if not paths:
         raise NothingToScore(f"there is no file at {path}, nor below it; expected .csv, .jsonl, .ndjson or .parquet")
+    if fs.type_name in OBJECT_STORES:
+        for each in paths:
+            _check_name(each)
     return paths
 
 
+def _check_name(path: str) -> None:
+    if {"", ".", ".."} & set(path.split("/")):
+        raise FileUnreadable(f"{path} has an empty part, '.' or '..' between slashes, by which no file is found; give it another name")
+
+
 def _bind(
-    model: Signature, format_: Format, paths: list[str], heads: list[Head], *, given: Mapping[str, str | Sequence[str]], prefix: str
+    model: Signature, format_: Format, paths: Sequence[str], heads: Sequence[Head], *, given: Mapping[str, str | Sequence[str]], prefix: str
 ) -> tuple[dict[str, tuple[str, ...]], dict[str, str]]:
     """Columns and outputs' names that hold for every file."""
     bound: dict[str, tuple[str, ...]] = {}
@@ -98,29 +111,20 @@ def _bind(
     return bound or {spec.name: (spec.name,) for spec in model.inputs}, named
 
 
-def fingerprint(fs: Any, path: str) -> str:
-    """What names a file's content: `etag:…` where the file system keeps one, else `sha256:…` of all of it."""
-    with fs.open_input_stream(path, compression=None) as stream:
-        tag = {key.lower(): value for key, value in (stream.metadata() or {}).items()}.get("etag")
-        if tag:
-            return f"etag:{tag.decode().strip(chr(34))}"
-        digest = hashlib.sha256()
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-        return f"sha256:{digest.hexdigest()}"
-
-
-def begin(plan: Plan, fs: Any, work: str) -> str:
+def begin(plan: Plan, fs: Any, work: str, *, create: Callable[[str, bytes], None] | None = None) -> str:
     """Keeps `plan` under `work`, unless it is there already; the time (UTC, ISO 8601) at which the run first began.
 
-    Raises `PlanConflict` where another plan is.
+    `create` writes a file unless there is one, so that of two runs that begin at once one alone goes on; without it, which Arrow's
+    file systems don't offer, the one that wrote last does, and the other's `score` refuses. Raises `PlanConflict` where another plan is.
     """
-    known = read(fs, f"{work}/plan.json")
+    path, wanted = f"{work}/plan.json", plan.to_json()
+    known = read(fs, path)
     if known is None:
         put(fs, f"{work}/started.json", orjson.dumps({"started": now()}))
-        put(fs, f"{work}/plan.json", plan.to_json())
-    elif known != plan.to_json():
-        raise PlanConflict(work, _difference(Plan.from_json(known), plan))
+        create(path, wanted) if create else put(fs, path, wanted)
+        known = read(fs, path)
+    if known != wanted:
+        raise PlanConflict(work, _difference(Plan.from_json(known or b""), plan))
     started = read(fs, f"{work}/started.json")
     if started is None:
         raise DataSetError(f"{work} has a plan but no started.json; delete {work} to start anew")
@@ -133,7 +137,7 @@ def now() -> str:
 
 
 def _difference(known: Plan, wanted: Plan) -> str:
-    fields = [name for name in vars(wanted) if getattr(known, name) != getattr(wanted, name)]
+    fields = [name for name in Plan.__dataclass_fields__ if getattr(known, name) != getattr(wanted, name)]
     values = {"model": (known.model, wanted.model), "version": (known.version, wanted.version)}
     found = [f"{name} ({values[name][0]} there, {values[name][1]} now)" if name in values else name for name in fields]
     return ", ".join(found) or "form"

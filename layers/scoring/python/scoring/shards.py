@@ -6,23 +6,23 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import orjson
 import pyarrow as pa
 
 from modelserve.dataplane import Model
 
 from .block import Block
-from .errors import DataSetError, FileChanged, FileUnreadable
-from .files import Output, output, put, read, size_of
+from .errors import DataSetError, FileUnreadable
+from .files import Output, output
 from .formats import FORMATS, Format, Task
 from .inputs import Inputs, gather
-from .plan import File, Plan, Shard
-from .planning import fingerprint
+from .keeping import keep, kept
+from .plan import Plan, Shard
 from .reasons import Reasons
 from .reports import Part, ShardReport
 from .running import Runner
+from .sources import check
 
-__all__ = ["kept", "report_path", "score"]
+__all__ = ["score"]
 
 _T = TypeVar("_T")
 
@@ -46,10 +46,12 @@ def score(  # noqa: PLR0917 - from where, what, by what, to where
     """
     if (model.name, model.version) != (plan.model, plan.version):
         raise DataSetError(f"the plan is for {plan.model} {plan.version}; what was loaded is {model.name} {model.version}; start a new run")
+    if shard not in plan.shards[shard.index : shard.index + 1]:
+        raise DataSetError(f"shard {shard.index} is of another plan than {work} has: two runs write to it; give each an output of its own")
     if (known := kept(plan, shard, out_fs, work)) is not None:
         return known
     file = plan.files[shard.file]
-    _check(fs, file)
+    written = check(fs, file)
     runner = Runner(model, batch_rows=plan.batch_rows, seconds=seconds)
     fields = [pa.field(plan.outputs[name], kind) for name, kind in runner.types.items()]
     task = Task(path=file.path, start=shard.start, stop=shard.stop, inputs=model.inputs, columns=plan.columns, fields=fields)
@@ -64,38 +66,13 @@ def score(  # noqa: PLR0917 - from where, what, by what, to where
     try:
         with reasons, output(out_fs, path) as out:
             line.run(runner, out, done)
+            check(fs, file, written=written)
     except pa.ArrowInvalid as error:
         raise FileUnreadable(f"{file.path} can't be read as {plan.format}: {str(error).partition(chr(10))[0]:.200}") from None
     part = Part(path=path, rows=reasons.rows, size=out.size, sha256=out.sha256)
     report = ShardReport(plan=plan.id, index=shard.index, rows=reasons.rows, bad=reasons.bad, part=part, errors=reasons.written)
-    put(out_fs, report_path(work, shard.index), orjson.dumps(report.to_dict()))
+    keep(report, out_fs, work)
     return report
-
-
-def report_path(work: str, index: int) -> str:
-    """Of a shard's report."""
-    return f"{work}/reports/{index:05d}.json"
-
-
-def kept(plan: Plan, shard: Shard, fs: Any, work: str) -> ShardReport | None:
-    """The report of a shard that was scored, if it is of this plan and its part lies there."""
-    body = read(fs, report_path(work, shard.index))
-    if body is None:
-        return None
-    try:
-        report = ShardReport.from_dict(orjson.loads(body))
-    except (orjson.JSONDecodeError, DataSetError):
-        return None
-    valid = report.plan == plan.id and report.index == shard.index and size_of(fs, report.part.path) == report.part.size
-    return report if valid and (report.errors is None or size_of(fs, report.errors)) else None
-
-
-def _check(fs: Any, file: File) -> None:
-    size = size_of(fs, file.path)
-    if size != file.size:
-        raise FileChanged(file.path, "none" if size is None else f"{size:,} bytes", f"{file.size:,} bytes")
-    if file.hash.startswith("etag:") and (found := fingerprint(fs, file.path)) != file.hash:
-        raise FileChanged(file.path, found, file.hash)
 
 
 class _Line:
