@@ -17,6 +17,8 @@ from .store import Store
 
 __all__ = ["BUILD_CONTEXT", "BatchFunction"]
 
+_MOST_STORAGE = 10_240
+"""MiB that Lambda gives a function below /tmp."""
 BUILD_CONTEXT = build_context("batch", "modelserve", "scoring")
 
 
@@ -35,8 +37,12 @@ class BatchFunction(FunctionParts):
         store: Store,
         settings: DeploymentSettings,
         environment: Mapping[str, str] | None = None,
+        scratch: int = 0,
     ) -> None:
-        """`command` is the handler, `timeout` in seconds; `environment` is told beside `BatchSettings`."""
+        """`command` is the handler, `timeout` in seconds; `environment` is told beside `BatchSettings`.
+
+        `scratch` is what it writes to /tmp beside a model, in MiB.
+        """
         super().__init__(scope, construct_id, settings=settings)
         names = tuple(model.name for model in models)
         told = BatchSettings(
@@ -59,7 +65,7 @@ class BatchFunction(FunctionParts):
             architecture=lambda_.Architecture.X86_64,
             environment={**told.to_env(), **(environment or {})},
             # Models pass through /tmp one at a time.
-            ephemeral_storage_size=Size.mebibytes(max(model.function.ephemeral_storage for model in models)),
+            ephemeral_storage_size=Size.mebibytes(min(_MOST_STORAGE, max(model.function.ephemeral_storage for model in models) + scratch)),
             **self.properties(description, memory=settings.job_memory, seconds=timeout),
         )
         store.grant_read_several(self.role, names)

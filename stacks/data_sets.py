@@ -40,10 +40,16 @@ class DataSets(Construct):
     ) -> None:
         super().__init__(scope, construct_id)
         self._store, self._settings = store, settings
-        environment = DataSetSettings(data_bucket=store.data_bucket_name(self), data_set_buckets=settings.data_set_buckets).to_env()
+        environment = DataSetSettings(
+            data_bucket=store.data_bucket_name(self),
+            data_set_buckets=settings.data_set_buckets,
+            data_set_shard_megabytes=settings.data_set_shard_megabytes,
+        ).to_env()
         common: dict[str, Any] = {"store": store, "models": models, "settings": settings, "environment": environment}
         plan = self._function("Plan", "plans the shards of a data set", **common)
-        shard = self._function("Shard", "runs one shard of a data set", **common)
+        # A part lies in /tmp before it goes to S3: narrow rows grow by six with ten probabilities, and a row group may be any size.
+        scratch = max(4096, 64 * settings.data_set_shard_megabytes)
+        shard = self._function("Shard", "runs one shard of a data set", scratch=scratch, **common)
         finish = self._function("Finish", "ends a data set, well or not", **common)
         functions = [plan, shard, finish]
         for function in functions:
@@ -156,7 +162,7 @@ class _Steps(Construct):
         finish = self._invoke("Finish", self._finish, told)
         for state in (plan, score, finish):
             state.add_catch(failed, errors=["States.ALL"], result_path="$.failure")
-        nothing = sfn.Succeed(self, "Nothing to do", comment="The marker of a folder, or an upload that another execution has taken")
+        nothing = sfn.Succeed(self, "Nothing to do", comment="The marker of a folder, or an upload that another run has")
         taken = sfn.Condition.is_present("$.plan.shards")
         decide = sfn.Choice(self, "Is there something to do?").when(taken, score).otherwise(nothing)
         score.next(finish)
@@ -183,7 +189,8 @@ class _Steps(Construct):
         )
         told = {each: sfn.JsonPath.string_at(f"$.{each}") for each in ("run", "shard")}
         # Its report lies in the bucket: ten thousand of them would be more than the 256 KB that a state may put out.
-        shard = self._invoke("Score shard", self._shard, told, result_selector={})
+        # Its time is always up after the same rows; only an answer that got lost ends as States.Timeout.
+        shard = self._invoke("Score shard", self._shard, told, final=[_REFUSED, "Sandbox.Timedout"], result_selector={})
         shard.add_catch(self._note(), errors=["States.ALL"], result_path="$.failure")
         return walk.item_processor(shard)
 
@@ -207,8 +214,10 @@ class _Steps(Construct):
         report = self._invoke("Report the failure", self._finish, told)
         return report.next(sfn.Fail(self, "Failed", error_path="$.error", cause_path="$.cause"))
 
-    def _invoke(self, name: str, function: lambda_.IFunction, payload: dict[str, Any], **properties: Any) -> tasks.LambdaInvoke:
-        """A function's answer is the state's result. What passes is tried again; what a person must put right is not."""
+    def _invoke(
+        self, name: str, function: lambda_.IFunction, payload: dict[str, Any], *, final: Sequence[str] = (_REFUSED,), **properties: Any
+    ) -> tasks.LambdaInvoke:
+        """A function's answer is the state's result. What passes is tried again; what a person must put right, `final`, is not."""
         state = tasks.LambdaInvoke(
             self,
             name,
@@ -220,14 +229,14 @@ class _Steps(Construct):
             task_timeout=sfn.Timeout.duration(Duration.seconds(self._settings.data_set_timeout + 60)),
             **properties,
         )
-        state.add_retry(errors=[_REFUSED], max_attempts=0)
+        state.add_retry(errors=list(final), max_attempts=0)
         throttled = ["Lambda.TooManyRequestsException"]
         state.add_retry(
             errors=throttled,
             interval=Duration.seconds(2),
             backoff_rate=2,
             max_delay=Duration.minutes(2),
-            max_attempts=10,
+            max_attempts=200,  # hours: others may have the account's concurrency, and what waits is not lost
             jitter_strategy=_FULL,
         )
         state.add_retry(errors=["States.ALL"], interval=Duration.seconds(2), backoff_rate=3, max_attempts=3, jitter_strategy=_FULL)

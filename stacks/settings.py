@@ -25,6 +25,7 @@ _TAKEN = (
     ("job_batch_size", 1, 10, "SQS, where no batching window fills more,"),
     ("job_attempts", 1, 1000, "SQS"),
     ("data_set_concurrency", 1, 10_000, "a Distributed Map"),
+    ("data_set_shard_megabytes", 1, 1024, "a shard"),
 )
 """Settings with the least and the most that a service takes of them."""
 
@@ -145,10 +146,13 @@ class DeploymentSettings:
     """Shards of one data set that run at once, 1 to 10,000."""
     data_set_timeout: int = 900
     """Seconds that planning a data set, or one shard of it, may take."""
+    data_set_shard_megabytes: int = 64
+    """MiB of a data set that one function scores, 1 to 1,024; fewer where that takes too long. A row group of Parquet is never split."""
     data_set_days: int = 30
     """How long data sets and their predictions are kept in the deployment's own bucket."""
     data_set_buckets: tuple[str, ...] = ()
-    """Other buckets that `modelctl batch` may read data sets from and write predictions to."""
+    """Other buckets that `modelctl batch` may read data sets from and write predictions to, encrypted by S3's own keys or by the key of
+    the model store: under another KMS key nothing can be read."""
     examples: bool = False
     """A stack with every door for other services, wired to the sample models; it costs nothing until something comes through one."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +15,18 @@ from modelserve.s3 import S3Bucket
 from modelserve.settings import BatchSettings, DataSetSettings
 
 from .observability import Observer
-from .runs import DataSetRefused, Request, Run, file_system, path_of, read_plan, refusing
+from .runs import DataSetRefused, Request, Run, file_system, path_of, refusing
 
 __all__ = ["DATA_SET_FAILED", "DATA_SET_SCORED", "Finisher", "handler"]
 
 DATA_SET_SCORED, DATA_SET_FAILED = "Data Set Scored", "Data Set Failed"
 _SHOWN = 3
+_TIMED_OUT = ("Sandbox.Timedout", "States.Timeout")
+_TOO_LONG = (
+    "a shard took longer than data_set_timeout of the settings in stacks/settings.py; deploy more job_memory (with it come more cores) and "
+    "resume the run, or a smaller data_set_shard_megabytes and start a new one, since a run keeps its shards. A row group of a Parquet "
+    "file is never split: write the file with smaller ones"
+)
 
 
 class EventNotSent(Exception):
@@ -43,12 +50,9 @@ class Finisher:
         return self._failed(told, execution) if "failure" in told else self._scored(told["plan"]["run"], execution)
 
     def _scored(self, run: str, execution: str) -> dict[str, Any]:
-        with refusing():
-            pinned = Run(self._bucket, run).pinned()
-            if pinned is None:
-                raise DataSetRefused(f"run {run!r} has no plan; start it with `modelctl batch`")
+        with refusing(*self._data.buckets):
+            pinned, plan = Run(self._bucket, run).kept()
             files, out = file_system(self._environ), path_of(pinned.request.output)
-            plan = read_plan(files, pinned)
             manifest = scoring.finish(plan, None, files, out, out, started=scoring.begin(plan, files, out))
         detail = {
             **_about(pinned.request),
@@ -68,10 +72,13 @@ class Finisher:
         """With the text of what failed first, which of a map is that of its shards."""
         request = self._request(told)
         failures = self._failures(told, execution)
-        reasons = [_reason(each) for each in failures]
-        shown = "; ".join([*reasons[:_SHOWN], *([f"and {len(reasons) - _SHOWN} more shards failed"] if len(reasons) > _SHOWN else [])])
+        reasons = Counter(_reason(each) for each in failures)
+        first = list(reasons)[:_SHOWN]
+        more = len(failures) - sum(reasons[each] for each in first)
+        shown = "; ".join([*first, *([f"and {more} more shards failed"] if more else [])])
         error = _name(failures[0])
-        resume = {"resume": f"modelctl batch --resume {request.run}"} if request else {}
+        claimed = request is not None and Run(self._bucket, request.run).is_claimed()
+        resume = {"resume": f"modelctl batch --resume {request.run}"} if request and claimed else {}
         detail = {**(_about(request) if request else {"input": _uploaded(told)}), "error": shown, **resume, "execution": execution}
         self._tell(DATA_SET_FAILED, detail)
         self._observer.log("ERROR", "data set failed", location="finish", error=error, reason=shown, run=request and request.run)
@@ -80,9 +87,8 @@ class Finisher:
 
     def _failures(self, told: Mapping[str, Any], execution: str) -> list[Mapping[str, Any]]:
         """Those of the shards, or the step's own."""
-        if "plan" not in told:
-            return [told["failure"]]
-        return list(Run(self._bucket, told["plan"]["run"]).why(execution)) or [told["failure"]]
+        noted = Run(self._bucket, told["plan"]["run"]).why(execution) if "plan" in told else ()
+        return [{**each, "Cause": _TOO_LONG} if each.get("Error") in _TIMED_OUT else each for each in noted] or [told["failure"]]
 
     def _request(self, told: Mapping[str, Any]) -> Request | None:
         """None where the request is what failed."""

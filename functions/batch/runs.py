@@ -18,9 +18,11 @@ from modelserve.manifest import Alias
 from modelserve.s3 import S3Bucket
 from scoring import DataSetError, Plan
 
-__all__ = ["DataSetRefused", "Pinned", "Request", "Run", "file_system", "path_of", "read_plan", "refusing"]
+__all__ = ["DataSetRefused", "Pinned", "Request", "Run", "file_system", "path_of", "refusing"]
 
 _RUN = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}")
+_WRITTEN = ("data/", "errors/")
+"""Folders of an output with files of the formats that are read."""
 _MARKERS = ("_", ".")
 """With which names begin that are no data: `_SUCCESS`, `.part-0.crc`."""
 
@@ -44,6 +46,8 @@ class Request:
     columns: Mapping[str, str | Sequence[str]] | None = None
     prefix: str = ""
     """In front of the outputs' names, where they become columns."""
+    etag: str | None = None
+    """Of the upload that is meant; None takes what is there."""
 
     @classmethod
     def read(cls, document: Mapping[str, Any], *, data_bucket: str, buckets: Sequence[str]) -> Request | None:
@@ -80,21 +84,34 @@ class Request:
         told = (bucket, key, upload.get("etag", ""), upload.get("version-id", ""), upload.get("sequencer", ""))
         run = hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
         output = f"s3://{bucket}/out/{model}/{splitext(file)[0]}-{run}/"
-        return cls(run=run, model=model, input=f"s3://{bucket}/{key}", output=output)
+        return cls(run=run, model=model, input=f"s3://{bucket}/{key}", output=output, etag=upload.get("etag"))
 
     def _check(self, data_bucket: str, buckets: Sequence[str]) -> None:
         for what, uri, folders in (("input", self.input, ("in/", "sets/", "out/")), ("output", self.output, ("out/",))):
             parts = urlsplit(uri)
             if parts.scheme != "s3" or not parts.netloc:
                 raise DataSetRefused(f"{what} {uri!r:.300} is no address in S3; expected s3://BUCKET/PATH")
+            if not {"", ".", ".."}.isdisjoint(path_of(uri).split("/")):
+                raise DataSetRefused(f"{what} {uri} has an empty part, '.' or '..' in its path, which leads elsewhere; give it without")
             if parts.netloc == data_bucket:
                 if not uri.removeprefix(f"s3://{data_bucket}/").startswith(folders):
                     raise DataSetRefused(f"{what} {uri} is not below {' or '.join(folders)} of the deployment's own bucket; put it there")
             elif parts.netloc not in buckets:
                 raise DataSetRefused(
                     f"{what} {uri} is in a bucket that this deployment may not use; add {parts.netloc!r} to data_set_buckets "
-                    f"of its settings in stacks/settings.py and deploy it, or use s3://{data_bucket}/{folders[0]}"
+                    f"of its settings in stacks/settings.py and deploy it (a bucket under a KMS key of its own can't be used), "
+                    f"or use s3://{data_bucket}/{folders[0]}"
                 )
+        self._check_apart()
+
+    def _check_apart(self) -> None:
+        """Predictions must not be read as data."""
+        inside, written = f"{self.input.rstrip('/')}/", tuple(self.output + folder for folder in _WRITTEN)
+        if self.output.startswith(inside) or inside.startswith(written):
+            raise DataSetRefused(
+                f"output {self.output} and input {self.input} lie within each other, so that predictions would be read as data; "
+                "give an output beside the input"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,16 +120,17 @@ class Pinned:
 
     request: Request
     alias: Alias
+    shard_bytes: int
 
     def to_json(self) -> bytes:
-        return orjson.dumps({"request": asdict(self.request), "alias": orjson.loads(self.alias.to_json())})
+        return orjson.dumps({**asdict(self), "alias": orjson.loads(self.alias.to_json())})
 
     @classmethod
     def from_json(cls, body: bytes) -> Pinned:
         document = orjson.loads(body)
         advice = "start a new run"
         alias = Alias.from_json(orjson.dumps(document["alias"]), what="the plan of the run", advice=advice)
-        return cls(request=Request(**document["request"]), alias=alias)
+        return cls(request=Request(**document["request"]), alias=alias, shard_bytes=document["shard_bytes"])
 
 
 class Run:
@@ -120,6 +138,7 @@ class Run:
 
     def __init__(self, bucket: S3Bucket, run: str) -> None:
         self._bucket = bucket
+        self._name = run
         self._folder = f"work/{run}"
         self.shards = f"{self._folder}/shards.json"
 
@@ -137,23 +156,39 @@ class Run:
         try:
             return Request(**orjson.loads(self._get("claim"))["request"])
         except ObjectNotFound:
-            name = basename(self._folder)
-            raise DataSetRefused(f"there is no run {name!r} to go on with; `modelctl batch` without --resume starts one") from None
+            raise DataSetRefused(f"there is no run {self._name!r} to go on with; `modelctl batch` without --resume starts one") from None
+
+    def is_claimed(self) -> bool:
+        """Whether there is something to go on with."""
+        try:
+            self._get("claim")
+        except ObjectNotFound:
+            return False
+        return True
 
     def pin(self, pinned: Pinned) -> Pinned:
         """`pinned`, or what an earlier attempt has pinned."""
-        return Pinned.from_json(self._once("plan", pinned.to_json()))
+        return Pinned.from_json(self._once("pinned", pinned.to_json()))
 
     def pinned(self) -> Pinned | None:
         """What is pinned; None before that."""
         try:
-            return Pinned.from_json(self._get("plan"))
+            return Pinned.from_json(self._get("pinned"))
         except ObjectNotFound:
             return None
 
-    def list_shards(self, shards: Sequence[Mapping[str, int]]) -> None:
-        """Writes what the map walks over; the same plan has the same shards."""
-        self._once("shards", orjson.dumps(shards))
+    def keep(self, plan: Plan) -> None:
+        """Writes the plan that every shard goes by, and the list that the map walks over. Raises `DataSetRefused` for a second plan."""
+        if self._once("plan", plan.to_json()) != plan.to_json():
+            raise DataSetRefused(f"the files of run {self._name} have changed while it was planned; start a new run")
+        self._once("shards", orjson.dumps([shard.to_dict() for shard in plan.shards]))
+
+    def kept(self) -> tuple[Pinned, Plan]:
+        """What is pinned, and the plan. Raises `DataSetRefused` before there is one, and `DataSetError`."""
+        try:
+            return Pinned.from_json(self._get("pinned")), Plan.from_json(self._get("plan"))
+        except ObjectNotFound:
+            raise DataSetRefused(f"run {self._name!r} has no plan; start it with `modelctl batch`") from None
 
     def why(self, execution: str) -> Iterator[dict[str, str]]:
         """`Error` and `Cause` of each shard that failed under an execution."""
@@ -187,19 +222,16 @@ def path_of(uri: str) -> str:
     return uri.removeprefix("s3://").rstrip("/")
 
 
-def read_plan(files: Any, pinned: Pinned) -> Plan:
-    """The plan that lies where the output will. Raises `DataSetError`, `FileNotFoundError`."""
-    with files.open_input_stream(f"{path_of(pinned.request.output)}/plan.json") as stream:
-        return Plan.from_json(stream.read())
-
-
 @contextmanager
-def refusing() -> Iterator[None]:
-    """Makes `DataSetRefused` of what no other attempt would change, and lets pass what another may."""
+def refusing(*buckets: str) -> Iterator[None]:
+    """Makes `DataSetRefused` of what no other attempt would change, and lets pass what another may.
+
+    Paths in one of `buckets` are told as addresses.
+    """
     try:
         yield
     except (DataSetError, FileNotFoundError) as error:
-        raise DataSetRefused(str(error)) from error
+        raise DataSetRefused(re.sub(rf"(?<![\w./-])(?=({'|'.join(map(re.escape, buckets))})/)", "s3://", str(error))) from error
     except ServeError as error:
         if error.retry_after is not None:
             raise
@@ -207,7 +239,7 @@ def refusing() -> Iterator[None]:
     except OSError as error:  # as pyarrow tells of S3
         if "ACCESS_DENIED" not in str(error):
             raise
-        advice = "the function's role, the bucket's policy or its key doesn't allow it"
+        advice = "the function's role or the bucket's policy doesn't allow it, or the bucket is under a KMS key of its own"
         raise DataSetRefused(f"S3 refused: {error}; {advice}") from error
 
 

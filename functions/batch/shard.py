@@ -14,7 +14,7 @@ from modelserve.s3 import S3Bucket
 from modelserve.settings import BatchSettings, DataSetSettings
 
 from .observability import Observer
-from .runs import DataSetRefused, Pinned, Run, file_system, path_of, read_plan, refusing
+from .runs import Pinned, Run, file_system, path_of, refusing
 
 __all__ = ["Scorer", "handler"]
 
@@ -24,6 +24,7 @@ class Scorer:
 
     def __init__(self, settings: BatchSettings, data: DataSetSettings, environ: Mapping[str, str]) -> None:
         self._settings = settings
+        self._data = data
         self._bucket = S3Bucket.from_environ(data.data_bucket, environ)
         self._files = file_system(environ)
         self._observer = Observer(service=settings.service, namespace=settings.metrics_namespace, level=settings.log_level)
@@ -34,7 +35,7 @@ class Scorer:
     def handle(self, event: dict[str, Any], context: Any = None) -> dict[str, Any]:  # noqa: ARG002 - Lambda's signature
         """`event` has the `run`, and a `shard` of the list. Raises `DataSetRefused`, and what may pass as it is."""
         begun = perf_counter()
-        with refusing():
+        with refusing(*self._data.buckets):
             pinned, plan = self._read(event["run"])
             shard = scoring.Shard.from_dict(event["shard"])
             work = path_of(pinned.request.output)
@@ -47,10 +48,7 @@ class Scorer:
     def _read(self, name: str) -> tuple[Pinned, scoring.Plan]:
         """Kept for the next shard of the run, which the same environment mostly gets."""
         if self._known is None or self._known[0] != name:
-            pinned = Run(self._bucket, name).pinned()
-            if pinned is None:
-                raise DataSetRefused(f"run {name!r} has no plan; start it with `modelctl batch`")
-            self._known = name, pinned, read_plan(self._files, pinned)
+            self._known = name, *Run(self._bucket, name).kept()
         return self._known[1:]
 
     def _count(self, pinned: Pinned, report: scoring.ShardReport, seconds: float) -> None:

@@ -21,7 +21,12 @@ STEPS = ("plan", "shard", "finish")
 def larger(synthesized):
     return synthesized(
         replace(
-            DEV, alarm_topic_arn=EVERYTHING.alarm_topic_arn, data_set_concurrency=500, data_set_timeout=300, data_set_buckets=("ours",)
+            DEV,
+            alarm_topic_arn=EVERYTHING.alarm_topic_arn,
+            data_set_concurrency=500,
+            data_set_timeout=300,
+            data_set_shard_megabytes=96,
+            data_set_buckets=("ours",),
         ),
         a_model(),
     )
@@ -108,14 +113,44 @@ def test_ten_thousand_shards_put_out_no_more_than_a_state_may(dev):
 
 def test_what_passes_is_tried_again_and_what_a_person_must_put_right_is_not(dev):
     assert calls(dev).keys() == {"Plan", "Score shard", "Finish", "Report the failure"}
-    for each in calls(dev).values():
+    for name, each in calls(dev).items():
         refused, throttled, other = each["Retry"]
-        assert refused == {"ErrorEquals": ["DataSetRefused"], "MaxAttempts": 0}
+        # A shard that ran out of time would again.
+        final = ["DataSetRefused", *(["Sandbox.Timedout"] if name == "Score shard" else [])]
+        assert refused == {"ErrorEquals": final, "MaxAttempts": 0}
         assert throttled["ErrorEquals"] == ["Lambda.TooManyRequestsException"]
         assert other["ErrorEquals"] == ["States.ALL"]
         assert all(
             retry["BackoffRate"] > 1 and retry["JitterStrategy"] == "FULL" and retry["MaxAttempts"] > 1 for retry in (throttled, other)
         )
+
+
+def test_what_others_concurrency_holds_up_waits_for_hours(dev):
+    """With full jitter, half of each delay in the mean."""
+    for each in calls(dev).values():
+        throttled = each["Retry"][1]
+        assert throttled["MaxDelaySeconds"] == 120
+        assert throttled["MaxAttempts"] * throttled["MaxDelaySeconds"] / 2 >= 3 * 3600
+
+
+@pytest.mark.parametrize(("deployment", "megabytes", "storage"), [("dev", 64, 512 + 4096), ("larger", 96, 512 + 6144)])
+def test_the_setting_bounds_a_shard_and_its_part_has_room(request, deployment, megabytes, storage):
+    templates = request.getfixturevalue(deployment)
+    environments = [function(templates, step)["Environment"]["Variables"] for step in STEPS]
+    assert [each["DATA_SET_SHARD_MEGABYTES"] for each in environments] == [str(megabytes)] * 3
+    assert function(templates, "shard")["EphemeralStorage"] == {"Size": storage}
+    assert function(templates, "plan")["EphemeralStorage"] == {"Size": 512}
+
+
+def test_no_function_is_given_more_storage_than_there_is(synthesized):
+    templates = synthesized(replace(DEV, data_set_shard_megabytes=1024), a_model())
+    assert function(templates, "shard")["EphemeralStorage"] == {"Size": 10_240}
+
+
+@pytest.mark.parametrize("megabytes", [0, 1025])
+def test_a_shard_of_no_size_or_too_large_a_one_is_refused(megabytes):
+    with pytest.raises(ValueError, match=f"^data_set_shard_megabytes of dev is {megabytes:,}; a shard takes 1 to 1,024$"):
+        replace(DEV, data_set_shard_megabytes=megabytes)
 
 
 @pytest.mark.parametrize(("deployment", "seconds"), [("dev", 900), ("larger", 300)])

@@ -29,7 +29,7 @@ with patch.dict(os.environ, _STARTED):
     from functions.batch.runs import DataSetRefused
     from functions.batch.shard import Scorer
 
-__all__ = ["EXECUTION", "ROWS", "DataSetRefused", "World"]
+__all__ = ["EXECUTION", "ROWS", "DataSetRefused", "Planner", "World"]
 
 EXECUTION = "arn:aws:states:us-east-1:123456789012:execution:onnx-dev-data-sets:first"
 ROWS = "id,rooms\na,1\nb,2.5\nc,4\n"
@@ -83,6 +83,11 @@ class World:
     def release(self, factor: float, **known: Any) -> str:
         """The version, promoted."""
         return release(self._registry, self._folder, factor, **known)
+
+    def set(self, **told: Any) -> None:
+        """Deploys other settings of data sets; functions that are under way go on with theirs."""
+        settings, data = self._settings
+        self._settings = settings, DataSetSettings(**{**vars(data), **told})
 
     def put(self, key: str, body: str = ROWS) -> dict[str, Any]:
         """What EventBridge tells of the upload."""

@@ -69,12 +69,35 @@ def test_an_event_that_is_not_taken_is_tried_again(world):
 
 def test_a_failed_plan_is_told_with_its_reason(world):
     upload = world.put("in/garden/houses.csv")
+    with pytest.raises(DataSetRefused):
+        world.plan(upload)
     told = world.finish({**upload, "failure": raised("DataSetRefused", "no model 'garden' is served here")})
     assert told == {"error": "DataSetRefused", "cause": "no model 'garden' is served here"}
     (event,) = world.bus.events
     assert event.kind == DATA_SET_FAILED
     assert (event.detail["model_name"], event.detail["error"]) == ("garden", "no model 'garden' is served here")
     assert event.detail["resume"] == f"modelctl batch --resume {event.detail['run']}"
+
+
+def test_of_a_run_that_never_was_nobody_is_told_to_go_on_with_it(world):
+    asked = world.command(output="s3://theirs/")
+    world.finish({**asked, "failure": raised("DataSetRefused", "it may not use theirs")})
+    world.finish({**world.command(), "failure": raised("StoreUnavailable", "S3 is down")})
+    assert [event.detail.get("resume") for event in world.bus.events] == [None, None]
+
+
+@pytest.mark.parametrize("error", ["Sandbox.Timedout", "States.Timeout"])
+def test_shards_that_took_too_long_say_once_what_makes_them_faster(world, error):
+    upload = world.put("in/price/houses.csv")
+    plan = world.plan(upload)
+    for number in range(4):
+        note(world, plan, number, {"Error": error, "Cause": f'{{"errorMessage": "RequestId: {number} Error: Task timed out"}}'})
+    note(world, plan, 4, raised("DataSetRefused", "shard 4 has changed"))
+    told = world.finish({**upload, "plan": plan, "failure": MAP_FAILED})
+    assert told["cause"].count("a shard took longer than data_set_timeout") == 1
+    for advice in ("job_memory", "smaller data_set_shard_megabytes", "row group of a Parquet file is never split"):
+        assert advice in told["cause"]
+    assert told["cause"].endswith("; shard 4 has changed")
 
 
 def test_a_request_that_cant_be_read_is_told_by_its_address(world):

@@ -7,7 +7,7 @@ import pytest
 
 from modelserve.errors import StoreUnavailable
 
-from .data_sets import EXECUTION, DataSetRefused
+from .data_sets import EXECUTION, DataSetRefused, Planner
 
 ANOTHER = EXECUTION.replace("first", "another")
 
@@ -63,7 +63,7 @@ def test_an_upload_that_cant_be_run_says_why(world, key, reason):
 
 
 def test_columns_that_are_missing_are_known_before_anything_runs(world):
-    with pytest.raises(DataSetRefused, match="rooms"):
+    with pytest.raises(DataSetRefused, match=r"s3://data-\d+/in/price/houses\.csv .*'rooms'"):
         world.plan(world.put("in/price/houses.csv", "id,floors\na,1\n"))
     assert [key for key in world.keys("work/") if key.endswith("shards.json")] == []
 
@@ -84,6 +84,15 @@ def test_a_bucket_of_the_settings_can_be_read_from_and_written_to(world):
     [
         ({"input": "s3://theirs/houses.csv"}, "input s3://theirs/houses.csv is in a bucket .* add 'theirs' to data_set_buckets"),
         ({"output": "s3://theirs/priced/"}, "output s3://theirs/priced/ is in a bucket .* add 'theirs' to data_set_buckets"),
+        ({"input": "s3://theirs/houses.csv"}, "under a KMS key of its own can't be used"),
+        ({"input": "s3://ours/", "output": "s3://ours/out/"}, "output s3://ours/out/ and input s3://ours/ lie within each other"),
+        ({"input": "s3://ours/out", "output": "s3://ours/out/"}, "give an output beside the input"),
+        ({"input": "s3://ours/out/data/", "output": "s3://ours/out/"}, "lie within each other"),
+        (
+            {"output": "s3://BUCKET/out/../in/price/"},
+            r"BUCKET/out/\.\./in/price/ has an empty part, '\.' or '\.\.' in its path",
+        ),
+        ({"output": "s3://ours/out//x/"}, "has an empty part"),
         ({"output": "s3://BUCKET/in/price/"}, "output s3://BUCKET/in/price/ is not below out/ of the deployment's own bucket"),
         ({"input": "s3://BUCKET/work/x/"}, "input s3://BUCKET/work/x/ is not below in/ or sets/ or out/"),
         ({"input": "houses.csv"}, "input 'houses.csv' is no address in S3"),
@@ -99,6 +108,73 @@ def test_what_a_run_may_not_use_is_refused(world, asked, reason):
     here = {name: each.replace("BUCKET", world.bucket) if isinstance(each, str) else each for name, each in asked.items()}
     with pytest.raises(DataSetRefused, match=reason.replace("BUCKET", world.bucket)):
         world.plan(world.command(**here))
+
+
+def test_an_output_beside_the_input_is_taken(world):
+    """Also where one is named as the other begins."""
+    world.s3.put_object(Bucket="ours", Key="houses/1.csv", Body=b"rooms\n1\n")
+    assert world.plan(world.command(input="s3://ours/houses/", output="s3://ours/houses-priced/"))["count"] == 1
+
+
+def test_an_upload_that_was_uploaded_anew_at_once_is_run_once(world):
+    """EventBridge tells of both, and the first one is no longer there."""
+    first, second = world.put("in/price/houses.csv"), world.put("in/price/houses.csv", "id,rooms\nz,9\n")
+    assert world.plan(first)["nothing"] == f"s3://{world.bucket}/in/price/houses.csv has been uploaded anew, which is another run"
+    assert world.keys("out/") == []
+    assert world.plan(second, ANOTHER)["count"] == 1
+
+
+def test_of_an_upload_that_was_uploaded_anew_there_is_nothing_to_go_on_with(world):
+    first, _ = world.put("in/price/houses.csv"), world.put("in/price/houses.csv", "rooms\n9\n")
+    run = world.plan(first)["run"]
+    with pytest.raises(DataSetRefused, match=r"nothing to go on with: s3://.*/houses\.csv has been uploaded anew"):
+        world.plan({"resume": run}, ANOTHER)
+
+
+def test_the_setting_bounds_a_shard_and_a_run_keeps_its_bounds(world):
+    world.put("in/price/houses.csv", "rooms\n" + "1.5\n" * 2**19)
+    world.set(data_set_shard_megabytes=1)
+    assert world.plan(world.command())["count"] == 2
+    world.set(data_set_shard_megabytes=64)
+    assert world.plan({"resume": "run-1"}, ANOTHER)["count"] == 2
+    assert world.plan(world.command("run-2"))["count"] == 1
+
+
+def test_two_runs_do_not_write_to_one_output(world):
+    world.put("in/price/houses.csv")
+    world.put("sets/flats.csv", "rooms\n1\n")
+    world.plan(world.command())
+    other = {"input": f"s3://{world.bucket}/sets/", "output": f"s3://{world.bucket}/out/price/run-1/"}
+    with pytest.raises(DataSetRefused, match=rf"s3://{world.bucket}/out/price/run-1 holds .*give another output"):
+        world.plan(world.command("run-2", **other))
+
+
+def test_of_two_runs_that_begin_at_once_one_has_the_output(world, monkeypatch):
+    """The other one comes between its look and its writing, and is left alone."""
+    world.put("in/price/houses.csv")
+    world.put("sets/flats.csv", "rooms\n1\n2\n")
+    create = Planner._create
+
+    def late(planner: Planner, path: str, body: bytes) -> None:
+        monkeypatch.setattr(Planner, "_create", create)
+        world.plan(world.command("run-2", input=f"s3://{world.bucket}/sets/", output=f"s3://{world.bucket}/out/price/run-1/"))
+        create(planner, path, body)
+
+    monkeypatch.setattr(Planner, "_create", late)
+    with pytest.raises(DataSetRefused, match="give another output"):
+        world.plan(world.command())
+    (shard,) = world.shards({"run": "run-2", "shards": "work/run-2/shards.json"})
+    assert world.shard(shard)["rows"] == 2
+
+
+def test_a_plan_that_was_lost_is_made_of_the_same_files_or_not_at_all(world):
+    world.put("in/price/houses.csv")
+    world.plan(world.command())
+    for key in world.keys("out/"):
+        world.s3.delete_object(Bucket=world.bucket, Key=key)
+    world.put("in/price/houses.csv", "rooms\n9\n")
+    with pytest.raises(DataSetRefused, match=r"the files of run run-1 have changed .*start a new run"):
+        world.plan({"resume": "run-1"}, ANOTHER)
 
 
 def test_an_input_that_is_not_there_is_refused(world):

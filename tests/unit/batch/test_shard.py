@@ -76,6 +76,15 @@ def test_a_file_that_has_changed_since_is_refused(world):
         world.shard(shard)
 
 
+def test_a_shard_goes_by_the_plan_of_its_run(world):
+    """Whatever has become of the one in the output."""
+    plan = world.plan(world.put("in/price/houses.csv"))
+    (shard,) = world.shards(plan)
+    (copy,) = [key for key in world.keys("out/") if key.endswith("plan.json")]
+    world.s3.put_object(Bucket=world.bucket, Key=copy, Body=b"{}")
+    assert world.shard(shard)["rows"] == 3
+
+
 def test_each_run_has_its_own_plan(world):
     """An environment gets shards of several runs."""
     one, other = (

@@ -186,6 +186,12 @@ class DataSetSettings(_Environment):
     """Where a run keeps what it has decided, and uploads start one."""
     data_set_buckets: tuple[str, ...] = ()
     """Other buckets that a run may read from and write to."""
+    data_set_shard_megabytes: int = 64
+
+    @property
+    def buckets(self) -> tuple[str, ...]:
+        """All that a run may use."""
+        return (self.data_bucket, *self.data_set_buckets)
 
 
 class StreamSettings(_Environment):
