@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 from aws_lambda_powertools.utilities.idempotency import DynamoDBPersistenceLayer, IdempotencyConfig
@@ -19,7 +20,7 @@ from modelserve.pool import Pool
 from modelserve.s3 import S3Bucket
 from modelserve.settings import BatchSettings
 from modelserve.work import Places
-from modelserve.worker import Message, Worker
+from modelserve.worker import Interruption, Message, Worker
 
 from .observability import Observer
 
@@ -41,23 +42,32 @@ class Records:
         config = IdempotencyConfig(event_key_jmespath="key", expires_after_seconds=days * _DAY, hash_function="sha256")
         self._records.configure(config, key_prefix="work")
 
-    def begin(self, key: str, *, seconds: float) -> Literal["ours", "busy", "done"]:
-        """Whether `key` is ours for `seconds`, somebody else's now, or done."""
+    def begin(self, key: str, *, seconds: float, alone: bool = False) -> Literal["ours", "busy", "done"]:
+        """Whether `key` is ours for `seconds`, to be run `alone` or not, somebody else's now, or done."""
         try:
             self._records.save_inprogress({"key": key}, remaining_time_in_millis=int(1000 * seconds))
         except IdempotencyItemAlreadyExistsError as error:
             known = error.old_data_record
             return "done" if known is not None and known.status == "COMPLETED" else "busy"
+        if alone:  # a record of its own: of what has begun, Powertools keeps nothing but until when
+            with suppress(IdempotencyItemAlreadyExistsError):
+                self._records.save_inprogress({"key": _alone(key)}, remaining_time_in_millis=int(1000 * seconds))
         return "ours"
 
-    def interrupted(self, key: str) -> float:
-        """When an attempt that never ended had to be over, in seconds since 1970; 0 where there was none."""
+    def interrupted(self, key: str) -> Interruption | None:
+        """The last attempt, where it never ended."""
+        until = self._until(key)
+        if not 0 < until < time.time():
+            return None
+        return Interruption(until=until, alone=self._until(_alone(key)) >= until)
+
+    def _until(self, key: str) -> float:
+        """Until when it is worked on, or was; 0 where it ended, or never began."""
         try:
             known = self._records.get_record({"key": key})
         except IdempotencyItemNotFoundError:
             return 0.0
-        ended = float(known.in_progress_expiry_timestamp or 0) / 1000 if known is not None and known.status == "INPROGRESS" else 0.0
-        return ended if ended < time.time() else 0.0
+        return float(known.in_progress_expiry_timestamp or 0) / 1000 if known is not None and known.status == "INPROGRESS" else 0.0
 
     def done(self, key: str) -> None:
         """It ended well, for good."""
@@ -98,6 +108,10 @@ class App:
 
     def _remaining(self) -> float:
         return self._ends - time.monotonic()
+
+
+def _alone(key: str) -> str:
+    return f"alone {key}"
 
 
 def _message(record: Mapping[str, Any]) -> Message:

@@ -316,7 +316,72 @@ def test_one_that_ends_the_process_takes_no_neighbour_with_it(world):
     found = world.job(poison)
     assert (found.status, found.error_status) == ("failed", 500)
     assert "each run by model 'sample' was interrupted" in found.error
-    assert Counter(kind for kind, _ in world.told()) == {"Job Succeeded": 9, "Job Failed": 1}
+    last = {detail["id"]: kind for kind, detail in world.told()}  # one that nobody had run by the last delivery was given up before it ran
+    assert last == {**{job.id: "Job Succeeded" for job in jobs}, poison.id: "Job Failed"}
+
+
+@pytest.mark.parametrize("poisons", [1, 3])
+def test_whoever_ends_the_process_nobody_waits_untold(world, poisons):
+    """Three of which each takes a delivery: what is not yet run by the last one is told as failed, and can be redriven."""
+    fatal, good = [world.submit([13, number]) for number in range(poisons)], world.submit([1])
+    for receives in range(1, ATTEMPTS + 1):
+        app = world.app()
+        spoil(app, killer)
+        try:
+            work(app, delivered(*fatal, good, receives=receives))
+        except Killed:
+            world.time_passes()
+    assert {world.status(job) for job in fatal} == {"failed"}
+    assert (world.status(good), world.job(good).error_status) == (("succeeded", None) if poisons == 1 else ("failed", 500))
+    last = {detail["id"]: (kind, detail["status"]) for kind, detail in world.told()}
+    assert last == {job.id: (f"Job {world.status(job).capitalize()}", world.status(job)) for job in (*fatal, good)}
+    if poisons > 1:
+        assert "gave up after 3 attempts" in world.job(good).error
+        assert (work(world.app(), delivered(good)), world.status(good), world.job(good).error) == ([], "succeeded", None)
+
+
+def test_what_runs_at_its_last_delivery_after_all_is_told_to_have_succeeded(world):
+    good, mistaken, poison = world.submit([1]), world.submit(b"{}"), world.submit([13])
+    app = world.app()
+    interrupt(world, app, good, mistaken, poison)
+    seen = []
+
+    def watch(rows: list[float]) -> None:
+        seen.append([world.status(job) for job in (good, mistaken, poison)])
+        killer(rows)
+
+    spoil(app, watch)
+    with pytest.raises(Killed):
+        work(app, delivered(good, mistaken, poison, receives=ATTEMPTS))
+    assert seen == [["failed"] * 3, ["succeeded", "failed", "failed"]]
+    assert [world.job(job).error_status for job in (good, mistaken, poison)] == [None, 400, 500]
+    told = [kind for kind, detail in world.told() if detail["id"] == good.id]
+    assert told == ["Job Failed", "Job Succeeded"]
+
+
+def test_what_was_interrupted_alone_runs_after_what_was_not(world):
+    jobs = [world.submit([number]) for number in (1, 2, 3)]
+    app = world.app()
+    app._worker._once.begin(f"job {jobs[0].id}", seconds=1, alone=True)
+    world.time_passes()
+    interrupt(world, app, jobs[1], jobs[2])
+    work(app, delivered(*jobs, receives=2))
+    assert runs(app) == [[2], [3], [1]]
+
+
+def test_a_service_whose_message_ends_the_process_is_told(world):
+    message = asked("a-9", request=json.loads(body_of([13])))
+    for receives in range(1, ATTEMPTS + 1):
+        app = world.app()
+        spoil(app, killer)
+        try:
+            assert work(app, delivered(message, receives=receives)) == [0]
+            assert receives == ATTEMPTS
+        except Killed:
+            world.time_passes()
+    ((kind, detail),) = world.told()
+    assert (kind, detail["id"], detail["status"]) == ("Prediction Failed", "a-9", 500)
+    assert "was interrupted" in detail["error"]
 
 
 STEPS = ("table.start", "table.finish", "bucket.read", "bucket.replace", "tell", "once.begin", "once.done")
@@ -445,12 +510,18 @@ def test_no_job_is_taken_for_an_event_of_the_same_name(world):
 def test_records_of_what_is_done_are_not_jobs(world):
     records = world.app()._worker._once
     assert records.begin("k", seconds=1) == "ours"
-    assert (records.begin("k", seconds=1), records.interrupted("k"), records.interrupted("never")) == ("busy", 0.0, 0.0)
+    assert (records.begin("k", seconds=1), records.interrupted("k"), records.interrupted("never")) == ("busy", None, None)
     time.sleep(1.1)
-    assert records.interrupted("k") > 0
+    first = records.interrupted("k")
+    assert not first.alone
+    assert records.begin("k", seconds=0.1, alone=True) == "ours"
+    time.sleep(0.2)
+    second = records.interrupted("k")
+    assert second.alone
+    assert first.until < second.until < time.time()
     assert records.begin("k", seconds=9) == "ours"
     records.done("k")
-    assert (records.begin("k", seconds=1), records.interrupted("k")) == ("done", 0.0)
+    assert (records.begin("k", seconds=1), records.interrupted("k")) == ("done", None)
     records.forget("k")
     assert records.begin("k", seconds=1) == "ours"
     ids = [item["id"]["S"] for item in world.dynamodb.scan(TableName=NAMES["JOB_TABLE"])["Items"] if "in_progress_expiration" in item]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from . import batching
 from .batching import OutOfTime
 from .errors import InsufficientMemory, ServeError, Unexpected, frames
+from .jobs import NOBODY
 from .protocol import InferRequest, InferResponse, status_of
 from .record import Record
 from .work import Places, UnreadableMessage, Work, read_work
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .fetch import LoadedModel
     from .invocation import Observer
 
-__all__ = ["Message", "Models", "Once", "Worker"]
+__all__ = ["Interruption", "Message", "Models", "Once", "Worker"]
 
 _LEAST_SECONDS = 5.0
 """What must be left for anything to be begun; or twice what the longest of the same model took so far, where that is more."""
@@ -37,14 +38,23 @@ class Message(Record):
     """Seconds since 1970."""
 
 
+class Interruption(Record):
+    """An attempt that never ended."""
+
+    until: float
+    """When it had to be over, in seconds since 1970."""
+    alone: bool
+    """Whether nothing else was being run: nothing else can be the reason."""
+
+
 class Once(Protocol):
     """Who works on what, and what is done, as all workers know it. May raise anything."""
 
-    def begin(self, key: str, *, seconds: float) -> Literal["ours", "busy", "done"]:
-        """Whether `key` is ours for `seconds`, somebody else's now, or done."""
+    def begin(self, key: str, *, seconds: float, alone: bool = False) -> Literal["ours", "busy", "done"]:
+        """Whether `key` is ours for `seconds`, to be run `alone` or not, somebody else's now, or done."""
 
-    def interrupted(self, key: str) -> float:
-        """When an attempt that never ended had to be over, in seconds since 1970; 0 where there was none."""
+    def interrupted(self, key: str) -> Interruption | None:
+        """The last attempt, where it never ended."""
 
     def done(self, key: str) -> None:
         """It ended well, for good."""
@@ -63,14 +73,16 @@ class Models(Protocol):
 class _Task:
     """One thing to do, all messages of the batch that ask for it, and what is known of earlier attempts."""
 
-    __slots__ = ("interrupted", "messages", "ours", "request", "work")
+    __slots__ = ("interrupted", "messages", "ours", "request", "told", "work")
 
     def __init__(self, work: Work) -> None:
         self.work = work
         self.messages: list[Message] = []
-        self.interrupted = 0.0
+        self.interrupted: Interruption | None = None
         self.ours = False
         """Whether no other worker has it."""
+        self.told = False
+        """Whether it is given up already, unless it ends well."""
         self.request: InferRequest | None = None
 
     @property
@@ -103,14 +115,20 @@ class Worker:
         self._request_id, self._ends, self._longest, self._failed = request_id, time.monotonic() + seconds, {}, []
         fresh, suspects = self._sorted(messages)
         self._waiting = len(fresh) + len(suspects)
+        last = [task for task in suspects if task.receives >= self._attempts]
+        told = [task for task in last if self._try(task, self._begin_and_tell)]
+        self._waiting -= len(last) - len(told)
         for group in _by_model(fresh):
             self._begin_and_run(group)
         for task in suspects:  # alone, and each kept before the next: one that ends the process takes no other with it
-            self._begin_and_run([task])
+            if task in told:
+                self._run([task])
+            elif task not in last:
+                self._begin_and_run([task])
         return self._failed
 
     def _sorted(self, messages: Iterable[Message]) -> tuple[list[_Task], list[_Task]]:
-        """What may run together; and what was being run when a process ended, the longest untouched first."""
+        """What may run together; and what was being run when a process ended: what ran alone then last, the longest untouched first."""
         tasks: dict[str, _Task] = {}
         for message in messages:
             try:
@@ -124,14 +142,27 @@ class Worker:
         again = [task for task in tasks.values() if task.receives > 1]
         known = [task for task in again if self._try(task, self._look)]
         fresh = [task for task in tasks.values() if task.receives == 1 or (task in known and not task.interrupted)]
-        return fresh, sorted((task for task in known if task.interrupted), key=lambda task: task.interrupted)
+        return fresh, sorted((task for task in known if task.interrupted), key=_suspicion)
 
     def _look(self, task: _Task) -> bool:
-        """False where it is given up: begun as often as may be, and never ended. Begun once more it might end this process too, untold."""
+        """False where it is given up: begun as often as may be, and never ended. Begun once more it might end this process too.
+
+        A service is told once only, so that what it asks for is not begun again by a last delivery.
+        """
         task.interrupted = self._once.interrupted(task.work.key)
-        if task.interrupted and task.receives >= self._attempts and task.work.begun() >= self._attempts - 1:
-            self._retry(task, InterruptedRuns(task.work.model))
+        if task.interrupted is None or task.receives < self._attempts:
+            return True
+        if task.work.client != NOBODY and task.work.begun() < self._attempts - 1:
+            return True
+        self._retry(task, InterruptedRuns(task.work.model))
+        return False
+
+    def _begin_and_tell(self, task: _Task) -> bool:
+        """Gives it up before anything runs that might end this process, after which nobody would; where it ends well, that is told too."""
+        if not self._begin(task):
             return False
+        self._give_up(task, InterruptedRuns(task.work.model))
+        task.told = True
         return True
 
     def _begin_and_run(self, tasks: Sequence[_Task]) -> None:
@@ -145,7 +176,6 @@ class Worker:
                 self._waiting -= 1
         for group in open_.values():
             self._run(group)
-            self._waiting -= len(group)
         model = tasks[0].work.model
         self._longest[model] = max(self._longest.get(model, 0.0), time.monotonic() - begun)
 
@@ -155,10 +185,11 @@ class Worker:
         if self._left() < max(_LEAST_SECONDS, 2 * self._longest.get(work.model, 0.0)):
             self._retry(task, OutOfTime(work.model))
             return False
-        state = self._once.begin(work.key, seconds=self._ends - time.monotonic())
+        begin = partial(self._once.begin, work.key, alone=task.interrupted is not None)
+        state = begin(seconds=self._ends - time.monotonic())
         if state == "done" and work.is_open():
             self._once.forget(work.key)
-            state = self._once.begin(work.key, seconds=self._ends - time.monotonic())
+            state = begin(seconds=self._ends - time.monotonic())
         if state == "busy":  # by a worker that may yet fail: this message is what is left then
             self._failed += [message.id for message in task.messages]
         task.ours = state == "ours"
@@ -178,6 +209,7 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - whatever it was, each is told, and the batch goes on
             for task in group:
                 self._end(task, error)
+            self._waiting -= len(group)
             return
         ends = time.monotonic() + self._left() * len(group) / self._waiting
         joined: list[_Task] = []
@@ -189,6 +221,7 @@ class Worker:
                     joined.append(task)
         if joined:
             self._run_together(model, joined, ends - time.monotonic())
+        self._waiting -= len(group)
 
     def _read(self, task: _Task) -> bool:
         task.request = task.work.read()
@@ -246,7 +279,7 @@ class Worker:
         last = task.receives >= self._attempts
         try:
             if last:
-                task.work.fail(f"gave up after {task.receives} attempts; the job waits in the dead-letter queue: {error}", status_of(error))
+                self._give_up(task, error)
             if task.ours:
                 self._once.forget(task.work.key)
         except Exception as second:  # noqa: BLE001 - as above
@@ -254,6 +287,11 @@ class Worker:
         self._log(task, "gave up" if last else "again", level="ERROR" if last else "WARNING", error=error.kind, reason=str(error))
         counted = {"JobGaveUp" if last else "JobRetried": 1.0, error.kind: 1.0}
         self._observer.count(counted, model=task.work.model, version="none", by_service=last)
+
+    def _give_up(self, task: _Task, error: ServeError) -> None:
+        if not task.told:
+            reason = f"gave up after {task.receives} attempts; the job waits in the dead-letter queue: {error}"
+            task.work.fail(reason, status_of(error))
 
     def _known(self, task: _Task, error: Exception) -> ServeError:
         if isinstance(error, MemoryError):
@@ -289,6 +327,11 @@ class InterruptedRuns(ServeError):
             f"each run by model {model!r} was interrupted, as by a request that needs more memory than there is; "
             f"send fewer rows, or raise job_memory"
         )
+
+
+def _suspicion(task: _Task) -> tuple[bool, float]:
+    assert task.interrupted is not None
+    return task.interrupted.alone, task.interrupted.until
 
 
 def _by_model(tasks: Sequence[_Task]) -> list[list[_Task]]:
