@@ -73,6 +73,19 @@ class Records:
         """It ended well, for good."""
         self._records.save_success({"key": key}, result={})
 
+    def reopen(self, key: str) -> None:
+        """What was done may be begun anew; what somebody has begun anew already stays theirs."""
+        with suppress(IdempotencyItemNotFoundError, self._records.client.exceptions.ConditionalCheckFailedException):
+            known = self._records.get_record({"key": key})
+            assert known is not None  # a key is never empty
+            self._records.client.delete_item(
+                TableName=self._records.table_name,
+                Key={"id": {"S": known.idempotency_key}},
+                ConditionExpression="#status = :done",
+                ExpressionAttributeNames={"#status": "status"},
+                ExpressionAttributeValues={":done": {"S": "COMPLETED"}},
+            )
+
     def forget(self, key: str) -> None:
         """It may be begun anew, by anybody."""
         self._records.delete_record({"key": key}, exception=LookupError())

@@ -138,6 +138,24 @@ def test_a_job_that_was_done_deleted_and_sent_again_runs_again(world):
     assert world.result(again) == [4.0] * 3
 
 
+def test_of_two_workers_that_find_a_job_open_again_one_runs_it(world):
+    """The other one has looked before and tries to take what is no longer done."""
+    job = world.submit([1])
+    first, second = world.app(), world.app()
+    first._worker._once.begin(f"job {job.id}", seconds=60)
+    first._worker._once.done(f"job {job.id}")
+    reopen = second._worker._once.reopen
+    late = []
+
+    def between(key: str) -> None:
+        spoil(first, lambda _: (reopen(key), late.append(second._worker._once.begin(key, seconds=60))))
+        assert work(first, delivered(job)) == []
+
+    second._worker._once.reopen = between
+    assert work(second, delivered(job)) == []
+    assert (late, runs(first), runs(second), world.job(job).attempts) == (["busy"], [[1]], [], 1)
+
+
 def test_a_job_that_is_deleted_while_it_runs_leaves_no_result(world):
     job = world.submit([1])
     app = world.app()

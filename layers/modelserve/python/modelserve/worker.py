@@ -59,6 +59,9 @@ class Once(Protocol):
     def done(self, key: str) -> None:
         """It ended well, for good."""
 
+    def reopen(self, key: str) -> None:
+        """What was done may be begun anew, by anybody; what somebody has begun anew already stays theirs."""
+
     def forget(self, key: str) -> None:
         """It may be begun anew, by anybody."""
 
@@ -188,7 +191,7 @@ class Worker:
         begin = partial(self._once.begin, work.key, alone=task.interrupted is not None)
         state = begin(seconds=self._ends - time.monotonic())
         if state == "done" and work.is_open():
-            self._once.forget(work.key)
+            self._once.reopen(work.key)
             state = begin(seconds=self._ends - time.monotonic())
         if state == "busy":  # by a worker that may yet fail: this message is what is left then
             self._failed += [message.id for message in task.messages]
