@@ -107,6 +107,7 @@ def score_file(
     plan = scoring.plan(disk, str(source.resolve()), model, shard_bytes=SHARD_BYTES, columns=options.columns, prefix=options.prefix)
     if (suffix := _suffix(target)) != plan.format:
         raise UsageFailed(f"{target} would be {suffix or 'of no known format'}; expected .{plan.format}, the format of {source}")
+    stamps = _stamps(plan)
     started = scoring.begin(plan, disk, str(work))
     known = [report for shard in plan.shards if (report := scoring.kept(plan, shard, disk, str(work)))]
     total = sum(file.size for file in plan.files)
@@ -114,11 +115,20 @@ def score_file(
     reports = [
         scoring.score(disk, plan, shard, model, disk, str(work), refuse_nan=options.refuse_nan, progress=progress) for shard in plan.shards
     ]
+    if _stamps(plan) != stamps:
+        shutil.rmtree(work)  # nobody knows which parts are of which content
+        raise UsageFailed(f"{source} was written to while it was read, so nothing of the run is kept; when it is whole, start it again")
     manifest = scoring.finish(plan, reports, disk, str(work), str(work), started=started)
     part = scoring.join(plan, reports, disk, str(work / "joined"))
     (work / "joined").replace(target)
     manifest, file = _settled(replace(manifest, parts=(replace(part, path=str(target.resolve())),)), target, work)
     return Result(manifest=manifest, manifest_file=file, shards=len(plan.shards), resumed=len(known))
+
+
+def _stamps(plan: scoring.Plan) -> list[tuple[int, int]]:
+    """Size and time of change of each file: a disk has no ETags, and hashing a file for every shard would take longer than scoring."""
+    stats = [Path(file.path).stat() for file in plan.files]
+    return [(stat.st_size, stat.st_mtime_ns) for stat in stats]
 
 
 def unfinished(target: Path) -> Path:

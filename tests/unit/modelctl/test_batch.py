@@ -121,6 +121,23 @@ def test_many_shards_make_one_file_after_an_interrupt_too(tmp_path, suffix, monk
     assert (labels[0], labels[-1]) == ("low", "high")
 
 
+def test_a_file_that_is_written_to_during_a_run_is_noticed_though_its_size_is_the_same(tmp_path, monkeypatch):
+    import scoring
+
+    file, whole = tmp_path / "in.csv", scoring.score
+    file.write_text("id,input\n1,-1\n2,+1\n")
+
+    def meanwhile(*arguments, **more):
+        file.write_text("id,input\n1,+1\n2,-1\n")
+        return whole(*arguments, **more)
+
+    monkeypatch.setattr(scoring, "score", meanwhile)
+    done = run("out.csv", "--input", "in.csv")
+    assert done.exit_code == 1
+    assert "was written to while it was read" in done.output
+    assert [each.name for each in tmp_path.iterdir()] == ["in.csv"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "found"),
     [
