@@ -110,3 +110,13 @@ def test_what_may_pass_is_no_refusal(world):
     world.store.down = "it is busy"
     with pytest.raises(StoreUnavailable):
         world.shard(shard)
+
+
+def test_a_small_part_and_its_report_are_a_request_each(world, caplog):
+    """Arrow sends three for each unless it is told not to."""
+    (shard,) = world.shards(world.plan(world.put("in/price/houses.csv")))
+    caplog.set_level("INFO", "werkzeug")
+    caplog.clear()
+    world.shard(shard)
+    sent = [record.getMessage() for record in caplog.records if record.name == "werkzeug"]
+    assert len([each for each in sent if '"PUT ' in each or '"POST ' in each]) == 2

@@ -54,9 +54,7 @@ class PlanConflict(DataSetError):
     """The place of work holds another run."""
 
     def __init__(self, work: str, difference: str) -> None:
-        super().__init__(
-            f"{work} holds an unfinished run that differs in {difference}; give another output, or delete {work} to start anew"
-        )
+        super().__init__(f"{work} holds another run, which differs in {difference}; give another output, or delete {work} to start anew")
 
 
 class PartsMissing(DataSetError):
