@@ -53,7 +53,7 @@ class Finisher:
         with refusing(*self._data.buckets):
             pinned, plan = Run(self._bucket, run).kept()
             files, out = file_system(self._environ), path_of(pinned.request.output)
-            manifest = scoring.finish(plan, None, files, out, out, started=scoring.begin(plan, files, out))
+            manifest = scoring.finish(plan, files, out, out, started=scoring.begin(plan, files, out))
         detail = {
             **_about(pinned.request),
             "model_version": manifest.version,

@@ -112,14 +112,13 @@ def score_file(
     known = [report for shard in plan.shards if (report := scoring.kept(plan, shard, disk, str(work)))]
     total = sum(file.size for file in plan.files)
     begun(total, total * len(known) // len(plan.shards))
-    reports = [
-        scoring.score(disk, plan, shard, model, disk, str(work), refuse_nan=options.refuse_nan, progress=progress) for shard in plan.shards
-    ]
+    for shard in plan.shards:
+        scoring.score(disk, plan, shard, model, disk, str(work), refuse_nan=options.refuse_nan, progress=progress)
     if _stamps(plan) != stamps:
         shutil.rmtree(work)  # nobody knows which parts are of which content
         raise UsageFailed(f"{source} was written to while it was read, so nothing of the run is kept; when it is whole, start it again")
-    manifest = scoring.finish(plan, reports, disk, str(work), str(work), started=started)
-    part = scoring.join(plan, reports, disk, str(work / "joined"))
+    manifest = scoring.finish(plan, disk, str(work), str(work), started=started)
+    part = scoring.join(plan, disk, str(work), str(work / "joined"))
     (work / "joined").replace(target)
     manifest, file = _settled(replace(manifest, parts=(replace(part, path=str(target.resolve())),)), target, work)
     return Result(manifest=manifest, manifest_file=file, shards=len(plan.shards), resumed=len(known))

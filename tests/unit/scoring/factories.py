@@ -70,8 +70,8 @@ def run(path: Path, work: Path, *, model: Any = None, shard_bytes: int = 2**26, 
         **{key: options.pop(key) for key in ("batch_rows", "columns", "prefix") if key in options},
     )
     started = begin(made, DISK, str(work))
-    reports = shards(made, work, model=model, **options)
-    return finish(made, reports, DISK, str(work), str(work), started=started)
+    shards(made, work, model=model, **options)
+    return finish(made, DISK, str(work), str(work), started=started)
 
 
 def shards(made: Plan, work: Path, *, model: Adder | None = None, fs: Any = DISK, **options: Any) -> list[ShardReport]:

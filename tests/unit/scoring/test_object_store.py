@@ -66,7 +66,7 @@ def test_a_prefix_is_scored_to_another_one(s3, fs):
     started = begin(made, fs, "data-sets/out")
     assert begin(made, fs, "data-sets/out") == started
     shards(made, Path("data-sets/out"), fs=fs)
-    finish(made, None, fs, "data-sets/out", "data-sets/out", started=started)
+    finish(made, fs, "data-sets/out", "data-sets/out", started=started)
     keys = [item["Key"] for item in s3.list_objects_v2(Bucket="data-sets", Prefix="out/")["Contents"]]
     assert keys == [
         "out/data/part-00000.csv",
@@ -97,7 +97,7 @@ def test_an_attempt_that_fails_late_leaves_what_another_has_finished(s3, fs):
 
     with pytest.raises(RuntimeError, match="out of time"):
         score(fs, made, made.shards[0], Meanwhile(other), fs, "data-sets/out")
-    manifest = finish(made, None, fs, "data-sets/out", "data-sets/out", started=started)
+    manifest = finish(made, fs, "data-sets/out", "data-sets/out", started=started)
     body = s3.get_object(Bucket="data-sets", Key="out/data/part-00000.csv")["Body"].read()
     assert (manifest.parts[0].size, manifest.rows, manifest.bad) == (len(body), 20_001, 1)
     assert body.count(b"\n") == 20_002
@@ -134,7 +134,7 @@ def test_a_file_or_shard_takes_a_few_requests(s3, fs, requests):
     started = begin(made, fs, "data-sets/out")
     shards(made, Path("data-sets/out"), fs=fs)
     requests()
-    assert finish(made, None, fs, "data-sets/out", "data-sets/out", started=started).bad == 12
+    assert finish(made, fs, "data-sets/out", "data-sets/out", started=started).bad == 12
     assert len(requests()) <= 12 * 4 + 8
 
 

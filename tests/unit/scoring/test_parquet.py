@@ -75,7 +75,8 @@ def test_one_file_of_all_parts_is_read_by_what_arrow_knows_of_its_row_groups(tmp
         number_groups(data / f"{name}.parquet")
     made = plan(DISK, str(data), Adder(), shard_bytes=1)
     assert len(made.shards) == 10
-    one = join(made, shards(made, work), DISK, str(work / "one.parquet")).path
+    shards(made, work)
+    one = join(made, DISK, str(work), str(work / "one.parquet")).path
     found, source = parquet.read_table(one), pa.concat_tables(parquet.read_table(file) for file in sorted(data.iterdir()))
     assert found.drop_columns(["total", "pair", "label"]).equals(source, check_metadata=True)
     metadata = parquet.read_metadata(one)

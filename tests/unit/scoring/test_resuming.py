@@ -93,7 +93,8 @@ def test_interrupted_at_every_write_it_ends_as_if_it_had_not_been(tmp_path, suff
         try:
             made = plan(DISK, str(file), Adder(), shard_bytes=300)
             started = begin(made, disk, str(work))
-            finish(made, shards(made, work, fs=disk), disk, str(work), str(work), started=started)
+            shards(made, work, fs=disk)
+            finish(made, disk, str(work), str(work), started=started)
             break
         except Cut:
             assert not (work / "manifest.json").exists()
@@ -220,20 +221,25 @@ def test_a_plan_is_hashed_once_however_many_shards_it_has(tmp_path, work, monkey
         return written(plan)
 
     monkeypatch.setattr(Plan, "to_json", counted)
-    finish(known, None, DISK, str(work), str(work), started=started)
+    finish(known, DISK, str(work), str(work), started=started)
     assert times == [known]
 
 
-def test_reports_must_be_one_a_shard(tmp_path, work):
+def test_every_shard_must_have_a_part_and_a_report_of_the_plan(tmp_path, work):
     made = plan(DISK, str(write(tmp_path / "a.csv", LINES)), Adder(), shard_bytes=300)
     started = begin(made, DISK, str(work))
-    found = shards(made, work)
-    for wrong, match in ((found[1:], "shards 0 have no report"), ([*found, found[0]], "two reports")):
-        with pytest.raises(PartsMissing, match=match):
-            finish(made, wrong, DISK, str(work), str(work), started=started)
-    (work / "reports" / "00001.json").unlink()
-    with pytest.raises(PartsMissing, match="shards 1 have no report"):
-        finish(made, None, DISK, str(work), str(work), started=started)
+    with pytest.raises(PartsMissing, match="such as 0, 1, 2"):
+        finish(made, DISK, str(work), str(work), started=started)
+    shards(made, work)
+    report = orjson.loads((work / "reports" / "00001.json").read_bytes())
+    for wrong in (b"", b"{", orjson.dumps({**report, "plan": "another"}), orjson.dumps({**report, "index": 0})):
+        (work / "reports" / "00001.json").write_bytes(wrong)
+        with pytest.raises(PartsMissing, match=r"1 of .* shards have no report, such as 1; score them"):
+            finish(made, DISK, str(work), str(work), started=started)
+    (work / "reports" / "00001.json").write_bytes(orjson.dumps(report))
+    Path(report["part"]["path"]).write_bytes(b"")
+    with pytest.raises(PartsMissing, match="such as 1;"):
+        finish(made, DISK, str(work), str(work), started=started)
     assert not (work / "manifest.json").exists()
 
 

@@ -58,4 +58,4 @@ class PlanConflict(DataSetError):
 
 
 class PartsMissing(DataSetError):
-    """Reports of some shards are missing, doubled or of another plan."""
+    """Some shards have no report of this plan, or no part."""

@@ -2,37 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
 
-from .errors import PartsMissing
 from .files import output, put, together
 from .keeping import all_kept
 from .plan import Plan
 from .planning import now
 from .reports import Manifest, ShardReport
 
-__all__ = ["finish", "in_order"]
+__all__ = ["finish"]
 
 _PIECE = 2**20
 
 
-def finish(plan: Plan, reports: Iterable[ShardReport] | None, fs: Any, work: str, out: str, *, started: str) -> Manifest:
+def finish(plan: Plan, fs: Any, work: str, out: str, *, started: str) -> Manifest:
     """Writes `<out>/errors.jsonl` (unless no row is bad) and then `<out>/manifest.json`; `started` is what `begin` gave.
 
-    `fs` has both the parts under `work` and `out`; `reports` may come in any order, and are read from `work` for None.
-    Raises `PartsMissing`.
+    `fs` has both the parts under `work` and `out`. Raises `PartsMissing`.
     """
-    ordered = in_order(plan, all_kept(plan, fs, work) if reports is None else reports)
-    bad = sum(report.bad for report in ordered)
+    reports = all_kept(plan, fs, work)
+    bad = sum(report.bad for report in reports)
     errors = f"{out}/errors.jsonl" if bad else None
     if errors:
         with output(fs, errors) as file:
-            for line in _numbered(plan, ordered, fs):
+            for line in _numbered(plan, reports, fs):
                 file.write(line)
-    rows = sum(report.rows for report in ordered)
+    rows = sum(report.rows for report in reports)
     manifest = Manifest(
         model=plan.model,
         version=plan.version,
@@ -45,26 +43,13 @@ def finish(plan: Plan, reports: Iterable[ShardReport] | None, fs: Any, work: str
         scored=rows - bad,
         bad=bad,
         errors=errors,
-        parts=tuple(report.part for report in ordered),
+        parts=tuple(report.part for report in reports),
         started=started,
         finished=now(),
         plan=plan.id,
     )
     put(fs, f"{out}/manifest.json", manifest.to_json())
     return manifest
-
-
-def in_order(plan: Plan, reports: Iterable[ShardReport]) -> list[ShardReport]:
-    """One report a shard, by index. Raises `PartsMissing`."""
-    found = sorted(reports, key=lambda report: report.index)
-    if any(report.plan != plan.id for report in found):
-        raise PartsMissing("some reports are of another plan; score every shard of this one")
-    indices = [report.index for report in found]
-    if indices != [shard.index for shard in plan.shards]:
-        missing = sorted({shard.index for shard in plan.shards} - set(indices))
-        what = f"shards {', '.join(map(str, missing[:10]))} have no report" if missing else "a shard has two reports"
-        raise PartsMissing(f"{what}; expected one for each of {len(plan.shards)} shards; score what is missing, then finish again")
-    return found
 
 
 def _numbered(plan: Plan, reports: list[ShardReport], fs: Any) -> Iterator[bytes]:

@@ -7,28 +7,28 @@ from typing import Any
 
 from .csv_rows import header
 from .files import Output, output
-from .finishing import in_order
 from .footers import Footer, Splicer
+from .keeping import all_kept
 from .plan import Plan
-from .reports import Part, ShardReport
+from .reports import Part
 
 __all__ = ["join"]
 
 _PIECE = 4 * 2**20
 
 
-def join(plan: Plan, reports: Iterable[ShardReport], fs: Any, path: str) -> Part:
-    """Writes every part in order to one file at `path`, which is there once it is whole. Raises `PartsMissing`."""
-    ordered = in_order(plan, reports)
+def join(plan: Plan, fs: Any, work: str, path: str) -> Part:
+    """Writes every part under `work` in order to one file at `path`, which is there once it is whole. Raises `PartsMissing`."""
+    reports = all_kept(plan, fs, work)
     with output(fs, path) as out:
-        parts = (report.part.path for report in ordered)
+        parts = (report.part.path for report in reports)
         if plan.format == "parquet":
             _join_row_groups(parts, fs, out)
         else:
             for number, part in enumerate(parts):
                 for piece in _text(part, fs, headless=plan.format == "csv" and number > 0):
                     out.write(piece)
-    return Part(path=path, rows=sum(report.rows for report in ordered), size=out.size, sha256=out.sha256)
+    return Part(path=path, rows=sum(report.rows for report in reports), size=out.size, sha256=out.sha256)
 
 
 def _text(path: str, fs: Any, *, headless: bool) -> Iterator[bytes]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import orjson
 from pyarrow.fs import FileSelector, FileType
 
-from .errors import DataSetError
+from .errors import DataSetError, PartsMissing
 from .files import put, read, sizes, together
 from .plan import Plan, Shard
 from .reports import ShardReport
@@ -26,11 +26,18 @@ def kept(plan: Plan, shard: Shard, fs: Any, work: str) -> ShardReport | None:
     return _kept(plan, shard, fs, work, lambda paths: sizes(fs, paths))
 
 
-def all_kept(plan: Plan, fs: Any, work: str) -> Iterator[ShardReport]:
-    """Those that `kept` has, in order. What lies there is listed once, which takes fewer requests than to look for each part."""
+def all_kept(plan: Plan, fs: Any, work: str) -> list[ShardReport]:
+    """What `kept` has for each shard, in order. Raises `PartsMissing`.
+
+    What lies there is listed once, which takes fewer requests than to look for each part.
+    """
     there = {path: size for folder in ("data", "errors") for path, size in _listed(fs, f"{work}/{folder}").items()}
-    found = together(lambda shard: _kept(plan, shard, fs, work, lambda paths: [there.get(path) for path in paths]), plan.shards)
-    return (report for report in found if report is not None)
+    found = list(together(lambda shard: _kept(plan, shard, fs, work, lambda paths: [there.get(path) for path in paths]), plan.shards))
+    if missing := [str(shard.index) for shard, report in zip(plan.shards, found, strict=True) if report is None]:
+        raise PartsMissing(
+            f"{len(missing)} of {len(found)} shards have no report, such as {', '.join(missing[:10])}; score them, then finish"
+        )
+    return [report for report in found if report]
 
 
 def _kept(plan: Plan, shard: Shard, fs: Any, work: str, sizes_of: Callable[[list[str]], list[int | None]]) -> ShardReport | None:
