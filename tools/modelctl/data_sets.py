@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     import scoring
     from modelserve.session import OnnxSession
 
-__all__ = ["SHARD_BYTES", "Options", "Result", "local_model", "score_file", "unfinished"]
+__all__ = ["Options", "Result", "local_model", "score_file", "unfinished"]
 
 _ALIAS = "production"
-SHARD_BYTES = 64 * 2**20
-"""What an interrupted run may have to score again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,7 +102,7 @@ def score_file(
     disk, work = LocalFileSystem(), unfinished(target)
     if target.exists() and not work.exists():
         raise UsageFailed(f"{target} is there already; expected a new name, or delete that file first")
-    plan = scoring.plan(disk, str(source.resolve()), model, shard_bytes=SHARD_BYTES, columns=options.columns, prefix=options.prefix)
+    plan = scoring.plan(disk, str(source.resolve()), model, shard_bytes=scoring.SHARD_BYTES, columns=options.columns, prefix=options.prefix)
     if (suffix := _suffix(target)) != plan.format:
         raise UsageFailed(f"{target} would be {suffix or 'of no known format'}; expected .{plan.format}, the format of {source}")
     stamps = _stamps(plan)

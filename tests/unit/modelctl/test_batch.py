@@ -91,7 +91,7 @@ def test_many_shards_make_one_file_after_an_interrupt_too(tmp_path, suffix, monk
     else:
         file.write_text("".join(f'{{"x": {number}}}\n' for number in numbers))
     options = [f"out.{suffix}", "--input", file.name, "--columns", "input=x", "--prefix", "p_"]
-    monkeypatch.setattr("tools.modelctl.data_sets.SHARD_BYTES", 300)
+    monkeypatch.setattr("scoring.SHARD_BYTES", 300)
     import scoring
 
     whole, scored = scoring.score, []
