@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from modelserve import worker
+from modelserve.batching import MOST_BYTES
 from modelserve.errors import DeadlineExceeded, InsufficientMemory
 from modelserve.jobs import Job, upload_key
 from modelserve.manifest import alias_key
@@ -89,6 +90,10 @@ def test_a_callers_mistake_is_an_answer_and_disturbs_nobody(world):
     assert told[good.id] == ("Job Succeeded", None)
 
 
+def worked_off(app: Any, batches: list[dict[str, Any]]) -> list[int]:
+    return [each for batch in batches for each in work(app, batch)]
+
+
 def test_the_same_message_a_hundred_times_at_once_runs_once(world):
     """Four workers, each with batches of ten; those that come while it runs come back later, and find it done."""
     job = world.submit([7])
@@ -100,8 +105,8 @@ def test_the_same_message_a_hundred_times_at_once_runs_once(world):
     left = 100
     while left:
         batches = [delivered(job, copies=min(10, left - start)) for start in range(0, left, 10)]
-        with ThreadPoolExecutor(4) as pool:
-            failed = list(pool.map(lambda pair: work(apps[pair[0] % 4], pair[1]), enumerate(batches)))
+        with ThreadPoolExecutor(4) as pool:  # an environment has one batch at a time
+            failed = list(pool.map(worked_off, apps, [batches[number::4] for number in range(4)]))
         left = sum(map(len, failed))
     assert [run for app in apps for run in runs(app)] == [[7]]
     assert (world.status(job), world.job(job).attempts) == ("succeeded", 1)
@@ -242,6 +247,16 @@ def test_nothing_is_begun_that_may_not_end_in_time(world):
     assert (world.job(job).attempts, world.status(job), runs(app)) == (0, "queued", [])
     assert work(app, delivered(job, receives=ATTEMPTS), milliseconds=4000) == [0]
     assert (world.job(job).attempts, world.status(job)) == (0, "failed")
+
+
+def test_a_large_body_runs_alone_however_little_is_asked_in_it(world):
+    """It is kept whole until its run has ended, so that no two are."""
+    app = world.app()
+    large = [world.submit(body_of([number], parameters={"note": "n" * MOST_BYTES})) for number in (3, 4)]
+    jobs = [large[0], world.submit([1]), large[1], world.submit([2])]
+    assert work(app, delivered(*jobs)) == []
+    assert runs(app) == [[3], [4], [1, 2]]
+    assert [world.result(job)[0] for job in jobs] == [6, 2, 8, 4]
 
 
 def test_a_slow_model_takes_no_time_of_another_one(world, monkeypatch):

@@ -346,7 +346,8 @@ def _by_model(tasks: Sequence[_Task]) -> list[list[_Task]]:
 
 
 def _size(task: _Task) -> int:
-    """Bytes of what is to be run."""
+    """Bytes of what is to be run, or of the body that it came in, where that is larger: much of it may be kept with it."""
     request = task.request
     assert request is not None  # it was read
-    return sum(memoryview(tensor.data).nbytes for tensor in request.inputs) + len(memoryview(request.raw or b""))
+    tensors = sum(memoryview(tensor.data).nbytes for tensor in request.inputs) + len(memoryview(request.raw or b""))
+    return max(task.work.size, tensors)
