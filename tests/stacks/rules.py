@@ -51,6 +51,7 @@ KNOWN = {
     # Who may do what.
     *("AWS::IAM::Role", "AWS::Lambda::Permission", "AWS::ApiGateway::Authorizer", "AWS::ApiGateway::UsagePlan"),
     *("AWS::SQS::Queue", "AWS::SQS::QueuePolicy", "AWS::Lambda::EventSourceMapping"),
+    *("AWS::Events::Connection", "AWS::Events::ApiDestination"),
     *("AWS::Events::Rule", "AWS::IAM::ManagedPolicy", "AWS::IAM::Policy", "AWS::StepFunctions::StateMachine"),
     *("AWS::WAFv2::WebACL", "AWS::WAFv2::WebACLAssociation", "AWS::CloudWatch::Alarm"),
     # What runs models that we don't run ourselves, each with a rule below.

@@ -29,7 +29,6 @@ from stacks.examples import Examples
 from stacks.settings import DEV, PROD, DeploymentSettings
 from stacks.stream_scoring import NoStreamError, StreamScoring
 from stacks.ways_in import AllowAccount, AllowInvoke, HeavyModelError, PredictOnEvent, PredictOnObject, Webhook, predict_task
-from tests.stacks import rules
 from tests.stacks.factories import ROOT, cdk_app, properties, text
 from tests.stacks.rules import Resources
 from tests.stacks.test_rules import ALWAYS
@@ -136,9 +135,7 @@ def test_the_first_lines_are_a_stack(world):
     assert isinstance(space["Orchard"](world.deployment, "Mine", **world.common), Stack)
 
 
-def test_the_lines_of_the_page_keep_every_rule(tmp_path, monkeypatch):
-    # Which no stack of ours has; test_a_webhook_… look at them.
-    monkeypatch.setattr(rules, "KNOWN", rules.KNOWN | {"AWS::Events::Connection", "AWS::Events::ApiDestination"})
+def test_the_lines_of_the_page_keep_every_rule(tmp_path):
     world = a_world(tmp_path)
     Validations.of(world.app).add_plugins(AwsSolutionsChecks(world.app), ServerlessChecks(world.app))
     space = names(world)
