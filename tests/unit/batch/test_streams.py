@@ -50,7 +50,12 @@ def test_records_run_together(world, monkeypatch):
     world.model.row_wise = True
     ran = []
     run = world.model.run
-    monkeypatch.setattr(world.model, "run", lambda inputs, *args, **kwargs: ran.append(inputs[0].shape) or run(inputs, *args, **kwargs))
+
+    def counted(inputs, *args, **kwargs):
+        ran.append(inputs[0].shape)
+        return run(inputs, *args, **kwargs)
+
+    monkeypatch.setattr(world.model, "run", counted)
     world.send(*(kinesis(number, GOOD) for number in range(7)))
     assert ran == [(7, 3)]
 

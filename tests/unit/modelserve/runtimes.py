@@ -35,8 +35,8 @@ class JobBucket(MemoryStore, S3Bucket):
     def size(self, key: str) -> int:
         return len(self._read("size", key, None))
 
-    def read(self, key: str, *, most: int) -> bytes | None:
-        body = self._read("read", key, None)
+    def read(self, key: str, *, most: int, version_id: str | None = None) -> bytes | None:
+        body = self._read("read", key, version_id)
         return body if len(body) <= most else None
 
     def put(self, key: str, body: bytes | Path, *, if_etag: str | None = None) -> None:
