@@ -150,10 +150,14 @@ def test_of_two_workers_that_find_a_job_open_again_one_runs_it(world):
     first._worker._once.begin(f"job {job.id}", seconds=60)
     first._worker._once.done(f"job {job.id}")
     reopen = second._worker._once.reopen
-    late = []
+    late: list[str] = []
 
     def between(key: str) -> None:
-        spoil(first, lambda _: (reopen(key), late.append(second._worker._once.begin(key, seconds=60))))
+        def begin(_: list[float]) -> None:
+            reopen(key)
+            late.append(second._worker._once.begin(key, seconds=60))
+
+        spoil(first, begin)
         assert work(first, delivered(job)) == []
 
     second._worker._once.reopen = between
@@ -174,7 +178,8 @@ def test_a_job_is_never_answered_for_another_that_had_its_id(world):
     """One client used an Idempotency-Key, deleted the job while it ran, and used the key again for another request."""
     old = world.submit([1])
     new = {"id": old.id, "request": f"{old.request}-new", "digest": "f" * 64}
-    app, asked = world.app(), []
+    app = world.app()
+    asked: list[Job] = []
 
     def ask_anew(_: list[float]) -> None:
         if not asked:
