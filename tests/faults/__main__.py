@@ -15,7 +15,7 @@ from rich.progress import Progress
 from tests.faults import report
 from tests.faults.endpoint_scenarios import ENDPOINT_SCENARIOS
 from tests.faults.endpoint_trial import EndpointResult, attempt_endpoint
-from tests.faults.queue_trial import QUEUE_TRIALS, QueueResult, attempt_kills, attempt_poison
+from tests.faults.queue_trial import QUEUE_TRIALS, QueueResult, attempt_copies, attempt_kills, attempt_poison
 from tests.faults.queues import Works
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.trial import AT_ONCE, Result, attempt
@@ -74,8 +74,9 @@ def _tried_on_queues(console: Console, only: str) -> list[QueueResult]:
         kind: partial(attempt_poison, name=f"poison-{number}", kind=kind) for number, kind in enumerate(QUEUE_TRIALS)
     }
     trials[f"kill -9 of a worker at {_KILLS} random points of its batches"] = partial(
-        attempt_kills, name="killed", kills=_KILLS, jobs=200, environments=4
+        attempt_kills, name="killed", kills=_KILLS, jobs=100, environments=4
     )
+    trials["the same job 100 times, to 4 workers at once"] = partial(attempt_copies, name="copies", copies=100, environments=4)
     chosen = [trial for name, trial in trials.items() if only in name]
     if not chosen:
         return []

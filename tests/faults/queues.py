@@ -8,8 +8,8 @@ import os
 import random
 import threading
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -87,6 +87,7 @@ class Line:
 
     def __init__(self, works: Works, name: str, *, attempts: int, environments: int = 1) -> None:
         self.name = name
+        self.service = f"faults-{name}"
         self.attempts = attempts
         self.deliveries: Counter[str] = Counter()
         """By the body of the message."""
@@ -151,23 +152,25 @@ class Line:
         return self.table.read(job.id, now=time.time())
 
     def results(self) -> dict[str, list[Any]]:
-        """What was ever written as a result, by its key: the newest first, each different one once."""
-        found: dict[str, dict[str, Any]] = {}
+        """By the id of a job, every object and every version of one that was ever written as its result: the numbers of each."""
+        found: dict[str, list[Any]] = defaultdict(list)
         for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=self.name):
             for each in page.get("Versions", []):
-                if each["Key"].endswith("/result") and each["ETag"] not in found.setdefault(each["Key"], {}):
+                *_, job, name = each["Key"].split("/")
+                if name.startswith("result"):
                     body = self.s3.get_object(Bucket=self.name, Key=each["Key"], VersionId=each["VersionId"])["Body"].read()
-                    found[each["Key"]][each["ETag"]] = orjson.loads(body)["outputs"][0]["data"]
-        return {key: list(bodies.values()) for key, bodies in found.items()}
+                    found[job].append(orjson.loads(body)["outputs"][0]["data"])
+        return found
 
-    def log(self) -> Iterator[dict[str, Any]]:
-        """Every line of every process that is a document; the last of a killed one may be half of one."""
-        for lane in self._lanes:
-            for line in lane.log.read_text("utf-8", "replace").splitlines():
-                with suppress(ValueError):
-                    document = json.loads(line)
-                    if isinstance(document, dict):
-                        yield document
+    def told(self) -> Counter[tuple[str, str]]:
+        """How often each event came, by its kind and the id of its job, as a rule hears them; each is told once."""
+        found: Counter[tuple[str, str]] = Counter()
+        while messages := self.sqs.receive_message(QueueUrl=self._told_url, MaxNumberOfMessages=10).get("Messages"):
+            events = [json.loads(each["Body"]) for each in messages]
+            found.update((event["detail-type"], event["detail"]["id"]) for event in events)
+            entries = [{"Id": str(number), "ReceiptHandle": each["ReceiptHandle"]} for number, each in enumerate(messages)]
+            self.sqs.delete_message_batch(QueueUrl=self._told_url, Entries=entries)
+        return found
 
     def _make(self) -> None:
         self.s3.create_bucket(Bucket=self.name)
@@ -183,6 +186,10 @@ class Line:
         redrive = json.dumps({"deadLetterTargetArn": self._arn(self._dead_url), "maxReceiveCount": self.attempts})
         told = {"VisibilityTimeout": str(VISIBILITY_SECONDS), "RedrivePolicy": redrive}
         self._url = self.sqs.create_queue(QueueName=self.name, Attributes=told)["QueueUrl"]
+        self._told_url = self.sqs.create_queue(QueueName=f"{self.name}-told")["QueueUrl"]
+        events = self._cloud.client("events")
+        events.put_rule(Name=self.name, EventPattern=json.dumps({"source": [self.service]}))
+        events.put_targets(Rule=self.name, Targets=[{"Id": "queue", "Arn": self._arn(self._told_url)}])
 
     def _arn(self, url: str) -> str:
         arn: str = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
@@ -233,7 +240,7 @@ class Line:
             job_bucket=self.name,
             job_table=self.name,
             job_attempts=self.attempts,
-            service="faults",
+            service=self.service,
         )
         empty = {"handler": "", "runtime": "", "image": "", "code": ""}
         return Function(
@@ -266,7 +273,8 @@ class Lane:
         self._working = False
         self.seconds = 0.0
         """That a batch took which ended."""
-        self.log = self._environments.log
+        self.deliveries = 0
+        """Of that message of the batch which came most often."""
 
     def start(self, killer: Callable[[Lane], None]) -> None:
         self._killer = killer
@@ -298,6 +306,7 @@ class Lane:
     def _invoke(self, payload: bytes, trace_id: str) -> Answer:
         for record in json.loads(payload)["Records"]:
             self._line.deliveries[record["body"]] += 1
+        self.deliveries = max((self._line.deliveries[record["body"]] for record in json.loads(payload)["Records"]), default=0)
         with self._lock:
             self._working = True
         self._killer(self)
@@ -315,8 +324,10 @@ class Lane:
 class RandomKiller:
     """Kills as many batches as it is told, each at a random point of its run, about every third one."""
 
-    def __init__(self, kills: int, *, seed: int = 1) -> None:
+    def __init__(self, kills: int, *, most: int, seed: int = 1) -> None:
+        """A message is killed `most` times at most: what ends the process at every delivery is rightly given up."""
         self._left = kills
+        self._most = most
         self._chance = random.Random(seed)
         self._lock = threading.Lock()
         self.kills = 0
@@ -325,7 +336,7 @@ class RandomKiller:
 
     def __call__(self, lane: Lane) -> None:
         with self._lock:
-            if self._chance.random() > 1 / 3 or self._left <= self.kills:
+            if self._chance.random() > 1 / 3 or self._left <= self.kills or lane.deliveries > self._most:
                 return
             delay = self._chance.uniform(0, lane.seconds or 0.5)
         threading.Timer(delay, self._kill, [lane]).start()
