@@ -69,7 +69,7 @@ def _after_kills(line: Line, sent: dict[int, Job], kills: int, seconds: float) -
     problems += [f"drained {seconds:.1f} s after the last kill; expected {most} s at most"] if seconds > most else []
     return QueueResult(
         name=f"kill -9 of a worker at {kills} random points of its batches",
-        promised=f"0 lost, 0 doubled, drained within the visibility timeout (here {VISIBILITY_SECONDS} s) and {_RUN_SECONDS} s for the runs; "
+        promised=f"0 lost, 0 doubled, drained within the visibility timeout (here {VISIBILITY_SECONDS} s) and {_RUN_SECONDS} s of runs; "
         f"{_KILLED_ATTEMPTS} deliveries as deployed, {_KILLED_AT_MOST} of which a kill may end",
         found=f"{len(sent)} jobs, {kills} kills, {sum(times > 1 for times in line.deliveries.values())} delivered again: "
         f"{unfinished} lost, {doubled} doubled, {alike} written again alike, "
