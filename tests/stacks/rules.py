@@ -39,7 +39,7 @@ ACROSS_MODELS = {
     **{
         (f"s3:{action}", f"*/*/*/{part}"): "one function runs jobs of every model, and one tells what became of them"
         for action in ("DeleteObject", "GetObject", "ListBucket", "PutObject")
-        for part in ("request-*", "result")
+        for part in ("request-*", "result*", "result-*")
     },
     ("s3:ListBucket", "models/"): "SageMaker looks whether there is a model at all before it makes an endpoint of several",
 }
