@@ -23,7 +23,7 @@ _TAKEN = (
     ("job_timeout", 15, 900, "Lambda, of which a batch keeps some seconds to begin and to tell of its jobs,"),
     ("data_set_timeout", 1, 900, "Lambda"),
     ("job_batch_size", 1, 10, "SQS, where no batching window fills more,"),
-    ("job_attempts", 1, 1000, "SQS"),
+    ("job_attempts", 3, 1000, "who tells a job that can't be done from its neighbours"),
     ("data_set_concurrency", 1, 10_000, "a Distributed Map"),
     ("data_set_shard_megabytes", 1, 1024, "a shard"),
 )

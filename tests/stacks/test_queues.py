@@ -191,7 +191,7 @@ def test_modelctl_finds_the_queues(dev, name):
         ),
         ("data_set_timeout", 0, "data_set_timeout of dev is 0; Lambda takes 1 to 900"),
         ("job_batch_size", 11, "job_batch_size of dev is 11; SQS, where no batching window fills more, takes 1 to 10"),
-        ("job_attempts", 0, "job_attempts of dev is 0; SQS takes 1 to 1,000"),
+        ("job_attempts", 2, "job_attempts of dev is 2; who tells a job that can't be done from its neighbours takes 3 to 1,000"),
         (
             "upload_megabytes",
             377,
