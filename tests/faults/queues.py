@@ -134,12 +134,12 @@ class Line:
         """Whether nothing waits, nor is worked on, before `seconds` have passed."""
         names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
         ends = time.monotonic() + seconds
-        while time.monotonic() < ends:
+        empty = 0
+        while time.monotonic() < ends and empty < 2:  # the two numbers are not of one moment: a message may come between them
             found = self.sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)["Attributes"]
-            if all(found[name] == "0" for name in names):
-                return True
+            empty = empty + 1 if all(found[name] == "0" for name in names) else 0
             time.sleep(0.05)
-        return False
+        return empty == 2
 
     def dead(self) -> list[str]:
         """Bodies of the messages in the DLQ."""

@@ -187,7 +187,7 @@ def test_a_job_is_nobody_elses(queued, release):
     queued.release_scaled(5.0)
     found, ask = job(queued)
     eventually(ask, lambda response: response.status == 200)
-    stranger = {"Authorization": f"Bearer {release.new_client('stranger')}"}
+    stranger = {"Authorization": f"Bearer {release.new_client('passer-by')}"}
     theirs, unknown = ask(**stranger), queued.get(f"/jobs/{'0' * len(found['id'])}")
     assert (theirs.status, unknown.status) == (404, 404)
     assert theirs.body.replace(found["id"].encode(), b"") == unknown.body.replace(b"0" * len(found["id"]), b"")
