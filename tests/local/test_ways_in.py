@@ -51,7 +51,8 @@ def heard(local: LocalStack, wanted: Callable[[dict[str, Any]], object]) -> dict
     ends = time.monotonic() + SECONDS
     others: list[dict[str, Any]] = []
     while time.monotonic() < ends:
-        for message in sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", []):
+        # One at a time: what is received beside a wanted one would be out of sight for half a minute.
+        for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", []):
             sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
             event: dict[str, Any] = json.loads(message["Body"])
             if wanted(event["detail"]):
