@@ -294,3 +294,10 @@ def test_it_ends_at_once_while_a_function_is_busy(cloud: Cloud) -> None:
         eventually(lambda: function.calls)
         began = time.monotonic()
     assert time.monotonic() - began < 1
+
+
+def test_it_ends_quietly_when_its_queue_is_deleted(cloud: Cloud) -> None:
+    """A thread's exception would fail the test."""
+    with polled(cloud, "Deleted", {**a_queue(), **a_mapping()}, Function(throttled)) as ids:
+        cloud.client("sqs").delete_queue(QueueUrl=ids["Queue"])
+        eventually(lambda: not any(thread.name == ids["Queue"].rpartition("/")[2] for thread in threading.enumerate()))

@@ -23,7 +23,10 @@ _JOIN_SECONDS = 10
 
 
 class Poller(ABC):
-    """Polls one source in a thread of its own until it is stopped."""
+    """Polls one source in a thread of its own until it is stopped, or its source is deleted."""
+
+    gone: tuple[type[Exception], ...]
+    """What moto says of a source that it doesn't have."""
 
     def __init__(self, source: Source, invoke: Callable[[bytes, str], Answer]) -> None:
         self.source = source
@@ -53,6 +56,8 @@ class Poller(ABC):
         def run() -> None:
             try:
                 work(*args)
+            except self.gone:
+                pass  # with its source a mapping has nothing to do
             except Exception:
                 # What it works with ends under it.
                 if not self.stopping.is_set():

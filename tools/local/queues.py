@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from moto.sqs.exceptions import QueueDoesNotExist
 from moto.sqs.models import Message
 
 from tools.local import moto_queues
@@ -25,6 +26,8 @@ _ENVELOPE = 1024
 
 class QueuePoller(Poller):
     """Of one mapping. Visibility and redrive are the queue's own: whatever isn't deleted comes back, until it goes to the DLQ."""
+
+    gone = (QueueDoesNotExist,)
 
     def __init__(self, source: Source, invoke: Callable[[bytes, str], Answer]) -> None:
         super().__init__(source, invoke)

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from moto.dynamodb.exceptions import ResourceNotFoundException
 from moto.dynamodb.models import dynamodb_backends
 from moto.dynamodb.models.table import StreamShard
+from moto.kinesis.exceptions import ResourceNotFoundError
 from moto.kinesis.models import Shard, kinesis_backends
 
 from tools.local import moto_queues
@@ -46,6 +48,8 @@ _Reader = Callable[[int, int], list[_Record]]
 
 class StreamPoller(Poller):
     """Of one mapping; shards that are added later are found. ParallelizationFactor and tumbling windows are not modelled."""
+
+    gone = (ResourceNotFoundError, ResourceNotFoundException)
 
     def __init__(self, source: Source, invoke: Callable[[bytes, str], Answer]) -> None:
         super().__init__(source, invoke)
