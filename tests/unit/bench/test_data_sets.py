@@ -26,7 +26,7 @@ def model(tmp_path_factory):
 
 
 def test_ten_times_the_rows_take_hardly_more_memory(tmp_path, model, monkeypatch):
-    """Less than the added numbers alone would, of which whoever reads all before it runs has several copies; `make bench` tries Parquet too."""
+    """Less than the added numbers would, of which whoever reads all before it runs has several copies; `make bench` has Parquet too."""
     monkeypatch.setattr(data_sets, "_GROUP", 10_000)
     rows = (50_000, 500_000)
     few, many = (data_sets._run("ours", model, data_sets.make(tmp_path / f"{count}.csv", count))["megabytes"] for count in rows)
