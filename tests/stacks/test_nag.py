@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from aws_cdk import App, Validations
+from aws_cdk import Acknowledgment, App, Validations
 from cdk_nag import AwsSolutionsChecks, ServerlessChecks
 from constructs import IConstruct
 
@@ -30,6 +30,10 @@ class Acknowledgement:
     rule: str
     control: str
 
+    @classmethod
+    def of(cls, scope: IConstruct, given: Acknowledgment) -> Acknowledgement:
+        return cls(scope.node.path, given.id.removeprefix("Annotation::"), given.reason)
+
     def covers(self, rule: str, path: str) -> bool:
         return rule == self.rule and f"{path}/".startswith(f"{self.path}/")
 
@@ -39,66 +43,75 @@ class Acknowledgement:
         return self.rule.partition("[")[0]
 
 
-def check(folder: Path) -> tuple[App, set[tuple[str, str]]]:
-    """One app of every deployment, each under a name of its own, and what the packs found at synth: rule and construct."""
-    app = cdk_app(folder)
+@dataclass(frozen=True)
+class Withheld:
+    """Stands for `Validations` of one construct: what is acknowledged there is kept in `given` until it is told to CDK."""
+
+    scope: IConstruct
+    given: list[tuple[IConstruct, Acknowledgment]]
+
+    def acknowledge(self, *acknowledgments: Acknowledgment) -> None:
+        self.given.extend((self.scope, each) for each in acknowledgments)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was found at synth, rule and construct, before anything was acknowledged and after; and what was acknowledged."""
+
+    unsilenced: set[tuple[str, str]]
+    silenced: set[tuple[str, str]]
+    given: list[Acknowledgement]
+
+
+@pytest.fixture(scope="module")
+def checked(tmp_path_factory):
+    """One app of every deployment, each under a name of its own: made once, synthesized without and with what is acknowledged."""
+    app = cdk_app(tmp_path_factory.mktemp("nag"))
     Validations.of(app).add_plugins(AwsSolutionsChecks(app), ServerlessChecks(app))
-    for name, (settings, models) in DEPLOYMENTS.items():
-        Deployment(app, settings=replace(settings, name=name), models=models)
+    given: list[tuple[IConstruct, Acknowledgment]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Validations, "of", lambda scope: Withheld(scope, given))
+        for name, (settings, models) in DEPLOYMENTS.items():
+            Deployment(app, settings=replace(settings, name=name), models=models)
+    unsilenced = findings(app)
+    for scope, acknowledgment in given:
+        Validations.of(scope).acknowledge(acknowledgment)
+    return Checked(unsilenced, findings(app), [Acknowledgement.of(*each) for each in given])
+
+
+def findings(app: App) -> set[tuple[str, str]]:
+    """What the packs and CDK find in the app as it is now."""
+    report = Path(app.outdir) / "validation-report.json"
+    report.unlink(missing_ok=True)
     with suppress(RuntimeError):  # it ends so after writing the report, if anything was found
-        app.synth()
-    report = json.loads((folder / "validation-report.json").read_text("utf-8"))
-    return app, {
+        app.synth(force=True)
+    return {
         (_PREFIXES.get(each["pluginName"], "") + violation["ruleName"].removeprefix("Annotation::"), construct["constructPath"])
-        for each in report["pluginReports"]  # has a pack only where it found something
+        for each in json.loads(report.read_text("utf-8"))["pluginReports"]  # has a pack only where it found something
         for violation in each["violations"]
         for construct in violation["violatingConstructs"]
     }
 
 
-def acknowledgements(root: IConstruct) -> list[Acknowledgement]:
-    return [
-        Acknowledgement(construct.node.path, rule.removeprefix("Annotation::"), control)
-        for construct in root.node.find_all()
-        for entry in construct.node.metadata
-        if entry.type == Validations.ACKNOWLEDGED_RULES_METADATA_KEY
-        for rule, control in entry.data.items()
-    ]
-
-
-@pytest.fixture(scope="module")
-def checked(tmp_path_factory):
-    return check(tmp_path_factory.mktemp("nag"))
-
-
-@pytest.fixture(scope="module")
-def unsilenced(tmp_path_factory):
-    """What the packs find where nothing is acknowledged."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Validations, "acknowledge", lambda *_: None)
-        return check(tmp_path_factory.mktemp("nag"))[1]
-
-
 @pytest.mark.parametrize("pack", ["AwsSolutions", "Serverless"])
-def test_both_packs_look_at_every_deployment(unsilenced, pack):
-    assert {path.split("/")[0] for rule, path in unsilenced if rule.startswith(f"{pack}-")} == DEPLOYMENTS.keys()
+def test_both_packs_look_at_every_deployment(checked, pack):
+    assert {path.split("/")[0] for rule, path in checked.unsilenced if rule.startswith(f"{pack}-")} == DEPLOYMENTS.keys()
 
 
 def test_nothing_is_found_that_is_not_acknowledged(checked):
-    assert checked[1] == set()
+    assert checked.silenced == set()
 
 
-def test_every_acknowledgement_silences_something(checked, unsilenced):
+def test_every_acknowledgement_silences_something(checked):
     """One that nothing needs any more would hide what comes next."""
-    given = acknowledgements(checked[0])
-    assert given
-    assert [each for each in given if not any(each.covers(*found) for found in unsilenced)] == []
+    assert checked.given
+    assert [each for each in checked.given if not any(each.covers(*found) for found in checked.unsilenced)] == []
 
 
 def test_every_acknowledgement_is_listed_with_its_control(checked):
     page = (ROOT / "docs" / "security.md").read_text("utf-8").splitlines()
-    rows = {each.family: [row for row in page if row.startswith(f"| `{each.family}`")] for each in acknowledgements(checked[0])}
-    unlisted = [each for each in acknowledgements(checked[0]) if not any(each.control in row for row in rows[each.family])]
+    rows = {each.family: [row for row in page if row.startswith(f"| `{each.family}`")] for each in checked.given}
+    unlisted = [each for each in checked.given if not any(each.control in row for row in rows[each.family])]
     assert unlisted == []
 
 
@@ -107,4 +120,4 @@ def test_nothing_is_listed_that_is_not_acknowledged(checked):
     listed = {
         row.split("`")[1] for row in page if row.startswith(("| `AwsSolutions-", "| `Serverless-", "| `@aws-cdk/", "| `CloudFormation-"))
     }
-    assert listed == {each.family for each in acknowledgements(checked[0])}
+    assert listed == {each.family for each in checked.given}
