@@ -13,7 +13,6 @@ from urllib.request import Request, urlopen
 import boto3
 import pytest
 from moto import mock_aws
-from moto.server import ThreadedMotoServer
 from typer.testing import CliRunner, Result
 
 from models.config import ModelConfig
@@ -68,7 +67,7 @@ def api() -> Iterator[Api]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))  # how often it looks whether it should end
     thread.start()
     found.url = f"http://127.0.0.1:{server.server_port}/dev"
     yield found
@@ -78,21 +77,16 @@ def api() -> Iterator[Api]:
 
 
 @pytest.fixture
-def local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: Api) -> Iterator[Path]:
+def local(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, api: Api, moto_url: str) -> Path:
     """What `make run` leaves: a moto server with a bucket, and the file that says where it is."""
-    moto = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    moto.start()
-    host, port = moto.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    urlopen(Request(f"{endpoint}/moto-api/reset", method="POST")).close()  # its state outlives a server
-    client: Any = boto3.client("s3", endpoint_url=endpoint)
+    urlopen(Request(f"{moto_url}/moto-api/reset", method="POST")).close()  # its state outlives a test
+    client: Any = boto3.client("s3", endpoint_url=moto_url)
     client.create_bucket(Bucket=BUCKET)
-    document = {"endpoint_url": endpoint, "url": api.url, "bucket": BUCKET, "region": "us-east-1", "pid": os.getpid(), "key": KEY}
-    document["outputs"] = clients_table(endpoint)
+    document = {"endpoint_url": moto_url, "url": api.url, "bucket": BUCKET, "region": "us-east-1", "pid": os.getpid(), "key": KEY}
+    document["outputs"] = clients_table(moto_url)
     (tmp_path / "deployment.json").write_text(json.dumps(document))
     place(monkeypatch, tmp_path)
-    yield tmp_path
-    moto.stop()
+    return tmp_path
 
 
 def clients_table(endpoint: str | None = None) -> dict[str, str]:
