@@ -38,7 +38,7 @@ def tried_once() -> Iterator[None]:
     known: dict[tuple[bytes, bytes | None, Limits], Trial | Refused] = {}
 
     def remembered(model: Path, example: Path | None, limits: Limits) -> Trial | Refused:
-        key = (model.read_bytes(), example and example.read_bytes(), limits)
+        key = (model.read_bytes(), example.read_bytes() if example else None, limits)
         if key not in known:
             known[key] = attempt(model, example, limits)
         return known[key]
