@@ -370,10 +370,11 @@ def test_whoever_ends_the_process_nobody_waits_untold(world, poisons):
         except Killed:
             world.time_passes()
     assert {world.status(job) for job in fatal} == {"failed"}
-    assert (world.status(good), world.job(good).error_status) == (("succeeded", None) if poisons == 1 else ("failed", 500))
+    # Of those that were interrupted at the same moment any may be the first to run alone: with three before it there may be no turn left.
+    assert (world.status(good), world.job(good).error_status) in [("succeeded", None), ("failed", 500)][: 1 if poisons == 1 else 2]
     last = {detail["id"]: (kind, detail["status"]) for kind, detail in world.told()}
     assert last == {job.id: (f"Job {world.status(job).capitalize()}", world.status(job)) for job in (*fatal, good)}
-    if poisons > 1:
+    if world.status(good) == "failed":
         assert "gave up after 3 attempts" in world.job(good).error
         assert (work(world.app(), delivered(good)), world.status(good), world.job(good).error) == ([], "succeeded", None)
 
