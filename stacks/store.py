@@ -278,30 +278,24 @@ class Store(Stack):
 
     def _job_table(self) -> dynamodb.Table:
         """One item a job, and Powertools' records of what has been run; both are forgotten after some days."""
-        return dynamodb.Table(
-            self,
-            "JobItems",
-            partition_key=dynamodb.Attribute(name="id", type=dynamodb.AttributeType.STRING),
-            billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
-            encryption=dynamodb.TableEncryption.AWS_MANAGED,
-            point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True),
-            time_to_live_attribute="expiration",
-            deletion_protection=True,
-            removal_policy=RemovalPolicy.RETAIN,
-        )
+        return self._table("JobItems", key="id", time_to_live_attribute="expiration")
 
     def _clients(self) -> dynamodb.Table:
         """One item a client, with the hashes of its keys."""
+        return self._table("Clients", key="client")
+
+    def _table(self, construct_id: str, *, key: str, **properties: Any) -> dynamodb.Table:
         return dynamodb.Table(
             self,
-            "Clients",
-            partition_key=dynamodb.Attribute(name="client", type=dynamodb.AttributeType.STRING),
+            construct_id,
+            partition_key=dynamodb.Attribute(name=key, type=dynamodb.AttributeType.STRING),
             billing_mode=dynamodb.BillingMode.PAY_PER_REQUEST,
             # AWS's key in KMS: a store without a key of its own has one too, and readers need no permission for it.
             encryption=dynamodb.TableEncryption.AWS_MANAGED,
             point_in_time_recovery_specification=dynamodb.PointInTimeRecoverySpecification(point_in_time_recovery_enabled=True),
             deletion_protection=True,
             removal_policy=RemovalPolicy.RETAIN,
+            **properties,
         )
 
     def _signing_key(self) -> kms.Key:

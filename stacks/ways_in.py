@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from aws_cdk import Arn, ArnComponents, ArnFormat, Aws, Duration, Names, Stack, Token
+from aws_cdk import ArnFormat, Aws, Duration, Names, Stack, Token
 from aws_cdk import aws_events as events
 from aws_cdk import aws_events_targets as targets
 from aws_cdk import aws_iam as iam
@@ -78,7 +78,7 @@ class _Rule(Construct):
         prefix = settings.rule_name("")
         name = Names.unique_resource_name(self, max_length=_LONGEST_RULE_NAME - len(prefix), separator="-")
         self.undelivered = undelivered(self, settings)
-        arn = _arn(self, "sqs", settings.queue_name(priority))
+        arn = Stack.of(self).format_arn(service="sqs", resource=settings.queue_name(priority))
         self.rule = events.Rule(
             self,
             "Rule",
@@ -313,14 +313,9 @@ def queued(model: str) -> ModelConfig:
 
 def function_arn(scope: Construct, settings: DeploymentSettings, model: str) -> str:
     """Of the function that answers for `model`, as `scope`'s stack says it."""
-    return _arn(scope, "lambda", settings.function_name(_config(model)), resource="function", arn_format=ArnFormat.COLON_RESOURCE_NAME)
+    name = settings.function_name(_config(model))
+    return Stack.of(scope).format_arn(service="lambda", resource="function", resource_name=name, arn_format=ArnFormat.COLON_RESOURCE_NAME)
 
 
 def _config(model: str) -> ModelConfig:
     return ModelConfig.load(MODELS / model)
-
-
-def _arn(scope: Construct, service: str, name: str, **components: Any) -> str:
-    parts = {"resource": components["resource"], "resource_name": name} if components else {"resource": name}
-    arn_format = components.get("arn_format", ArnFormat.NO_RESOURCE_NAME)
-    return Arn.format(ArnComponents(service=service, arn_format=arn_format, **parts), Stack.of(scope))

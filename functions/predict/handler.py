@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from modelserve import invocation
 from modelserve.fetch import Fetcher, LoadedModel, Verifier
-from modelserve.memory import hold
+from modelserve.memory import hold, threads
 from modelserve.settings import PredictSettings
 
 from .observability import Observer
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from modelserve.session import OnnxSession
     from modelserve.submission import Submissions
 
-_VCPU_MEMORY = 1769  # MB that come with one virtual CPU
-
 
 class App(invocation.App[LoadedModel]):
     """A model that ONNX Runtime runs within the function."""
@@ -32,7 +30,7 @@ class App(invocation.App[LoadedModel]):
     def __init__(self, settings: PredictSettings, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self._submissions: Submissions | None = None
-        self._threads = max(1, int(environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", 0)) // _VCPU_MEMORY)
+        self._threads = threads(environ)
         observer = Observer(service=settings.service, namespace=settings.metrics_namespace, level=settings.log_level, environ=environ)
         super().__init__(settings, environ, observer)
 

@@ -1,12 +1,17 @@
 """Small things that tests of modelctl need, with only what a test says being other than usual."""
 
 import hashlib
+import json
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
+
+import boto3
 
 from modelserve.errors import ObjectNotFound, PreconditionFailed
 from modelserve.manifest import MODEL_FILE, Manifest, Object, TensorSpec
 from modelserve.registry import Registry
+from tools.modelctl.deployment import stack_name
 
 
 class MemoryStore:
@@ -93,3 +98,11 @@ def model_folder(root: Path, name: str = "step", *, toml: str = TOML, train: str
     (folder / "model.toml").write_text(toml, "utf-8")
     (folder / "train.py").write_text(train, "utf-8")
     return folder
+
+
+def deploy(stack: str, outputs: dict[str, str]) -> None:
+    """A stack of the deployment `dev` with these outputs, in moto."""
+    template: dict[str, Any] = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
+    template["Outputs"] = {key: {"Value": value} for key, value in outputs.items()}
+    client: Any = boto3.client("cloudformation")
+    client.create_stack(StackName=stack_name("dev", stack), TemplateBody=json.dumps(template))

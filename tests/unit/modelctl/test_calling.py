@@ -17,10 +17,10 @@ from typer.testing import CliRunner, Result
 
 from models.config import ModelConfig
 from tests.unit.modelctl.conftest import BUCKET
-from tests.unit.modelctl.factories import model_folder
+from tests.unit.modelctl.factories import deploy, model_folder
 from tools.modelctl import console, paths
 from tools.modelctl.cli import app
-from tools.modelctl.deployment import find, stack_name
+from tools.modelctl.deployment import find
 from tools.modelctl.doctor import BOOTSTRAP_PARAMETER, Check, examine
 
 KEY = "sox.local." + "A" * 43
@@ -118,15 +118,6 @@ def place(monkeypatch: pytest.MonkeyPatch, root: Path) -> None:
     monkeypatch.setattr(paths, "BUILD", root / "build")
     monkeypatch.setattr("tools.modelctl.deployment.LOCAL_DEPLOYMENT", root / "deployment.json")
     monkeypatch.setattr(console.out, "width", 240)
-
-
-def deploy(stack: str, outputs: dict[str, str]) -> None:
-    template: dict[str, Any] = {
-        "Resources": {"Bucket": {"Type": "AWS::S3::Bucket", "Properties": {"BucketName": f"{stack.lower()}-bucket"}}}
-    }
-    template["Outputs"] = {key: {"Value": value} for key, value in outputs.items()}
-    client: Any = boto3.client("cloudformation")
-    client.create_stack(StackName=stack_name("dev", stack), TemplateBody=json.dumps(template))
 
 
 def run(*arguments: str, code: int = 0, stdin: str | None = None) -> Result:

@@ -17,11 +17,10 @@ from typer.testing import CliRunner, Result
 from modelserve.clients import Client, Refused, check, from_item, hash_key
 from modelserve.policy import PolicyTooLarge
 from modelserve.settings import BEARER_PATTERN
-from tests.unit.modelctl.factories import model_folder
+from tests.unit.modelctl.factories import deploy, model_folder
 from tools.modelctl import console, paths
 from tools.modelctl.cli import app
 from tools.modelctl.clients import Clients
-from tools.modelctl.deployment import stack_name
 from tools.modelctl.errors import UsageFailed
 
 NOW = 1_795_000_000.0
@@ -419,13 +418,6 @@ def deployed(world: World, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> W
     deploy("Store", {"ModelBucket": "store-bucket", "ClientTable": "clients"})
     deploy("Serving", {"ApiUrl": "https://api.example/dev/", "Plans": json.dumps(world.plans)})
     return world
-
-
-def deploy(stack: str, outputs: dict[str, str]) -> None:
-    template: dict[str, Any] = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-    template["Outputs"] = {key: {"Value": value} for key, value in outputs.items()}
-    client: Any = boto3.client("cloudformation")
-    client.create_stack(StackName=stack_name("dev", stack), TemplateBody=json.dumps(template))
 
 
 def run(*arguments: str, code: int = 0) -> Result:

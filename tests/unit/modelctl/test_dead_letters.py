@@ -11,10 +11,10 @@ import pytest
 from moto import mock_aws
 from typer.testing import CliRunner, Result
 
+from tests.unit.modelctl.factories import deploy
 from tools.modelctl import console, dead_letters
 from tools.modelctl.cli import app
 from tools.modelctl.dead_letters import DeadLetters
-from tools.modelctl.deployment import stack_name
 
 JOB = "0123456789abcdef" * 2
 
@@ -60,13 +60,6 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
         named = {f"{part}QueueUrl": found.urls[name] for part, name in (("High", "high"), ("Low", "low"))}
         deploy("Batch", named | {f"{name.title()}DeadQueueUrl": found.urls[f"{name}-dead"] for name in ("high", "low")})
         yield found
-
-
-def deploy(stack: str, outputs: dict[str, str]) -> None:
-    template: dict[str, Any] = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}}
-    template["Outputs"] = {key: {"Value": value} for key, value in outputs.items()}
-    client: Any = boto3.client("cloudformation")
-    client.create_stack(StackName=stack_name("dev", stack), TemplateBody=json.dumps(template))
 
 
 def run(*arguments: str, code: int = 0) -> Result:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Generic, Protocol, TypeVar
 
@@ -13,7 +13,7 @@ from .errors import UnverifiedModel
 from .manifest import Alias, Manifest, Reader, TensorSpec, alias_key, read_manifest
 from .tensors import Tensor
 
-__all__ = ["Background", "Fetcher", "LoadedModel", "Session", "Verifier", "verified_manifest"]
+__all__ = ["Background", "Fetcher", "LoadedModel", "Session", "Verifier", "verified_manifest", "verifier"]
 
 _T = TypeVar("_T")
 
@@ -39,6 +39,15 @@ class Verifier(Protocol):
 
     def check(self, alias: Alias) -> None:
         """Raises `UnverifiedModel` unless the manifest that `alias` names is signed, `Unavailable` when that can't be known."""
+
+
+def verifier(key_arn: str, environ: Mapping[str, str], *, remaining: Callable[[], float]) -> Verifier | None:
+    """What asks for signatures by the KMS key; None for an empty `key_arn`. `remaining` tells the seconds that the invocation has left."""
+    if not key_arn:
+        return None
+    from .signature import SigningKey  # noqa: PLC0415 - most deployments ask for no signature
+
+    return SigningKey.from_environ(key_arn, environ, remaining=remaining)
 
 
 class LoadedModel:

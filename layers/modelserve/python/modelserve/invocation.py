@@ -13,6 +13,7 @@ import orjson
 from .dataplane import DataPlane, Model
 from .endpoints import Endpoints, Request, Response, error_response
 from .errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames
+from .fetch import verifier
 from .loader import Loader, Version
 from .protocol import parse_document, status_of
 from .proxy import client_of, from_event, preflight, to_proxy, within_limit
@@ -71,7 +72,7 @@ class App(ABC, Generic[_M]):
         self._ends = time.monotonic() + _INIT_SECONDS
         """When this invocation, or INIT, must be over."""
         store = S3Reader.from_environ(settings.model_bucket, environ, remaining=self._remaining)
-        source = self._source(store, self._verifier(environ), environ)
+        source = self._source(store, verifier(settings.signing_key_arn, environ, remaining=self._remaining), environ)
         self._loader: Loader[_M] = Loader(
             store,
             settings.model_name,
@@ -182,13 +183,6 @@ class App(ABC, Generic[_M]):
         self._observer.log(level, "request", location="handler", context=context, cold_start=self._cold_start, **keys)
         self._observer.count(metrics, model=self._settings.model_name, version=response.version or "none")
         self._cold_start = False
-
-    def _verifier(self, environ: Mapping[str, str]) -> Verifier | None:
-        if not self._settings.signing_key_arn:
-            return None
-        from .signature import SigningKey  # noqa: PLC0415 - most deployments ask for no signature
-
-        return SigningKey.from_environ(self._settings.signing_key_arn, environ, remaining=self._remaining)
 
     def _on_load(self, model: _M) -> None:
         self._observer.log("INFO", "model loaded", location="loader", model=model.name, version=model.version)

@@ -8,7 +8,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from .errors import ModelNotFound, ServeError
-from .fetch import Fetcher, LoadedModel, Verifier, verified_manifest
+from .fetch import Fetcher, LoadedModel, verified_manifest, verifier
 from .loader import Loader
 from .manifest import Alias, Manifest, read_alias
 from .memory import threads
@@ -36,7 +36,7 @@ class Pool:
         self._observer = observer
         self._threads = threads(environ)
         self._store = S3Reader.from_environ(settings.model_bucket, environ, remaining=remaining)
-        self._verifier = _verifier(settings, environ, remaining)
+        self._verifier = verifier(settings.signing_key_arn, environ, remaining=remaining)
         self._loaders: dict[str, Loader[LoadedModel]] = {}
         """The most recently asked last."""
         self._pinned: LoadedModel | None = None
@@ -109,11 +109,3 @@ class Pool:
     def _on_failure(self, name: str, error: ServeError) -> None:
         self._observer.log("ERROR", str(error), location="pool", model=name, error=error.kind)
         self._observer.count({"LoadFailure": 1, error.kind: 1}, model=name, version="none", by_service=True)
-
-
-def _verifier(settings: BatchSettings, environ: Mapping[str, str], remaining: Callable[[], float]) -> Verifier | None:
-    if not settings.signing_key_arn:
-        return None
-    from .signature import SigningKey  # noqa: PLC0415 - most deployments ask for no signature
-
-    return SigningKey.from_environ(settings.signing_key_arn, environ, remaining=remaining)
