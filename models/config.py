@@ -28,6 +28,7 @@ METRICS = {
     "classification": ("accuracy", "precision", "recall", "f1"),
     "regression": ("mae", "mse", "rmse", "r2"),
     "clustering": ("silhouette", "davies_bouldin"),
+    "custom": (),
 }
 """What a model is scored by on held-out rows, and gates may name, by task."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
@@ -167,7 +168,8 @@ class ModelConfig(_Section):
     """One folder of models/."""
 
     name: str
-    task: Literal["classification", "regression", "clustering"]
+    task: Literal["classification", "regression", "clustering", "custom"]
+    """`custom` is a graph with inputs and outputs of its own, which nothing scores."""
     description: str = ""
     target: Literal["lambda", "gpu"] = "lambda"
     """What runs it: ONNX Runtime in its function, or Triton on a SageMaker endpoint behind its function."""

@@ -44,6 +44,8 @@ fi
 echo "Installing what uv.lock names (about 1 GB; minutes the first time, seconds from uv's cache)"
 # An extra that somebody chose stays: without torch another network would be trained.
 extra=()
-if .venv/bin/python -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'; then extra=(--extra torch); fi
+for name in torch keras xgboost lightgbm mlflow; do
+    if .venv/bin/python -c "import importlib.util as u, sys; sys.exit(u.find_spec('$name') is None)"; then extra+=(--extra "$name"); fi
+done
 VIRTUAL_ENV= .venv/bin/uv sync --frozen --quiet ${extra[@]+"${extra[@]}"} --python .venv/bin/python
 printf '✓ %-18s %8d s  %s in .venv\n' environment "$SECONDS" "$(.venv/bin/python --version)"

@@ -23,7 +23,7 @@ __all__ = ["OPSETS", "OUTPUTS", "convert", "datatype", "opsets", "signature"]
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 """Old enough for every runtime in use, Triton's too; IsolationForest converts at no newer one."""
 OUTPUTS = {"classification": ("label", "probabilities"), "regression": ("prediction",), "clustering": ("label", "distances")}
-"""Names of a served model's answers, by task."""
+"""Names of a served model's answers, by task; a custom one has its own."""
 _LOCALE = {"locale": "C.UTF-8"}
 """Of every machine; skl2onnx's own, en_US.UTF-8, is not in AWS's image."""
 _WORD = r"[\p{L}\p{N}_]{2,}"
@@ -74,10 +74,11 @@ def _brought(name: str, task: str, estimator: Any, X: Any) -> onnx.ModelProto:
         TensorSpec(name=tensor, datatype=DATATYPES[values.dtype.name], shape=(-1, *values.shape[1:]))
         for tensor, values in tensors(X, datatype(model)).items()
     )
-    if not _takes(inputs, rows) or tuple(spec.name for spec in outputs) != OUTPUTS[task]:
+    named = tuple(spec.name for spec in outputs)
+    if not _takes(inputs, rows) or named != OUTPUTS.get(task, named):
         raise BuildFailed(
             f"to_onnx() in models/{name}/train.py answered a graph from {_shown(inputs)} to {_shown(outputs)}; "
-            f"expected one from {_shown(rows)} to {', '.join(OUTPUTS[task])}"
+            f"expected one from {_shown(rows)} to {', '.join(OUTPUTS.get(task, named))}"
         )
     return model
 

@@ -34,7 +34,7 @@ def cross_validate(config: ModelConfig, source: Source, folds: int, progress: Pr
         progress(f"fold {number} of {folds}")
         estimator = fit(source, _rows(X, seen), _rows(y, seen))
         answers = parity.original(config.task, estimator, _rows(X, unseen))
-        scores.append(evaluate.score(config.task, estimator, _rows(X, unseen), _rows(y, unseen), answers))
+        scores.append(evaluate.score(config.task, evaluate.space(estimator, _rows(X, unseen)), _rows(y, unseen), answers))
     return {name: (fmean(found), stdev(found)) for name in scores[0] if (found := [score[name] for score in scores])}
 
 

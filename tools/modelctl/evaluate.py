@@ -13,15 +13,17 @@ from models.config import METRICS, Gate, ModelConfig
 from modelserve.manifest import GateResult
 from tools.modelctl.errors import BuildFailed
 
-__all__ = ["check", "failures", "score"]
+__all__ = ["check", "failures", "score", "space"]
 
 
-def score(task: str, estimator: Any, X: Any, y: Any, answers: Mapping[str, NDArray[Any]]) -> dict[str, float]:
-    """Held-out metrics by name. Means over classes are unweighted (macro); errors are in y's unit, mse in its square.
+def score(task: str, X: Any, y: Any, answers: Mapping[str, NDArray[Any]]) -> dict[str, float]:
+    """Held-out metrics by name; none without `y`, unless the task is clustering, which is judged by the distances within `X` (`space`).
 
-    Clusters are judged in the space that the last step of a pipeline sees, where distances mean something.
+    Means over classes are unweighted (macro); errors are in y's unit, mse in its square.
     Raises `BuildFailed` for answers that no metric is defined for, such as NaN or a single cluster.
     """
+    if task == "custom" or (y is None and task != "clustering"):
+        return {}
     try:
         match task:
             case "classification":
@@ -29,14 +31,21 @@ def score(task: str, estimator: Any, X: Any, y: Any, answers: Mapping[str, NDArr
             case "regression":
                 found = _regression(y, answers["prediction"])
             case _:
-                found = _clustering(_before_last(estimator, X), answers["label"])
+                found = _clustering(X, answers["label"])
     except ValueError as error:
         raise BuildFailed(f"the answers for held-out rows can't be scored: {error}") from None
     return {name: float(value) for name, value in zip(METRICS[task], found, strict=True)}
 
 
+def space(estimator: Any, X: Any) -> Any:
+    """`X` as the last step of a pipeline sees it, where distances mean something."""
+    return estimator[:-1].transform(X) if isinstance(estimator, Pipeline) and len(estimator) > 1 else X
+
+
 def check(config: ModelConfig, found: Mapping[str, float]) -> tuple[GateResult, ...]:
-    """`found` has every metric of the task, and no gate names another."""
+    """`found` has every metric of the task, and no gate names another. Raises `BuildFailed` for gates of a model that nothing scores."""
+    if config.gates and not found:
+        raise BuildFailed(f"{config.name} has gates and no y to score it by; answer y in load(), or delete the gates")
     return tuple(_result(gate, found[gate.metric]) for gate in config.gates)
 
 
@@ -61,7 +70,3 @@ def _regression(y: Any, prediction: NDArray[Any]) -> tuple[float, ...]:
 
 def _clustering(X: Any, label: NDArray[Any]) -> tuple[float, ...]:
     return metrics.silhouette_score(X, label), metrics.davies_bouldin_score(X, label)
-
-
-def _before_last(estimator: Any, X: Any) -> Any:
-    return estimator[:-1].transform(X) if isinstance(estimator, Pipeline) and len(estimator) > 1 else X

@@ -11,19 +11,23 @@ from models import config
 
 __all__ = ["fingerprint"]
 
-_PACKAGES = ("numpy", "onnx", "onnxruntime", "pandas", "scikit-learn", "skl2onnx", "torch")
+_PACKAGES = (
+    *("keras", "lightgbm", "numpy", "onnx", "onnxmltools", "onnxruntime", "onnxscript", "pandas", "scikit-learn", "skl2onnx"),
+    *("tensorflow", "tf2onnx", "torch", "xgboost"),
+)
 _CODE = (
-    *("convert", "data", "evaluate", "example", "graphs", "lifecycle", "limits", "lint", "parity", "report", "source", "trial"),
+    *("assess", "built", "convert", "data", "evaluate", "example", "graphs", "lifecycle", "limits", "lint", "parity", "source", "trial"),
     "triton",
 )
 
 
 def fingerprint(folder: Path) -> str:
     """SHA-256 over the model's folder, the code that builds it and the versions of what that code calls."""
+    here = Path(__file__)
     digest = hashlib.sha256(platform.python_version().encode())
     for package in _PACKAGES:
         digest.update(f"{package}=={_version(package)}\n".encode())
-    code = [Path(config.__file__), *(Path(__file__).with_name(f"{name}.py") for name in _CODE)]
+    code = [Path(config.__file__), *(here.with_name(f"{name}.py") for name in _CODE), *sorted(here.with_name("frameworks").glob("*.py"))]
     own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     for file in (*code, *own):
         body = file.read_bytes()

@@ -1,4 +1,4 @@
-"""Makes a model ready to be published, and publishes it: train, convert, score, compare, hold against the gates."""
+"""Makes a model ready to be published, and publishes it: train, convert, assess, hold against the gates."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ import sklearn
 from threadpoolctl import threadpool_limits
 
 from models.config import MODELS, ModelConfig, ModelConfigError
-from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Lineage, Manifest
+from modelserve.manifest import Lineage, Manifest
 from modelserve.record import replace
 from modelserve.registry import Registry
-from tools.modelctl import convert, evaluate, parity, report, triton
-from tools.modelctl.data import Split, split, tensors
-from tools.modelctl.errors import BuildFailed, GateFailed
-from tools.modelctl.example import example
+from tools.modelctl import built, convert, evaluate, parity
+from tools.modelctl.assess import Converted, assess
+from tools.modelctl.built import Built
+from tools.modelctl.data import Split, split
+from tools.modelctl.errors import GateFailed
 from tools.modelctl.fingerprint import fingerprint
-from tools.modelctl.limits import Limits
-from tools.modelctl.lint import lint
-from tools.modelctl.paths import BUILD, EXAMPLE_FILE
-from tools.modelctl.report import Built
+from tools.modelctl.frameworks import Context, adapt
+from tools.modelctl.paths import BUILD
 from tools.modelctl.source import Source
-from tools.modelctl.trial import Refused, Trial, attempt
 
 __all__ = ["BUILD", "Built", "Progress", "build", "fit", "publish"]
 
@@ -42,23 +40,20 @@ def build(
     tell = progress or (lambda _: None)
     folder = output / config.name
     state = fingerprint(models / config.name)
-    if not fresh and (known := report.read(folder, state)):
+    if not fresh and (known := built.read(folder, state)):
         tell("unchanged since it was built")
         return known
     source = Source.of(models / config.name)
     tell("loading its data")
     rows = split(config, *source.load())
-    tell(f"training on {len(rows.X)} rows")
-    estimator = fit(source, rows.X, rows.y)
-    tell(f"converting, and comparing on {len(rows.held_out_X)} held-out rows")
-    draft, trial, inputs = _convert(config, models, estimator, rows, folder)
-    framework = getattr(estimator, "framework", f"scikit-learn {sklearn.__version__}")
-    lineage = Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest())
-    findings = tuple(map(str, lint(folder / MODEL_FILE, memory=Limits.of(config).memory)))
-    draft = _packed(config, folder, replace(draft, row_wise=parity.row_wise(folder / MODEL_FILE, draft, inputs)), trial, inputs)
-    if draft.max_batch == 0 and config.realtime:
+    tell(f"training on {rows.trained} rows")
+    context = Context(config=config, rows=rows, folder=models / config.name)
+    estimator = adapt(fit(source, rows.X, rows.y), context)
+    tell(f"converting, and comparing on {rows.held_out} held-out rows")
+    found = assess(config, _converted(config, models, source, estimator, rows), rows, folder, state=state)
+    if found.manifest.max_batch == 0 and config.realtime:
         tell("packed for a GPU that runs each request by itself: its rows can't be joined with those of others")
-    return report.write(folder, state, replace(draft, lineage=lineage), trial=trial, findings=findings)
+    return found
 
 
 def fit(source: Source, X: Any, y: Any) -> Any:
@@ -78,58 +73,15 @@ def publish(registry: Registry, built: Built, *, forced: str | None = None) -> M
     return registry.publish(draft, built.files)
 
 
-def _convert(config: ModelConfig, models: Path, estimator: Any, rows: Split, folder: Path) -> tuple[Manifest, Trial, parity.Answers]:
-    expected = parity.original(config.task, estimator, rows.held_out_X)
-    model = convert.convert(config.name, config.task, estimator, rows.held_out_X)
-    inputs = tensors(rows.held_out_X, convert.datatype(model))
-    report.write_file(folder / MODEL_FILE, model.SerializeToString(deterministic=True))
-    report.write_file(folder / EXAMPLE_FILE, example(inputs))
-    trial = _try(config, folder)
-    answers = parity.run(folder / MODEL_FILE, inputs)
-    # What is scored is what will be served, not the estimator it was made from.
-    metrics = evaluate.score(config.task, estimator, rows.held_out_X, rows.held_out_y, answers)
-    served_inputs, served_outputs = convert.signature(model)
-    draft = Manifest(
-        name=config.name,
-        version="",
-        created="",
-        task=config.task,
-        inputs=served_inputs,
-        outputs=served_outputs,
-        files=(),
-        opset=convert.opsets(model),
-        ir=model.ir_version,
-        description=config.description,
+def _converted(config: ModelConfig, models: Path, source: Source, estimator: Any, rows: Split) -> Converted:
+    framework = getattr(estimator, "framework", f"scikit-learn {sklearn.__version__}")
+    return Converted(
+        model=convert.convert(config.name, config.task, estimator, rows.held_out_X),
+        expected=parity.original(config.task, estimator, rows.held_out_X),
         labels=_labels(config, models, estimator),
-        metrics=metrics,
-        gates=evaluate.check(config, metrics),
-        parity=parity.compare(expected, answers, config.parity),
+        lineage=Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest()),
+        space=evaluate.space(estimator, rows.held_out_X) if config.task == "clustering" else None,
     )
-    return draft, trial, inputs
-
-
-def _try(config: ModelConfig, folder: Path) -> Trial:
-    """Before this process runs the model itself, and without a bound."""
-    outcome = attempt(folder / MODEL_FILE, folder / EXAMPLE_FILE, Limits.of(config))
-    if isinstance(outcome, Refused):
-        raise BuildFailed(f"{config.name} was converted, but {outcome}")
-    return outcome
-
-
-def _packed(config: ModelConfig, folder: Path, draft: Manifest, trial: Trial, inputs: parity.Answers) -> Manifest:
-    """With the archive beside it that Triton loads, where Triton is to run it. Raises `BuildFailed`."""
-    if config.target != "gpu":
-        return draft
-    gpu = config.gpu
-    if triton.max_batch(draft, gpu) and not parity.apart(folder / MODEL_FILE, inputs, config.parity):
-        if gpu.max_batch:
-            raise BuildFailed(
-                f"{config.name} answers a row otherwise alone than among others, and Triton would run it beside rows of other requests; "
-                "set max_batch = 0 in [gpu] of model.toml, or leave it out"
-            )
-        gpu = gpu.model_copy(update={"max_batch": 0})
-    triton.archive(folder / MODEL_FILE, draft, gpu, folder / ARCHIVE_FILE, warm_up=trial.answers_zeros)
-    return replace(draft, max_batch=triton.max_batch(draft, gpu))
 
 
 def _labels(config: ModelConfig, models: Path, estimator: Any) -> tuple[str, ...]:

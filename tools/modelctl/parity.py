@@ -58,6 +58,9 @@ def row_wise(model: Path, manifest: Manifest, inputs: Answers) -> bool:
 
 def original(task: str, estimator: Any, X: Any) -> Answers:
     """What the estimator itself answers, under the names that the ONNX model gives it. Raises `BuildFailed` for an estimator that can't."""
+    if hasattr(estimator, "answers"):
+        found: Answers = estimator.answers(X)
+        return found
     method = {"classification": "predict_proba", "clustering": "transform"}.get(task)
     if method and not hasattr(estimator, method):
         raise BuildFailed(

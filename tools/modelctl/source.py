@@ -46,16 +46,19 @@ class Source:
         if not isinstance(found, tuple) or len(found) != 2:
             raise TrainFailed(self.file, f"load() answered a {type(found).__name__}; expected the pair (X, y), with y None for clustering")
         X, y = found
-        if y is not None and len(X) != len(y):
-            raise TrainFailed(self.file, f"load() answered {len(X)} rows of X and {len(y)} of y; expected as many")
+        counts = {len(values) for values in X.values()} if isinstance(X, dict) else {len(X)}
+        if y is not None:
+            counts.add(len(y))
+        if len(counts) != 1:
+            raise TrainFailed(self.file, f"load() answered tensors and y of {sorted(counts)} rows; expected as many of each")
         return X, y
 
     def train(self, X: Any, y: Any) -> Any:
-        """Raises `TrainFailed` unless the answer can predict."""
-        estimator = self._call(self._train, X, y)
-        if not hasattr(estimator, "predict"):
-            raise TrainFailed(self.file, f"train() answered {estimator!r}; expected a fitted estimator; did it forget `return`?")
-        return estimator
+        """Raises `TrainFailed` unless it answers something."""
+        trained = self._call(self._train, X, y)
+        if trained is None:
+            raise TrainFailed(self.file, "train() answered None; expected a fitted estimator; did it forget `return`?")
+        return trained
 
     def _call(self, function: Callable[..., Any], *args: Any) -> Any:
         try:

@@ -44,7 +44,7 @@ def tried_once() -> Iterator[None]:
         return known[key]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tools.modelctl.lifecycle.attempt", remembered)
+        patch.setattr("tools.modelctl.assess.attempt", remembered)
         patch.setattr("tools.modelctl.safety.attempt", remembered)
         yield
 

@@ -10,8 +10,8 @@ import pytest
 from models.config import ModelConfig
 from tests.unit.modelctl.factories import model_folder
 from tools.modelctl import lifecycle
+from tools.modelctl.built import Built
 from tools.modelctl.errors import BuildFailed
-from tools.modelctl.report import Built
 
 TRAIN = """
 import numpy as np

@@ -10,17 +10,17 @@ from sklearn.preprocessing import StandardScaler
 
 from models.config import ModelConfig
 from tools.modelctl.errors import BuildFailed
-from tools.modelctl.evaluate import check, failures, score
+from tools.modelctl.evaluate import check, failures, score, space
 
 
 def test_classes_count_alike_however_rare_they_are() -> None:
     """Three of four right, and of the rare class none: accuracy hides what macro recall shows."""
-    found = score("classification", None, None, ["a", "a", "a", "b"], {"label": np.array(["a"] * 4)})
+    found = score("classification", None, ["a", "a", "a", "b"], {"label": np.array(["a"] * 4)})
     assert found == pytest.approx({"accuracy": 0.75, "precision": 0.375, "recall": 0.5, "f1": 3 / 7})
 
 
 def test_errors_are_in_the_unit_of_what_is_predicted() -> None:
-    found = score("regression", None, None, [1.0, 2.0, 3.0, 6.0], {"prediction": np.array([[1.0], [2.0], [3.0], [2.0]])})
+    found = score("regression", None, [1.0, 2.0, 3.0, 6.0], {"prediction": np.array([[1.0], [2.0], [3.0], [2.0]])})
     assert found == pytest.approx({"mae": 1.0, "mse": 4.0, "rmse": 2.0, "r2": 1 - 16 / 14})
 
 
@@ -31,8 +31,8 @@ def test_clusters_are_judged_where_the_pipeline_measures_distance() -> None:
     label = np.repeat([0, 1], 50)
     scaled = make_pipeline(StandardScaler(), KMeans(2, n_init=1, random_state=0)).fit(X)
     plain = KMeans(2, n_init=1, random_state=0).fit(X)
-    assert score("clustering", scaled, X, None, {"label": label})["silhouette"] > 0.3
-    assert score("clustering", plain, X, None, {"label": label})["silhouette"] < 0.1
+    assert score("clustering", space(scaled, X), None, {"label": label})["silhouette"] > 0.3
+    assert score("clustering", space(plain, X), None, {"label": label})["silhouette"] < 0.1
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_clusters_are_judged_where_the_pipeline_measures_distance() -> None:
 )
 def test_answers_that_no_metric_is_defined_for_are_refused(task: str, y: object, answers: dict[str, np.ndarray]) -> None:
     with pytest.raises(BuildFailed, match="can't be scored"):
-        score(task, None, np.arange(4).reshape(-1, 1), y, answers)
+        score(task, np.arange(4).reshape(-1, 1), y, answers)
 
 
 def config(*gates: str) -> ModelConfig:

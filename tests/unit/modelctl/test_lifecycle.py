@@ -11,10 +11,10 @@ from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE
 from modelserve.registry import Registry
 from modelserve.session import OnnxSession
 from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
-from tools.modelctl import lifecycle, lint, parity, triton
+from tools.modelctl import assess, lifecycle, lint, parity, triton
+from tools.modelctl.built import Built
 from tools.modelctl.errors import BuildFailed, GateFailed, TrainFailed
 from tools.modelctl.limits import Limits
-from tools.modelctl.report import Built
 from tools.modelctl.trial import Refused, Trial
 
 GPU = TOML.replace("labels", 'target = "gpu"\nlabels')
@@ -104,7 +104,7 @@ def test_named_classes_must_be_in_the_order_of_the_probabilities(tmp_path: Path)
         ("import nothing_of_that_name", "ModuleNotFoundError in line 1"),
         ("x = 1", "expected the functions load"),
         ("def load(): return 1\ndef train(X, y): ...", "load\\(\\) answered a int"),
-        ("def load(): return [[1]], [1, 2]\ndef train(X, y): ...", "1 rows of X and 2 of y"),
+        ("def load(): return [[1]], [1, 2]\ndef train(X, y): ...", "tensors and y of .1, 2. rows"),
         (TRAIN.replace("return LogisticRegression", "LogisticRegression"), "did it forget `return`"),
         (TRAIN.replace("C=100", "C=-1"), "InvalidParameterError in line 10"),
         ("def load(:", "SyntaxError"),
@@ -195,7 +195,7 @@ def test_what_the_lint_finds_is_told_with_the_gates_and_kept_with_the_build(
 
 
 def test_a_model_that_its_function_could_not_run_is_not_scored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifecycle, "attempt", lambda *_, **__: Refused("needs more than it may have"))
+    monkeypatch.setattr(assess, "attempt", lambda *_, **__: Refused("needs more than it may have"))
     monkeypatch.setattr(parity, "run", pytest.fail)
     with pytest.raises(BuildFailed, match="step was converted, but the model needs more than it may have"):
         build(tmp_path)
@@ -272,7 +272,7 @@ def test_it_is_warmed_up_with_zeros_where_the_trial_has_seen_it_answer_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answers: bool
 ) -> None:
     trial = Trial(load_seconds=1, run_seconds=1, peak_megabytes=1, answers_zeros=answers)
-    monkeypatch.setattr(lifecycle, "attempt", lambda *_: trial)
+    monkeypatch.setattr(assess, "attempt", lambda *_: trial)
     assert (b"model_warmup" in (build(tmp_path, toml=GPU).folder / ARCHIVE_FILE).read_bytes()) == answers
 
 
@@ -283,7 +283,7 @@ def test_a_heavy_model_is_tried_as_on_an_instance_and_not_as_in_its_function(tmp
         asked.append(limits)
         return Refused(limits.too_large)
 
-    monkeypatch.setattr(lifecycle, "attempt", refuse)
+    monkeypatch.setattr(assess, "attempt", refuse)
     monkeypatch.setattr("tools.modelctl.limits._machine", lambda: 8000)
     with pytest.raises(BuildFailed, match=r"needs more than the 8,000 MB of this machine, which tries it before"):
         build(tmp_path, toml=GPU)

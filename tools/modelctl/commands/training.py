@@ -16,7 +16,7 @@ from tools.modelctl.errors import UsageFailed
 from tools.modelctl.options import Json, Name
 
 if TYPE_CHECKING:
-    from tools.modelctl.report import Built
+    from tools.modelctl.built import Built
 
 __all__ = ["build", "evaluate", "new", "train"]
 

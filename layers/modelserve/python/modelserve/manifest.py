@@ -130,6 +130,9 @@ class Lineage(Record):
     source: str = ""
     """SHA-256 of the train.py that made it."""
     parent: str | None = None
+    """The version that this one was made from, by `transform`."""
+    transform: str | None = None
+    """Such as `static-int8` or `opset 21`."""
     forced: str | None = None
     """Why a version that failed its gates or parity was published all the same."""
 
@@ -183,8 +186,9 @@ class Manifest(Record):
         return files, self.task, self.inputs, self.outputs, self.labels, self.max_batch, self.row_wise
 
     def to_json(self) -> bytes:
-        """Without a `max_batch` or `row_wise` that is None, which releases from before them could not read."""
-        return dump(_without(self, "max_batch", "row_wise"))
+        """Without a `max_batch`, `row_wise` or `transform` that is None, which releases from before them could not read."""
+        document = _without(self, "max_batch", "row_wise")
+        return dump(document | {"lineage": self.lineage and _without(self.lineage, "transform")})
 
     @classmethod
     def from_json(cls, body: bytes, *, what: str) -> Manifest:
