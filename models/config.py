@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 __all__ = [
     "METRICS",
     "MODELS",
+    "CompressConfig",
     "DataConfig",
     "FunctionConfig",
     "Gate",
@@ -91,6 +92,15 @@ class ParityConfig(_Section):
     """Largest share of rows whose label may differ."""
     tolerance: Annotated[float, Field(ge=0)] = 1e-4
     """Largest difference of a number, relative to the larger of 1 and its magnitude."""
+
+
+class CompressConfig(_Section):
+    """What `modelctl compress` may take for a smaller model."""
+
+    metric: str | None = None
+    """What the drop is measured in; None is the first that gates name, or else the first of the task."""
+    max_drop: Annotated[float, Field(ge=0)] = 0.01
+    """How much worse than its parent a version may be on held-out rows, in the metric's own unit."""
 
 
 class FunctionConfig(_Section):
@@ -178,6 +188,7 @@ class ModelConfig(_Section):
     gates: tuple[Gate, ...] = Field(default=(), strict=False)
     data: DataConfig = DataConfig()
     parity: ParityConfig = ParityConfig()
+    compress: CompressConfig = CompressConfig()
     function: FunctionConfig = FunctionConfig()
     gpu: GpuConfig = GpuConfig()
     serving: ServingConfig = ServingConfig()

@@ -1,0 +1,44 @@
+"""What every method of compression is given, and how it says that it doesn't apply."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import onnx
+
+from models.config import ModelConfig
+from tools.modelctl import convert
+from tools.modelctl.data import Split, tensors
+from tools.modelctl.errors import ModelctlError
+from tools.modelctl.parity import Answers
+
+__all__ = ["Inapplicable", "Method", "Subject"]
+
+
+class Inapplicable(ModelctlError):
+    """A method that has nothing to work on in this graph, as a sentence that says why and which would."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A model that is to be made smaller."""
+
+    config: ModelConfig
+    model: onnx.ModelProto
+    """The parent's graph; a method copies what it changes."""
+    rows: Split
+    """As train.py gives them. Methods calibrate, search and train on `rows.X` alone: the held-out rows judge the result."""
+    seed: int = 0
+    student: str | None = None
+    """What `distill` trains: `mlp` or `tree`; None is what fits."""
+    tell: Callable[[str], None] = lambda _: None
+
+    @property
+    def calibration(self) -> Answers:
+        """The rows for training as tensors, by input."""
+        return tensors(self.rows.X, convert.datatype(self.model))
+
+
+Method = Callable[[Subject], onnx.ModelProto]
+"""Raises `Inapplicable`. The same subject gives the same bytes."""
