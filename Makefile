@@ -18,7 +18,7 @@ LOCKED := --frozen --no-emit-project --no-annotate --no-header --quiet
 # Strict: a package that could not be looked up is a failure, not a pass.
 AUDIT := --strict --disable-pip --require-hashes --progress-spinner off
 
-.PHONY: help run demo test test-image test-triton check bench fairness hostile faults audit sbom lint types format lock synth destroy clean
+.PHONY: help run demo test test-image test-triton check bench conversions fairness frameworks hostile faults audit sbom lint types format lock synth destroy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,13 @@ lock: $(READY) ## Lock what pyproject.toml names, for the image too
 
 bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
 	@python -m tools.bench
+
+frameworks: $(READY) ## Make build/frameworks: this environment with every extra, torch and tensorflow among them (7 GB)
+	UV_PROJECT_ENVIRONMENT=build/frameworks uv sync --frozen --quiet --all-extras
+
+conversions: frameworks ## Convert models of every framework, print how far each is from its original, and run their tests
+	@build/frameworks/bin/python -m tests.conversions
+	@build/frameworks/bin/python -m pytest -n 0 tests/unit/modelctl/frameworks tests/unit/models/test_digits_cnn.py tests/unit/bench/test_torch_graph.py
 
 fairness: $(READY) ## Simulate how long a quiet client's jobs wait beside a noisy one's, as a table and a plot
 	@python -m tools.bench.fairness
