@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from modelserve.errors import RegistryError
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Manifest
 from tools.modelctl import evaluate, parity
-from tools.modelctl.paths import EXAMPLE_FILE, REPORT_FILE
+from tools.modelctl.paths import BASELINE_FILE, EXAMPLE_FILE, REPORT_FILE
 from tools.modelctl.trial import Trial
 
-__all__ = ["Built", "read", "write", "write_file"]
+__all__ = ["Built", "amend", "read", "write", "write_file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +43,15 @@ class Built:
 
     @property
     def files(self) -> dict[str, Path]:
-        """What a version holds, by its name there: the model, the report, the example, and of a heavy model what Triton loads."""
-        names = (MODEL_FILE, REPORT_FILE, EXAMPLE_FILE, *_archive(self.manifest))
+        """What a version holds, by its name there: the model, reports, an example, the baseline, and of a heavy model what Triton loads."""
+        names = (*_made(self.folder, self.manifest), REPORT_FILE)
         return {name: self.folder / name for name in names}
+
+    @property
+    def report(self) -> dict[str, Any]:
+        """All that was measured, as it lies in report.json."""
+        document: dict[str, Any] = orjson.loads((self.folder / REPORT_FILE).read_bytes())
+        return document
 
     @property
     def failures(self) -> tuple[str, ...]:
@@ -55,18 +63,36 @@ class Built:
         return not self.failures
 
 
-def write(folder: Path, state: str, manifest: Manifest, *, trial: Trial, findings: tuple[str, ...] = ()) -> Built:
-    """Vouches for the model, example and archive that lie in `folder` already; `state` is the fingerprint they were made from."""
-    files = {name: _sha256(folder / name) for name in (MODEL_FILE, EXAMPLE_FILE, *_archive(manifest))}
+def write(
+    folder: Path,
+    state: str,
+    manifest: Manifest,
+    *,
+    trial: Trial,
+    findings: tuple[str, ...] = (),
+    evaluation: Mapping[str, Any] | None = None,
+) -> Built:
+    """Vouches for the model, example, baseline and archive that lie in `folder` already; `state` is the fingerprint they were made from.
+
+    `evaluation` is what was measured beyond the manifest, in parts by name; a part that is not there was not measured.
+    """
     report = {
         "fingerprint": state,
-        "files": files,
+        "files": {name: _sha256(folder / name) for name in _made(folder, manifest)},
         "trial": asdict(trial),
         "findings": findings,
-        "manifest": orjson.Fragment(manifest.to_json()),
+        "manifest": orjson.loads(manifest.to_json()),
+        "evaluation": dict(evaluation or {}),
     }
-    write_file(folder / REPORT_FILE, orjson.dumps(report, option=orjson.OPT_INDENT_2))
+    _write_report(folder, report)
     return Built(folder=folder, manifest=manifest, cached=False, findings=findings)
+
+
+def amend(built: Built, **parts: Any) -> None:
+    """Adds parts to the evaluation of a build, such as what was measured against another version, or puts them in place of earlier ones."""
+    report = built.report
+    report["evaluation"] |= parts
+    _write_report(built.folder, report)
 
 
 def read(folder: Path, state: str) -> Built | None:
@@ -89,8 +115,16 @@ def write_file(file: Path, body: bytes) -> None:
     part.replace(file)
 
 
-def _archive(manifest: Manifest) -> list[str]:
-    return [] if manifest.max_batch is None else [ARCHIVE_FILE]
+def _write_report(folder: Path, report: dict[str, Any]) -> None:
+    write_file(folder / REPORT_FILE, orjson.dumps(report, option=orjson.OPT_INDENT_2))
+
+
+def _made(folder: Path, manifest: Manifest) -> list[str]:
+    """What was put into `folder` before the report on it."""
+    names = [MODEL_FILE, EXAMPLE_FILE]
+    if (folder / BASELINE_FILE).exists():
+        names.append(BASELINE_FILE)
+    return names if manifest.max_batch is None else [*names, ARCHIVE_FILE]
 
 
 def _sha256(file: Path) -> str:
