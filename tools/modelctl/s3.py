@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import os
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,6 +75,24 @@ class S3Store:
         except ObjectNotFound:  # If-Match on an object that is gone
             raise PreconditionFailed(key) from None
 
+    def verify(self, key: str, *, size: int, sha256: str) -> str | None:
+        """The VersionId of what lies there. Raises `ObjectNotFound`; `UnverifiedModel` unless the bytes are the ones named.
+
+        S3's own SHA-256 of the whole is proof; an object without one, such as one that went up in parts, is read.
+        """
+        with self._errors(key):
+            found = self._client.head_object(Bucket=self._bucket, Key=key, ChecksumMode="ENABLED")
+            version = found.get("VersionId")
+            if found["ContentLength"] != size:
+                raise UnverifiedModel(key, f"{found['ContentLength']:,} bytes", f"{size:,} bytes with SHA-256 {sha256}")
+            if found.get("ChecksumSHA256") != b64encode(bytes.fromhex(sha256)).decode():
+                body = self._client.get_object(Bucket=self._bucket, Key=key, **_given(VersionId=version))["Body"]
+                with Path(os.devnull).open("wb") as nowhere:
+                    self._receive(body.iter_chunks(_CHUNK), nowhere, key, size, sha256)
+            else:
+                self._progress(size)
+        return version
+
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes what exists of `keys`. Raises `StoreUnavailable` when one of them is refused."""
         remaining = iter(keys)
@@ -100,7 +120,8 @@ class S3Store:
         with path.open("rb") as file:
             if size > self._part_size:
                 return self._put_parts(key, file, condition)
-            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=file, **condition)
+            # `verify` asks for it; of parts S3 keeps no SHA-256 of the whole.
+            answer = self._client.put_object(Bucket=self._bucket, Key=key, Body=file, ChecksumAlgorithm="SHA256", **condition)
         self._progress(size)
         return answer.get("VersionId")
 

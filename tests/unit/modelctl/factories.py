@@ -8,7 +8,7 @@ from typing import Any
 
 import boto3
 
-from modelserve.errors import ObjectNotFound, PreconditionFailed
+from modelserve.errors import ObjectNotFound, PreconditionFailed, UnverifiedModel
 from modelserve.manifest import MODEL_FILE, Manifest, Object, TensorSpec
 from modelserve.registry import Registry
 from tools.modelctl.deployment import stack_name
@@ -36,6 +36,13 @@ class MemoryStore:
         if self._etag(key) != if_etag:
             raise PreconditionFailed(key)
         self.objects[key] = body.read_bytes() if isinstance(body, Path) else body
+        return None
+
+    def verify(self, key: str, *, size: int, sha256: str) -> str | None:
+        if key not in self.objects:
+            raise ObjectNotFound(key)
+        if hashlib.sha256(self.objects[key]).hexdigest() != sha256:
+            raise UnverifiedModel(key, "other bytes", sha256)
         return None
 
     def delete(self, keys: Iterable[str]) -> None:

@@ -42,6 +42,12 @@ class MemoryStore:
         known.append(body.read_bytes() if isinstance(body, Path) else body)
         return str(len(known) - 1)
 
+    def verify(self, key: str, *, size: int, sha256: str) -> str | None:
+        body = self._read("verify", key, None)
+        if (len(body), hashlib.sha256(body).hexdigest()) != (size, sha256):
+            raise UnverifiedModel(key, "other bytes", sha256)
+        return str(len(self.objects[key]) - 1)
+
     def delete(self, keys: Iterable[str]) -> None:
         for key in keys:
             self.objects.pop(key, None)

@@ -18,11 +18,14 @@ from .record import replace
 __all__ = ["Signer", "Versions", "Writer", "published_at"]
 
 _SECOND = "%Y%m%dT%H%M%SZ"
+_ISO = "%Y-%m-%dT%H:%M:%SZ"
 _FIELDS = ((0, 4), (4, 2), (6, 2), (9, 2), (11, 2), (13, 2))
 """Where year to second stand in it, and their digits."""
 _CREATED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _SECONDS_TO_TRY = 10
-"""Names that a publisher tries for its version before it gives up."""
+"""New names that a publisher tries for its version before it gives up."""
+_TAKEN_UP = 43_200
+"""Seconds for which an upload that never ended is taken up again; `Registry.prune` deletes it after twice as many."""
 
 
 class Writer(Reader, Protocol):
@@ -30,6 +33,9 @@ class Writer(Reader, Protocol):
 
     def put(self, key: str, body: bytes | Path, *, if_etag: str | None = None) -> str | None:
         """Writes a new object, or over the state `if_etag`; returns its VersionId. Raises `PreconditionFailed`."""
+
+    def verify(self, key: str, *, size: int, sha256: str) -> str | None:
+        """The VersionId of what lies there. Raises `ObjectNotFound`; `UnverifiedModel` unless the bytes are the ones named."""
 
     def delete(self, keys: Iterable[str]) -> None:
         """Deletes what exists of `keys`."""
@@ -58,33 +64,26 @@ class Versions:
         """Stores `files` as a new version; the same model, archive, task, tensors and labels give the version that already holds them.
 
         `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
-        visible version, because the manifest is written last. With a signer a version that holds them must be signed, or
-        be signed now: only if it has no signature yet, and is in every byte what would be published. Raises `StoreUnavailable`.
+        visible version, because the manifest is written last; publishing again takes that upload up, and keeps of it what is
+        there byte for byte. So do two who publish the same at once: one version becomes visible, and both are told it.
+        With a signer a version that holds them must be signed, or be signed now: only if it has no signature yet, and is in
+        every byte what would be published. Raises `StoreUnavailable`.
         """
         digests = tuple(File(path=path, size=file.stat().st_size, sha256=_sha256(file)) for path, file in files.items())
         draft = replace(draft, files=digests)
-        content = draft.model_file.sha256
-        now = int(self._clock())
-        # Versions sort by their second: two in one second, or a clock that runs behind, must not swap old and new.
-        first = max([now, *(published_at(version) + 1 for version in self.versions(draft.name)[-1:])])
-        for moment in range(first, first + _SECONDS_TO_TRY):
+        for moment in self._moments(draft):
             if known := self._published(draft):
                 return known
-            version = f"{time.strftime(_SECOND, time.gmtime(moment))}-{content[:8]}"
+            version = f"{time.strftime(_SECOND, time.gmtime(moment))}-{draft.model_file.sha256[:8]}"
             if not VERSION_NAME.fullmatch(version):
                 advice = "look at this machine's clock, and at the newest version in `modelctl list`"
                 raise RegistryError(f"a new version of {draft.name!r} would be {version!r}, which no reader takes; {advice}")
-            prefix = version_prefix(draft.name, version)
             try:
-                stored = tuple(replace(file, version_id=self._store.put(prefix + file.path, files[file.path])) for file in digests)
-                created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-                manifest = replace(draft, version=version, created=created, files=stored)
-                body = manifest.to_json()
-                self._sign(draft.name, version, hashlib.sha256(body).hexdigest())
-                self._store.put(prefix + MANIFEST_FILE, body)
+                return self._write(replace(draft, version=version, created=time.strftime(_ISO, time.gmtime(moment))), files)
             except PreconditionFailed:
-                continue  # another upload of these bytes, interrupted or still under way, has taken this second's name
-            return manifest
+                continue  # other bytes lie where these were to go
+        if known := self._published(draft):
+            return known
         raise RegistryError(f"{draft.name!r} is being published by somebody else at the same time; try again in a few seconds")
 
     def names(self) -> list[str]:
@@ -125,6 +124,45 @@ class Versions:
                 raise UnverifiedModel(f"manifest of {name}/{version}", f"the path {file.path!r}", "file names only")
             key = version_prefix(name, version) + file.path
             self._store.download(key, version_id=file.version_id, size=file.size, sha256=file.sha256, to=str(to / file.path))
+
+    def _moments(self, draft: Manifest) -> list[int]:
+        """Seconds to name the version after: those of uploads of this model that never ended, oldest first, then new ones.
+
+        Versions sort by their second: two in one second, or a clock that runs behind, must not swap old and new.
+        """
+        now, visible = int(self._clock()), self.versions(draft.name)
+        newest = published_at(visible[-1]) if visible else 0
+        first = max(now, newest + 1)
+        last = first + _SECONDS_TO_TRY
+        begun = {key.split("/")[3] for key in self._store.list(f"{model_prefix(draft.name)}versions/")}
+        same = [version for version in begun if VERSION_NAME.fullmatch(version) and version.endswith(draft.model_file.sha256[:8])]
+        unfinished = {moment for moment in map(published_at, same) if max(newest, now - _TAKEN_UP) < moment < last}
+        return list(dict.fromkeys([*sorted(unfinished), *range(first, last)]))
+
+    def _write(self, draft: Manifest, files: Mapping[str, Path]) -> Manifest:
+        """Raises `PreconditionFailed` where other bytes lie in the place of any of it."""
+        prefix = version_prefix(draft.name, draft.version)
+        there = set(self._store.list(prefix))
+        stored = [replace(file, version_id=self._place(prefix + file.path, files[file.path], file, there)) for file in draft.files]
+        manifest = replace(draft, files=tuple(stored))
+        body = manifest.to_json()
+        if known := self._published(draft):  # by somebody who was quicker
+            return known
+        self._sign(draft.name, draft.version, hashlib.sha256(body).hexdigest())
+        self._put_once(prefix + MANIFEST_FILE, body)
+        return manifest
+
+    def _place(self, key: str, body: Path, file: File, there: set[str]) -> str | None:
+        """The VersionId of `file` at `key`, uploaded unless these bytes are there. Raises `PreconditionFailed` where others are."""
+        if key not in there:
+            try:
+                return self._store.put(key, body)
+            except PreconditionFailed:
+                pass  # somebody else uploads it too, or the answer to the upload was lost
+        try:
+            return self._store.verify(key, size=file.size, sha256=file.sha256)
+        except (ObjectNotFound, UnverifiedModel):
+            raise PreconditionFailed(key) from None
 
     def _published(self, draft: Manifest) -> Manifest | None:
         """A version that holds `draft`, and is signed where this store asks for it."""
