@@ -1,0 +1,112 @@
+"""The process that opens a model's file holds itself first: no network, its own folder, bounded time and memory.
+
+It is started as a program and needs the standard library alone, since a process leaves the network only before it has threads.
+What a file makes it do through Python is refused and named; what native code does meets the kernel's bounds.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import resource
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Refusal", "hold", "isolate", "seal"]
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_FILE_BYTES = 2**32
+_FILES = 1024
+_WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+_PROGRAMS = (
+    "os.exec",
+    "os.fork",
+    "os.forkpty",
+    "os.kill",
+    "os.killpg",
+    "os.posix_spawn",
+    "os.spawn",
+    "os.system",
+    "pty.spawn",
+    "subprocess.Popen",
+)
+_CHANGES = (
+    *("os.chmod", "os.chown", "os.link", "os.mkdir", "os.remove", "os.rename", "os.rmdir", "os.symlink", "os.truncate", "os.utime"),
+    *("os.setxattr", "os.removexattr", "shutil.rmtree"),
+)
+"""Of Python's audit events, those whose first arguments are paths that change."""
+_DEVICES = ("/dev/null", "/dev/tty")
+
+
+class Refusal(PermissionError):
+    """Something that opening a model doesn't take."""
+
+
+def isolate() -> bool:
+    """Leaves the network for one that leads nowhere; False where the system doesn't let a process do that."""
+    libc: Any = ctypes.CDLL(None, use_errno=True)
+    return sys.platform == "linux" and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
+
+
+def hold(*, seconds: int, memory: int) -> None:
+    """Bounds computing time (s) and private memory (bytes, on Linux) for the rest of this process, and what it can leave."""
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
+    resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (_FILE_BYTES, _FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    files = min(_FILES, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))
+
+
+def seal(scratch: Path, *, readable: Sequence[Path], home: str) -> None:
+    """From now on Python starts no program, opens no connection and writes within `scratch` only; and of the hidden files in `home`, where
+    credentials are, it reads only its own and `readable`. Can't be taken back; whoever tries gets a `Refusal`.
+    """
+    sys.addaudithook(_hook(_within([scratch]), _within([*readable, *map(Path, (sys.prefix, sys.base_prefix, *sys.path))]), home))
+
+
+def _hook(is_own: Callable[[str], bool], is_readable: Callable[[str], bool], home: str) -> Callable[[str, tuple[Any, ...]], None]:
+    def look(event: str, arguments: tuple[Any, ...]) -> None:
+        if event == "open":
+            path, _, flags = arguments
+            if not isinstance(path, str | bytes | os.PathLike):
+                return  # a descriptor, which was opened before
+            name = os.path.realpath(os.fsdecode(path))
+            if flags & _WRITES and not is_own(name) and name not in _DEVICES:
+                raise Refusal(f"to write {name}")
+            if name.startswith(f"{home}/.") and not is_own(name) and not is_readable(name):
+                raise Refusal(f"to read {name}")
+        elif event in _PROGRAMS:
+            raise Refusal(f"to start a program or end one ({event})")
+        elif event.startswith("socket.") and event != "socket.gethostname":
+            raise Refusal(f"to open a connection ({event})")
+        elif event in _CHANGES:
+            for path in arguments[:2]:
+                if isinstance(path, str | bytes | os.PathLike) and not is_own(name := os.path.realpath(os.fsdecode(path))):
+                    raise Refusal(f"to change {name} ({event})")
+
+    return look
+
+
+def _within(folders: Sequence[Path]) -> Callable[[str], bool]:
+    roots = tuple({os.path.realpath(folder) for folder in folders})
+    return lambda name: any(name == root or name.startswith(f"{root}/") for root in roots)
+
+
+def main() -> None:
+    """`sandbox.py HELD`: a JSON document of what it is held to."""
+    held = json.loads(sys.argv[1])
+    scratch = Path(held["scratch"])
+    isolate()
+    hold(seconds=held["seconds"], memory=held["memory"])
+    seal(scratch, readable=[Path(path) for path in held["readable"]], home=held["home"])
+    from tools.modelctl.frameworks.child import answer  # noqa: PLC0415 - with all that it imports, only now
+
+    answer(scratch)
+
+
+if __name__ == "__main__":
+    main()
