@@ -13,7 +13,10 @@ from tools.modelctl.data import Split, tensors
 from tools.modelctl.errors import ModelctlError
 from tools.modelctl.parity import Answers
 
-__all__ = ["Inapplicable", "Method", "Subject"]
+__all__ = ["LEAST", "Inapplicable", "Method", "Subject", "advice"]
+
+LEAST = 512
+"""Numbers of a weight that is written in fewer bits: with fewer the nodes around it take about as much as is saved."""
 
 
 class Inapplicable(ModelctlError):
@@ -38,6 +41,16 @@ class Subject:
     def calibration(self) -> Answers:
         """The rows for training as tensors, by input."""
         return tensors(self.rows.X, convert.datatype(self.model))
+
+
+def advice(model: onnx.ModelProto) -> str:
+    """What to try on a graph that has no large weights."""
+    kinds = {node.op_type for node in model.graph.node}
+    if any(kind.startswith("TreeEnsemble") for kind in kinds):
+        return "its size is in trees: use tree-prune"
+    if kinds & {"TfIdfVectorizer", "StringNormalizer", "OneHotEncoder", "LabelEncoder"}:
+        return "its size is in words or categories: use fewer of them in train.py (max_features, min_frequency), or optimize"
+    return "use optimize, which takes any graph"
 
 
 Method = Callable[[Subject], onnx.ModelProto]
