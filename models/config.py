@@ -11,10 +11,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 __all__ = [
+    "LOWER_IS_BETTER",
     "METRICS",
+    "METRICS_OF_A_CLASS",
     "MODELS",
     "CompressConfig",
     "DataConfig",
+    "EvaluateConfig",
     "FunctionConfig",
     "Gate",
     "GpuConfig",
@@ -26,13 +29,22 @@ __all__ = [
 
 MODELS = Path(__file__).parent
 METRICS = {
-    "classification": ("accuracy", "precision", "recall", "f1"),
-    "regression": ("mae", "mse", "rmse", "r2"),
+    "classification": (
+        *("accuracy", "precision", "recall", "f1", "precision_micro", "recall_micro", "f1_micro"),
+        *("roc_auc", "log_loss", "calibration_error"),
+    ),
+    "regression": ("mae", "mse", "rmse", "r2", "error_p50", "error_p90"),
     "clustering": ("silhouette", "davies_bouldin"),
     "custom": (),
 }
 """What a model is scored by on held-out rows, and gates may name, by task."""
+METRICS_OF_A_CLASS = ("precision", "recall", "f1")
+"""What gates may name with a class, as in `recall[malignant]`."""
+LOWER_IS_BETTER = frozenset({"mae", "mse", "rmse", "error_p50", "error_p90", "davies_bouldin", "log_loss", "calibration_error"})
+"""Of the metrics; of all others more is better."""
 NAME = re.compile(r"[a-z][a-z0-9_]{0,47}")
+_GATE = re.compile(r"\s*([a-z][a-z0-9_]*)(?:\[(.+)\])?\s*(>=|<=)\s*([^\]]*\S)\s*", re.DOTALL)
+_RELATIVE = re.compile(r"production\s*([+-]\s*\d\S*)?")
 
 
 class ModelConfigError(ValueError):
@@ -49,32 +61,64 @@ class _Section(BaseModel):
 
 
 class Gate(_Section):
-    """A bound on a held-out metric, written as in `f1 >= 0.9`."""
+    """A bound on a held-out metric, written as in `f1 >= 0.9`, `recall[malignant] >= 0.95` or `f1 >= production - 0.005`."""
 
     metric: str
+    of: str | None = None
+    """The class that it is about; None is all of them."""
     operator: Literal[">=", "<="]
+    relative: bool = False
+    """Whether the bound moves with the metric of the version that `production` names."""
     limit: float
+    """The bound, or what is added to production's."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Raises `ValueError` for anything but `<metric> >= <number>` or `<metric> <= <number>`."""
-        match = re.fullmatch(r"\s*([a-z][a-z0-9_]*)\s*(>=|<=)\s*(\S+)\s*", text)
+        """Raises `ValueError` for anything but `METRIC >= BOUND` or `METRIC <= BOUND`.
+
+        METRIC is a name, or one with a class as in `recall[malignant]`; BOUND a number, `production`, or that plus or minus a number.
+        """
+        match = _GATE.fullmatch(text)
         if match is None:
-            raise ValueError('a gate such as "f1 >= 0.9" or "mae <= 45"')
-        metric, operator, number = match.groups()
+            raise ValueError('a gate such as "f1 >= 0.9", "mae <= 45", "recall[malignant] >= 0.95" or "f1 >= production - 0.005"')
+        metric, of, operator, bound = match.groups()
+        relative = _RELATIVE.fullmatch(bound)
+        number = bound if relative is None else (relative[1] or "+0")
         try:
-            limit = float(number)
+            limit = float(re.sub(r"\s", "", number))
         except ValueError:
             limit = math.nan
         if not math.isfinite(limit):
-            raise ValueError(f'a number after {operator} in "{text}"')
-        return cls.model_validate({"metric": metric, "operator": operator, "limit": limit})
+            raise ValueError(f'a number after {operator} in "{text}", or `production`, alone or with a number as in "production - 0.005"')
+        if of is not None and metric not in METRICS_OF_A_CLASS:
+            raise ValueError(f'{", ".join(METRICS_OF_A_CLASS)} of a class instead of {metric} in "{text}"')
+        if relative and (operator == "<=") != (metric in LOWER_IS_BETTER):
+            better = "less" if operator == ">=" else "more"
+            raise ValueError(f'the other direction than {operator} in "{text}": of {metric} {better} is better')
+        return cls.model_validate({"metric": metric, "of": of, "operator": operator, "relative": bool(relative), "limit": limit})
 
-    def holds(self, value: float) -> bool:
-        return value >= self.limit if self.operator == ">=" else value <= self.limit
+    @property
+    def measured(self) -> str:
+        """What it bounds: `f1`, or of a class `f1[apple]`."""
+        return self.metric if self.of is None else f"{self.metric}[{self.of}]"
+
+    def holds(self, value: float, production: float | None = None) -> bool:
+        """A relative gate holds where production has no value, and also where only float noise keeps it from its bound."""
+        if self.relative and production is None:
+            return True
+        bound = self.bound(production)
+        near = self.relative and math.isclose(value, bound, rel_tol=1e-9, abs_tol=1e-12)
+        return near or (value >= bound if self.operator == ">=" else value <= bound)
+
+    def bound(self, production: float | None) -> float:
+        """What the value is held against; a relative gate's margin alone where production has no value."""
+        return self.limit + production if self.relative and production is not None else self.limit
 
     def __str__(self) -> str:
-        return f"{self.metric} {self.operator} {self.limit:g}"
+        if not self.relative:
+            return f"{self.measured} {self.operator} {_plain(self.limit)}"
+        margin = f" {'-' if self.limit < 0 else '+'} {_plain(abs(self.limit))}" if self.limit else ""
+        return f"{self.measured} {self.operator} production{margin}"
 
 
 class DataConfig(_Section):
@@ -92,6 +136,13 @@ class ParityConfig(_Section):
     """Largest share of rows whose label may differ."""
     tolerance: Annotated[float, Field(ge=0)] = 1e-4
     """Largest difference of a number, relative to the larger of 1 and its magnitude."""
+
+
+class EvaluateConfig(_Section):
+    """What is looked at beyond the metrics."""
+
+    slices: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    """Columns by whose values the held-out rows are scored apart; without any those of text or truth with few values."""
 
 
 class CompressConfig(_Section):
@@ -187,6 +238,7 @@ class ModelConfig(_Section):
     """Class names in the order of the model's probabilities."""
     gates: tuple[Gate, ...] = Field(default=(), strict=False)
     data: DataConfig = DataConfig()
+    evaluate: EvaluateConfig = EvaluateConfig()
     parity: ParityConfig = ParityConfig()
     compress: CompressConfig = CompressConfig()
     function: FunctionConfig = FunctionConfig()
@@ -216,9 +268,12 @@ class ModelConfig(_Section):
             raise ValueError('a list of gates such as ["f1 >= 0.9"]')
         gates = tuple(Gate.parse(gate) for gate in value)
         task = info.data.get("task")  # none when it is wrong itself, which is told already
+        labels = info.data.get("labels")
         for gate in gates:
             if task and gate.metric not in METRICS[task]:
                 raise ValueError(f"a metric of {task} instead of {gate.metric}: {', '.join(METRICS[task])}")
+            if labels and gate.of is not None and gate.of not in labels:
+                raise ValueError(f"a class of labels instead of {gate.of!r}: {', '.join(labels)}")
         return gates
 
     @classmethod
@@ -245,6 +300,11 @@ class ModelConfig(_Section):
     def load_all(cls, root: Path = MODELS) -> tuple[Self, ...]:
         """Every folder of `root` that has a model.toml, by name."""
         return tuple(cls.load(file.parent) for file in sorted(root.glob("*/model.toml")))
+
+
+def _plain(number: float) -> str:
+    """The shortest text that is the same number again."""
+    return short if float(short := f"{number:g}") == number else repr(number)
 
 
 def _problem(error: Any) -> tuple[str, object, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import onnx
 from models.config import ModelConfig, ParityConfig
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Lineage, Manifest
 from modelserve.record import replace
-from tools.modelctl import built, convert, evaluate, parity, triton
+from tools.modelctl import built, convert, evaluate, gates, latency, parity, triton
 from tools.modelctl.built import Built
 from tools.modelctl.data import Split, tensors
 from tools.modelctl.errors import BuildFailed
@@ -22,6 +22,8 @@ from tools.modelctl.paths import EXAMPLE_FILE
 from tools.modelctl.trial import Refused, Trial, attempt
 
 __all__ = ["Converted", "assess"]
+
+_MEASURED_FOR = 0.12  # seconds, enough to see an order of magnitude; `compress` takes its time where it compares
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +54,7 @@ def assess(
     answers = parity.run(folder / MODEL_FILE, inputs)
     # What is scored is what will be served, not what it was made from.
     space = rows.held_out_X if converted.space is None else converted.space
-    metrics = evaluate.score(config.task, space, rows.held_out_y, answers)
+    found = evaluate.evaluate(config, rows, inputs, answers, folder / MODEL_FILE, space=space, labels=converted.labels)
     served_inputs, served_outputs = convert.signature(model)
     draft = Manifest(
         name=config.name,
@@ -66,14 +68,19 @@ def assess(
         ir=model.ir_version,
         description=config.description,
         labels=converted.labels,
-        metrics=metrics,
-        gates=evaluate.check(config, metrics),
+        metrics=found.metrics,
+        gates=gates.check(config, found.gated, scored=_scored(config, rows)),
         parity=parity.compare(converted.expected, answers, allowed or config.parity),
         lineage=converted.lineage,
     )
     findings = tuple(map(str, lint(folder / MODEL_FILE, memory=Limits.of(config).memory)))
     draft = replace(draft, row_wise=parity.row_wise(folder / MODEL_FILE, draft, inputs))
-    return built.write(folder, state, _packed(config, folder, draft, trial, inputs), trial=trial, findings=findings)
+    packed = _packed(config, folder, draft, trial, inputs)
+    return built.write(folder, state, packed, trial=trial, findings=findings, evaluation=found.document | _costs(folder, inputs))
+
+
+def _scored(config: ModelConfig, rows: Split) -> bool:
+    return config.task == "clustering" or (config.task != "custom" and rows.held_out_y is not None)
 
 
 def _try(config: ModelConfig, folder: Path) -> Trial:
@@ -82,6 +89,16 @@ def _try(config: ModelConfig, folder: Path) -> Trial:
     if isinstance(outcome, Refused):
         raise BuildFailed(f"{config.name} was converted, but {outcome}")
     return outcome
+
+
+def _costs(folder: Path, inputs: parity.Answers) -> dict[str, Any]:
+    """What serving it takes on this machine, which differs from run to run."""
+    measured = latency.measure({"model": folder / MODEL_FILE}, inputs, seconds=_MEASURED_FOR)["model"]
+    return {
+        "latency": [asdict(batch) for batch in measured.latency],
+        "load_ms": measured.load_ms,
+        "size": (folder / MODEL_FILE).stat().st_size,
+    }
 
 
 def _packed(config: ModelConfig, folder: Path, draft: Manifest, trial: Trial, inputs: parity.Answers) -> Manifest:

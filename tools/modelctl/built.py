@@ -13,7 +13,7 @@ import orjson
 
 from modelserve.errors import RegistryError
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Manifest
-from tools.modelctl import evaluate, parity
+from tools.modelctl import gates, parity
 from tools.modelctl.paths import BASELINE_FILE, EXAMPLE_FILE, REPORT_FILE
 from tools.modelctl.trial import Trial
 
@@ -56,7 +56,7 @@ class Built:
     @property
     def failures(self) -> tuple[str, ...]:
         """A sentence for each gate that doesn't hold, for parity, and for what speaks against serving the model at all."""
-        return (*evaluate.failures(self.manifest.gates), *parity.failures(self.manifest.parity), *self.findings)
+        return (*gates.failures(self.manifest.gates), *parity.failures(self.manifest.parity), *self.findings)
 
     @property
     def passed(self) -> bool:

@@ -16,9 +16,10 @@ _PACKAGES = (
     *("tensorflow", "tf2onnx", "torch", "xgboost"),
 )
 _CODE = (
-    *("assess", "built", "convert", "data", "evaluate", "example", "graphs", "lifecycle", "limits", "lint", "parity", "source", "trial"),
+    *("assess", "built", "convert", "data", "example", "gates", "graphs", "lifecycle", "limits", "lint", "parity", "source", "trial"),
     "triton",
 )
+_ROOMS = ("evaluate", "frameworks")
 
 
 def fingerprint(folder: Path) -> str:
@@ -27,7 +28,8 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256(platform.python_version().encode())
     for package in _PACKAGES:
         digest.update(f"{package}=={_version(package)}\n".encode())
-    code = [Path(config.__file__), *(here.with_name(f"{name}.py") for name in _CODE), *sorted(here.with_name("frameworks").glob("*.py"))]
+    rooms = (file for room in _ROOMS for file in sorted(here.with_name(room).glob("*.py")))
+    code = [Path(config.__file__), *(here.with_name(f"{name}.py") for name in _CODE), *rooms]
     own = sorted(file for file in folder.rglob("*") if file.is_file() and "__pycache__" not in file.parts)
     for file in (*code, *own):
         body = file.read_bytes()

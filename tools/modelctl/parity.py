@@ -14,7 +14,7 @@ from models.config import ParityConfig
 from modelserve.manifest import Manifest, Parity
 from tools.modelctl.errors import BuildFailed
 
-__all__ = ["Answers", "apart", "compare", "failures", "original", "row_wise", "run"]
+__all__ = ["Answers", "apart", "compare", "failures", "original", "row_wise", "run", "run_each"]
 
 MOST = float(np.finfo(np.float64).max)
 """JSON has no infinity."""
@@ -26,11 +26,11 @@ _NOISE = ParityConfig(disagreement=0.0, tolerance=1e-5)  # of sums in another or
 
 def run(model: Path, inputs: Answers) -> Answers:
     """What ONNX Runtime answers, by output. Raises `BuildFailed` when it can't load or run the model."""
-    return _run_each(model, [inputs])[0]
+    return run_each(model, [inputs])[0]
 
 
-def _run_each(model: Path, requests: Iterable[Answers]) -> list[Answers]:
-    """One after the other, by one session."""
+def run_each(model: Path, requests: Iterable[Answers]) -> list[Answers]:
+    """One after the other, by one session. Raises `BuildFailed` as `run` does."""
     try:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
@@ -46,7 +46,7 @@ def apart(model: Path, inputs: Answers, config: ParityConfig) -> bool:
     """Whether a row is answered alone as it is among others, within what parity allows. Raises `BuildFailed` as `run` does."""
     some = {name: values[:_ROWS] for name, values in inputs.items()}
     rows = [{name: values[row : row + 1] for name, values in some.items()} for row in range(len(next(iter(some.values()))))]
-    together, *alone = _run_each(model, [some, *rows])
+    together, *alone = run_each(model, [some, *rows])
     joined = {name: np.concatenate([each[name] for each in alone]) for name in together}
     return compare(together, joined, config).passed
 

@@ -8,20 +8,24 @@ from sklearn.cluster import KMeans
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models.config import ModelConfig
+from models.config import METRICS, ModelConfig
 from tools.modelctl.errors import BuildFailed
-from tools.modelctl.evaluate import check, failures, score, space
+from tools.modelctl.evaluate import score, space
+from tools.modelctl.gates import check, failures
 
 
 def test_classes_count_alike_however_rare_they_are() -> None:
     """Three of four right, and of the rare class none: accuracy hides what macro recall shows."""
     found = score("classification", None, ["a", "a", "a", "b"], {"label": np.array(["a"] * 4)})
-    assert found == pytest.approx({"accuracy": 0.75, "precision": 0.375, "recall": 0.5, "f1": 3 / 7})
+    assert found == pytest.approx(
+        {"accuracy": 0.75, "precision": 0.375, "recall": 0.5, "f1": 3 / 7}
+        | dict.fromkeys(("precision_micro", "recall_micro", "f1_micro"), 0.75)
+    )
 
 
 def test_errors_are_in_the_unit_of_what_is_predicted() -> None:
     found = score("regression", None, [1.0, 2.0, 3.0, 6.0], {"prediction": np.array([[1.0], [2.0], [3.0], [2.0]])})
-    assert found == pytest.approx({"mae": 1.0, "mse": 4.0, "rmse": 2.0, "r2": 1 - 16 / 14})
+    assert found == pytest.approx({"mae": 1.0, "mse": 4.0, "rmse": 2.0, "r2": 1 - 16 / 14, "error_p50": 0.0, "error_p90": 2.8})
 
 
 def test_clusters_are_judged_where_the_pipeline_measures_distance() -> None:
@@ -43,9 +47,12 @@ def test_clusters_are_judged_where_the_pipeline_measures_distance() -> None:
     ],
     ids=["one cluster", "NaN"],
 )
-def test_answers_that_no_metric_is_defined_for_are_refused(task: str, y: object, answers: dict[str, np.ndarray]) -> None:
-    with pytest.raises(BuildFailed, match="can't be scored"):
-        score(task, np.arange(4).reshape(-1, 1), y, answers)
+def test_a_gate_on_what_is_not_defined_for_the_answers_is_refused(task: str, y: object, answers: dict[str, np.ndarray]) -> None:
+    found = score(task, np.arange(4).reshape(-1, 1), y, answers)
+    assert found == {}
+    gated = ModelConfig.model_validate({"name": "x", "task": task, "gates": [f"{METRICS[task][0]} >= 0.1"]})
+    with pytest.raises(BuildFailed, match="is not defined for these held-out rows; that needs"):
+        check(gated, found)
 
 
 def config(*gates: str) -> ModelConfig:

@@ -20,8 +20,8 @@ def load(root: Path, gate: str, task: str = "classification") -> ModelConfig:
         ("f1 >= nan", 'a number after >= in "f1 >= nan"'),
         ("f1 <= inf", 'a number after <= in "f1 <= inf"'),
         ("f1 = 1", 'a gate such as "f1 >= 0.9"'),
-        ("auc >= 0.9", "a metric of classification instead of auc: accuracy, precision, recall, f1"),
-        ("mae <= 3", "a metric of classification instead of mae: accuracy, precision, recall, f1"),
+        ("auc >= 0.9", "a metric of classification instead of auc: accuracy, precision, recall, f1, precision_micro"),
+        ("mae <= 3", "a metric of classification instead of mae: accuracy, precision, recall, f1, precision_micro"),
     ],
 )
 def test_a_gate_that_can_not_hold_is_refused_with_what_was_found_and_expected(tmp_path: Path, gate: str, expected: str) -> None:

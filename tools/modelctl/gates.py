@@ -1,0 +1,50 @@
+"""Holds what was measured against the gates of model.toml: once when a version is made, and again whenever it is promoted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from models.config import Gate, ModelConfig
+from modelserve.manifest import GateResult
+from tools.modelctl.errors import BuildFailed
+
+__all__ = ["check", "failures"]
+
+_NEEDS = {
+    "roc_auc": "held-out rows of each class, and a probability of each",
+    "log_loss": "probabilities, finite and of the sum 1",
+    "calibration_error": "probabilities, finite and of the sum 1",
+    "r2": "held-out rows whose y differ, and finite answers",
+    "silhouette": "two clusters or more, fewer than rows, of finite numbers",
+    "davies_bouldin": "two clusters or more, fewer than rows, of finite numbers",
+}
+
+
+def check(config: ModelConfig, found: Mapping[str, float], *, scored: bool = True) -> tuple[GateResult, ...]:
+    """`found` is by metric, and by metric and class as in `recall[malignant]`. A gate against production holds until it is promoted.
+
+    Raises `BuildFailed` for a gate on what isn't defined for the held-out rows, and for gates of a model that isn't `scored`.
+    """
+    if config.gates and not scored:
+        raise BuildFailed(f"{config.name} has gates and no y to score it by; answer y in load(), or delete the gates")
+    for gate in config.gates:
+        if gate.measured not in found:
+            raise BuildFailed(_undefined(config.name, gate, found))
+    return tuple(GateResult(gate=str(gate), value=found[gate.measured], passed=gate.holds(found[gate.measured])) for gate in config.gates)
+
+
+def failures(gates: tuple[GateResult, ...]) -> list[str]:
+    """A sentence for each gate that doesn't hold."""
+    return [f"the gate {gate.gate} doesn't hold, held-out rows gave {gate.value:.4g}" for gate in gates if not gate.passed]
+
+
+def _undefined(name: str, gate: Gate, found: Mapping[str, float]) -> str:
+    there = [measured for measured in found if measured.startswith(f"{gate.metric}[")]
+    if gate.of is not None:
+        expected = f"that is defined for {', '.join(there) or 'no class'}"
+    else:
+        expected = f"that needs {_NEEDS.get(gate.metric, 'finite answers')}"
+    return (
+        f'the gate "{gate}" of {name} has nothing to be held against: {gate.measured} is not defined for these held-out rows; {expected}. '
+        "Hold out other rows ([data] in model.toml), correct the gate, or delete it"
+    )
