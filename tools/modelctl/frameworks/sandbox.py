@@ -12,6 +12,7 @@ import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,7 @@ class Refusal(PermissionError):
 def isolate() -> bool:
     """Leaves the network for one that leads nowhere; False where the system doesn't let a process do that."""
     libc: Any = ctypes.CDLL(None, use_errno=True)
-    return sys.platform == "linux" and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0
+    return sys.platform == "linux" and bool(libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
 def hold(*, seconds: int, memory: int) -> None:
@@ -65,30 +66,42 @@ def seal(scratch: Path, *, readable: Sequence[Path], home: str) -> None:
     """From now on Python starts no program, opens no connection and writes within `scratch` only; and of the hidden files in `home`, where
     credentials are, it reads only its own and `readable`. Can't be taken back; whoever tries gets a `Refusal`.
     """
-    sys.addaudithook(_hook(_within([scratch]), _within([*readable, *map(Path, (sys.prefix, sys.base_prefix, *sys.path))]), home))
+    own = (*readable, *map(Path, (sys.prefix, sys.base_prefix, *sys.path)))
+    sys.addaudithook(_Guard(_within([scratch]), _within(own), home))
 
 
-def _hook(is_own: Callable[[str], bool], is_readable: Callable[[str], bool], home: str) -> Callable[[str, tuple[Any, ...]], None]:
-    def look(event: str, arguments: tuple[Any, ...]) -> None:
+@dataclass(frozen=True)
+class _Guard:
+    """Looks at Python's audit events."""
+
+    is_own: Callable[[str], bool]
+    is_readable: Callable[[str], bool]
+    home: str
+
+    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
-            path, _, flags = arguments
-            if not isinstance(path, str | bytes | os.PathLike):
-                return  # a descriptor, which was opened before
-            name = os.path.realpath(os.fsdecode(path))
-            if flags & _WRITES and not is_own(name) and name not in _DEVICES:
-                raise Refusal(f"to write {name}")
-            if name.startswith(f"{home}/.") and not is_own(name) and not is_readable(name):
-                raise Refusal(f"to read {name}")
+            self._opens(arguments[0], arguments[2])
         elif event in _PROGRAMS:
             raise Refusal(f"to start a program or end one ({event})")
         elif event.startswith("socket.") and event != "socket.gethostname":
             raise Refusal(f"to open a connection ({event})")
         elif event in _CHANGES:
-            for path in arguments[:2]:
-                if isinstance(path, str | bytes | os.PathLike) and not is_own(name := os.path.realpath(os.fsdecode(path))):
+            for path in filter(_is_path, arguments[:2]):
+                if not self.is_own(name := os.path.realpath(os.fsdecode(path))):
                     raise Refusal(f"to change {name} ({event})")
 
-    return look
+    def _opens(self, path: Any, flags: int) -> None:
+        if not _is_path(path):
+            return  # a descriptor, which was opened before
+        name = os.path.realpath(os.fsdecode(path))
+        if flags & _WRITES and not self.is_own(name) and name not in _DEVICES:
+            raise Refusal(f"to write {name}")
+        if name.startswith(f"{self.home}/.") and not self.is_own(name) and not self.is_readable(name):
+            raise Refusal(f"to read {name}")
+
+
+def _is_path(value: object) -> bool:
+    return isinstance(value, str | bytes | os.PathLike)
 
 
 def _within(folders: Sequence[Path]) -> Callable[[str], bool]:
@@ -105,7 +118,7 @@ def main() -> None:
     seal(scratch, readable=[Path(path) for path in held["readable"]], home=held["home"])
     from tools.modelctl.frameworks.child import answer  # noqa: PLC0415 - with all that it imports, only now
 
-    answer(scratch)
+    answer(scratch, Refusal)
 
 
 if __name__ == "__main__":

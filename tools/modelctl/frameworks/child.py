@@ -1,0 +1,293 @@
+"""Opens a model's file in a process of its own: what comes back is an ONNX graph, arrays without objects, and a few facts, all bounded.
+
+The rows go in as a pickle of ours; nothing that the process leaves is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from sklearn.exceptions import InconsistentVersionWarning
+
+from tools.modelctl import console, convert, evaluate, parity
+from tools.modelctl.errors import BuildFailed, ModelctlError
+from tools.modelctl.frameworks import Context, ModelFile, adapt, sandbox
+from tools.modelctl.frameworks.probe import Probed, framework_of, probe
+from tools.modelctl.limits import Limits
+from tools.modelctl.lint import lint
+
+__all__ = ["Opened", "adapted", "answer", "probed"]
+
+_SECONDS = 300
+_MOST_BYTES = 2**31
+_FACTS_BYTES = 2**20
+_SHOWN = 1500
+_MODEL, _ANSWERS, _SPACE, _FACTS, _REQUEST = "model.onnx", "answers.npz", "space.npy", "facts.json", "request.pickle"
+_ENVIRONMENT = {
+    "LANG": "C.UTF-8",
+    "PATH": os.defpath,
+    "PYTHONDONTWRITEBYTECODE": "1",
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "JOBLIB_MULTIPROCESSING": "0",  # an estimator with n_jobs would start processes
+    "ORT_DISABLE_TELEMETRY": "1",
+    "CUDA_VISIBLE_DEVICES": "",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}
+"""All there is of it, but for where Python finds modules and where it may write: no credentials."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What the process is asked: to say what a file holds, or with rows to adapt it."""
+
+    file: ModelFile
+    adapter: str
+    """The module of this room whose `load` opens it."""
+    context: Context
+    only_probe: bool
+
+
+class _Facts(BaseModel):
+    """What the process answers beside arrays and graph."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+    framework: str = ""
+    classes: tuple[bool | int | float | str, ...] = ()
+    probed: Probed = Probed()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """An `Adapted` that another process has made of a file."""
+
+    framework: str
+    classes_: tuple[Any, ...]
+    model: onnx.ModelProto
+    expected: parity.Answers
+    X: Any = field(repr=False)
+    """The rows that `expected` answers."""
+    space: NDArray[Any] | None = None
+    """These rows where clusters are judged."""
+
+    def answers(self, X: Any) -> parity.Answers:
+        """Of the original, for the held-out rows that it was adapted for; the file isn't opened again for others."""
+        if X is not self.X:
+            raise BuildFailed("a model that came as a file answers the held-out rows only; let train() return a model to ask it others")
+        return self.expected
+
+    def to_onnx(self, name: str) -> onnx.ModelProto:  # noqa: ARG002 - its name is that of the context already
+        return self.model
+
+
+def adapted(file: ModelFile, adapter: str, context: Context) -> Opened:
+    """Raises `BuildFailed` for what can't be opened or converted, takes too much, or isn't what a model's file should make."""
+    with tempfile.TemporaryDirectory() as folder:
+        scratch = Path(folder).resolve()
+        facts = _ask(_Request(file, adapter, context, only_probe=False), scratch)
+        model = _graph(scratch / _MODEL, file.path.name, Limits.of(context.config))
+        expected = _arrays(scratch / _ANSWERS)
+        space = _space(scratch / _SPACE)
+    wanted = [spec.name for spec in convert.signature(model)[1]]
+    if sorted(expected) != sorted(wanted) or any(len(values) != context.rows.held_out for values in expected.values()):
+        raise BuildFailed(f"{file.path.name} was opened, but what came back isn't an answer for each row; convert it to ONNX elsewhere")
+    return Opened(framework=facts.framework, classes_=facts.classes, model=model, expected=expected, X=context.rows.held_out_X, space=space)
+
+
+def probed(file: ModelFile, adapter: str, context: Context) -> tuple[str, Probed]:
+    """The framework, and what the model says of itself. Raises `BuildFailed` as `adapted` does."""
+    with tempfile.TemporaryDirectory() as folder:
+        facts = _ask(_Request(file, adapter, context, only_probe=True), Path(folder).resolve())
+    return facts.framework, facts.probed
+
+
+def _ask(request: _Request, scratch: Path) -> _Facts:
+    (scratch / _REQUEST).write_bytes(pickle.dumps(request))
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+    readable = [str(request.file.path), str(request.context.folder)]
+    held = {"scratch": str(scratch), "seconds": _SECONDS, "memory": memory, "readable": readable, "home": str(Path.home().resolve())}
+    own = {name: str(scratch) for name in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "TORCHINDUCTOR_CACHE_DIR")}
+    paths = os.pathsep.join(str(Path(path).resolve()) for path in sys.path if path)
+    command = [sys.executable, "-P", sandbox.__file__, json.dumps(held)]
+    with (scratch / "output").open("w+b") as output:
+        try:
+            done = subprocess.run(
+                command,
+                check=False,
+                cwd=scratch,
+                env=_ENVIRONMENT | own | {"PYTHONPATH": paths},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                timeout=2 * _SECONDS,
+            )
+        except subprocess.TimeoutExpired:
+            raise _too_long(request.file.path.name) from None
+        output.seek(max(0, output.tell() - _SHOWN))
+        said = output.read(_SHOWN).decode("utf-8", "replace")
+    facts = _facts(scratch / _FACTS, done.returncode, said, request.file.path.name)
+    for note in facts.notes:
+        console.note(_plain(note))
+    if facts.refused:
+        raise BuildFailed(_plain(facts.refused))
+    return facts
+
+
+def _facts(file: Path, code: int, said: str, name: str) -> _Facts:
+    if code == -signal.SIGXCPU:
+        raise _too_long(name)
+    if code:
+        ended = f"signal {signal.Signals(-code).name}" if code < 0 else f"exit status {code}"
+        last = "".join(said.strip().splitlines()[-1:])
+        raise BuildFailed(
+            f"opening {name} ended the process that did it, by {ended}{f': {_plain(last)}' if last else ''}; "
+            "the file is damaged, or made by a release that the installed one can't read: write it again"
+        )
+    try:
+        return _Facts.model_validate_json(_bytes(file, _FACTS_BYTES))
+    except (OSError, ValidationError):
+        raise BuildFailed(f"opening {name} ended the process before it had answered; don't trust the file") from None
+
+
+def _too_long(name: str) -> BuildFailed:
+    return BuildFailed(f"{name} was not opened and converted within {_SECONDS} s; convert it to ONNX elsewhere, and import that file")
+
+
+def _graph(file: Path, name: str, limits: Limits) -> onnx.ModelProto:
+    """Read by the lint before anything else looks at it."""
+    if findings := lint(file, memory=limits.memory):
+        told = "; ".join(map(str, findings[:5]))
+        raise BuildFailed(f"{name} became a graph that may not be served: {_plain(told)}")
+    try:
+        return onnx.load_model(file, load_external_data=False)
+    except DecodeError:
+        raise BuildFailed(f"{name} became no ONNX model; convert it to ONNX elsewhere, and import that file") from None
+
+
+def _arrays(file: Path) -> parity.Answers:
+    """Text comes as numpy's own, which needs no pickle, and goes on as objects, as everywhere else."""
+    try:
+        if file.is_symlink():
+            raise ValueError
+        with zipfile.ZipFile(file) as archive:
+            if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
+                raise ValueError
+        with np.load(file, allow_pickle=False) as arrays:
+            return {name: values.astype(object) if (values := arrays[name]).dtype.kind == "U" else values for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile):
+        raise BuildFailed("the process that opened the file left no answers that can be read; don't trust the file") from None
+
+
+def _space(file: Path) -> NDArray[Any] | None:
+    if file.is_symlink() or not file.is_file() or file.stat().st_size > _MOST_BYTES:
+        return None
+    try:
+        found: NDArray[Any] = np.load(file, allow_pickle=False)
+    except (ValueError, EOFError):
+        return None
+    return found
+
+
+def _bytes(file: Path, most: int) -> bytes:
+    """Raises `OSError` for a link, or a file larger than `most`."""
+    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW)) as opened:
+        body = opened.read(most + 1)
+    if len(body) > most:
+        raise OSError
+    return body
+
+
+def _plain(text: str) -> str:
+    """A hostile file's words must not steer the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)[: 2 * _SHOWN]
+
+
+# What follows runs in the process of its own.
+
+
+def answer(scratch: Path, refusal: type[Exception]) -> None:
+    """Does what the request in `scratch` says, and leaves the answer there; `refusal` is what the sandbox raises."""
+    request = pickle.loads((scratch / _REQUEST).read_bytes())  # noqa: S301 - our own, written before the file was opened
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        try:
+            facts = _probe(request) if request.only_probe else _adapt(request, scratch)
+        except Exception as error:  # noqa: BLE001 - frameworks raise anything
+            facts = _Facts(refused=_reason(error, request.file.path.name, refusal))
+    notes = (_older(caught, request.file.path.name),) if not facts.refused else ()
+    (scratch / _FACTS).write_text(facts.model_copy(update={"notes": tuple(filter(None, notes))}).model_dump_json())
+
+
+def _load(request: _Request) -> Any:
+    load: Callable[[Path, Context], Any] = import_module(f"tools.modelctl.frameworks.{request.adapter}").load
+    return load(request.file.path, request.context)
+
+
+def _probe(request: _Request) -> _Facts:
+    loaded = _load(request)
+    return _Facts(framework=framework_of(loaded), probed=probe(loaded))
+
+
+def _adapt(request: _Request, scratch: Path) -> _Facts:
+    context, task = request.context, request.context.config.task
+    rows = context.rows.held_out_X
+    model = adapt(_load(request), context)
+    onnx.save_model(convert.convert(context.config.name, task, model, rows), scratch / _MODEL)
+    answers = parity.original(task, model, rows)
+    np.savez(scratch / _ANSWERS, allow_pickle=False, **{name: _without_objects(values) for name, values in answers.items()})
+    if task == "clustering":
+        np.save(scratch / _SPACE, np.asarray(evaluate.space(model, rows), dtype=np.float64), allow_pickle=False)
+    classes = tuple(item.item() if hasattr(item, "item") else item for item in getattr(model, "classes_", ()))
+    return _Facts(framework=framework_of(model), classes=classes)
+
+
+def _without_objects(values: Any) -> NDArray[Any]:
+    array = np.asarray(values)
+    return array.astype(str) if array.dtype.kind == "O" else array
+
+
+def _reason(error: Exception, name: str, refusal: type[Exception]) -> str:
+    chain: list[BaseException] = [error]
+    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
+        chain.append(cause)
+    if refused := next((each for each in chain if isinstance(each, refusal)), None):
+        return f"opening {name} tried {refused}, which opening a model doesn't take; don't trust the file"
+    if any(isinstance(each, MemoryError) for each in chain):
+        return f"{name} needs more than half of this machine's memory to be opened and converted; convert it to ONNX on a larger one"
+    if isinstance(error, ModelctlError):
+        return str(error)
+    first = (str(error).strip().splitlines() or [""])[0]
+    return f"{name} can't be opened and converted: {type(error).__name__}: {first}; docs/models.md lists what converts"
+
+
+def _older(caught: list[warnings.WarningMessage], name: str) -> str:
+    """What scikit-learn says of a pickle that another release wrote."""
+    for warning in caught:
+        if isinstance(message := warning.message, InconsistentVersionWarning):
+            return (
+                f"{name} was written by scikit-learn {message.original_sklearn_version} and opened by {message.current_sklearn_version}; "
+                "its answers may not be those it was trained for: hold them against rows (--data FILE --target COLUMN)"
+            )
+    return ""
