@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from models.config import ModelConfigError
 from modelserve.errors import ServeError
-from tools.modelctl.commands import batch, calling, clients, dlq, looking, releasing, training
+from tools.modelctl.commands import batch, calling, clients, dlq, looking, migrating, releasing, training
 from tools.modelctl.console import fail
 from tools.modelctl.errors import ModelctlError
 from tools.modelctl.options import DeploymentName
@@ -67,6 +67,7 @@ app.command(rich_help_panel=_WORK)(training.new)
 app.command(rich_help_panel=_WORK)(training.train)
 app.command(rich_help_panel=_WORK)(training.evaluate)
 app.command(rich_help_panel=_RELEASE)(releasing.publish)
+app.command(rich_help_panel=_RELEASE)(migrating.migrate)
 app.command(rich_help_panel=_RELEASE)(releasing.promote)
 app.command(rich_help_panel=_RELEASE)(releasing.rollback)
 app.command(rich_help_panel=_RELEASE)(releasing.copy)

@@ -1,0 +1,187 @@
+"""The command that writes a model in another version of ONNX, and runs it on each runtime that will serve it: migrate."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from models.config import ModelConfig
+from modelserve.manifest import MODEL_FILE
+from tools.modelctl import paths, tables
+from tools.modelctl.commands.training import build
+from tools.modelctl.console import next_step, note, out, print_json, steps, table, transfer
+from tools.modelctl.deployment import Deployment, find
+from tools.modelctl.errors import BuildFailed, DeploymentNotFound, ModelRefused, UsageFailed
+from tools.modelctl.options import DeploymentName, DeploymentOption, Json, Name, Profile
+from tools.modelctl.versions import resolve
+
+if TYPE_CHECKING:
+    from tools.modelctl.built import Built
+    from tools.modelctl.data import Split
+    from tools.modelctl.migrate import Origin
+    from tools.modelctl.targets import Outcome
+
+__all__ = ["migrate"]
+
+
+def migrate(
+    name: Name,
+    *,
+    opset: Annotated[int | None, typer.Option("--opset", metavar="N", help="The operator set of ai.onnx to write it in.")] = None,
+    ir: Annotated[int | None, typer.Option("--ir", metavar="N", help="The IR version; as it is, or the first that --opset needs.")] = None,
+    check_targets: Annotated[
+        bool, typer.Option("--check-targets", help="Run it on Lambda's ONNX Runtime, Triton's, and CUDA where there is one.")
+    ] = False,
+    parent: Annotated[str, typer.Option("--parent", metavar="VERSION", help="What to write anew.")] = "latest",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Publish nothing; takes the local build where no deployment is to be found.")
+    ] = False,
+    deployment: DeploymentOption = DeploymentName.LOCAL,
+    profile: Profile = None,
+    as_json: Json = False,
+) -> None:
+    """Write a version in another operator set or IR of ONNX, as a new version; the same answers, or it is not published.
+
+    `--check-targets` alone runs the version as it is. Exits 1 when a target doesn't load it or answers otherwise.
+    Examples: `modelctl migrate fruit --opset 21 --check-targets`, `modelctl migrate fruit --check-targets`
+    """
+    if opset is None and ir is None and not check_targets:
+        raise UsageFailed("there is nothing to do; expected --opset N, --ir N or --check-targets")
+    config = ModelConfig.load(paths.MODELS / name)
+    target = _target(deployment, profile, optional=dry_run and parent == "latest")
+    with tempfile.TemporaryDirectory() as scratch:
+        origin = _origin(target, name, parent, Path(scratch))
+        with steps(name) as begin:
+            built, outcomes = _work(config, origin, opset, ir, begin, check_targets=check_targets)
+        version = _publish(target, built, origin, outcomes) if built and target and not dry_run and _all_ok(outcomes) else None
+        if as_json:
+            print_json(_answer(name, origin, built, outcomes, version))
+        else:
+            _show(name, origin, built, outcomes)
+            _tell(name, built, version, deployment, ok=_all_ok(outcomes))
+    if not _all_ok(outcomes):
+        raise typer.Exit(1)
+
+
+def _target(deployment: DeploymentName, profile: str | None, *, optional: bool) -> Deployment | None:
+    try:
+        return find(deployment, profile=profile)
+    except DeploymentNotFound:
+        if not optional:
+            raise
+        return None
+
+
+def _origin(target: Deployment | None, name: str, parent: str, scratch: Path) -> Origin:
+    """Read and tried. Raises `ModelRefused` for a version that may not be served."""
+    built = build(name) if target is None else None
+    from tools.modelctl.migrate import Origin  # noqa: PLC0415 - onnx is slow to import
+    from tools.modelctl.safety import examine_version  # noqa: PLC0415
+
+    if built or target is None:
+        assert built is not None
+        return Origin(manifest=built.manifest, model=built.model)
+    registry = target.registry()
+    version = resolve(registry, name, parent)
+    with steps(name) as begin:
+        begin(f"reading and trying {version}")
+        findings = examine_version(registry, name, version, scratch=scratch)
+    if findings:
+        raise ModelRefused(name, findings, f"modelctl promote {name} {version}")
+    return Origin(manifest=registry.manifest(name, version), model=scratch / MODEL_FILE, version=version)
+
+
+def _work(
+    config: ModelConfig, origin: Origin, opset: int | None, ir: int | None, begin: Callable[[str], None], *, check_targets: bool
+) -> tuple[Built | None, list[Outcome]]:
+    """The version written anew, if that is asked for, and what the targets made of it. Raises `BuildFailed` unless it passed."""
+    begin("loading its data")
+    from tools.modelctl import migrate as work  # noqa: PLC0415 - as above
+    from tools.modelctl.data import split  # noqa: PLC0415
+    from tools.modelctl.source import Source  # noqa: PLC0415
+
+    source = Source.of(paths.MODELS / config.name)
+    rows = split(config, *source.load())
+    if opset is None and ir is None:
+        return None, _try_targets(config, origin.model, origin.model, rows, begin)
+    begin(f"converting, and comparing on {rows.held_out} held-out rows")
+    folder = paths.BUILD / f"{config.name}.migrated"
+    built = work.migrate(config, source, origin, rows, folder, opset=opset, ir=ir)
+    if not built.passed:
+        raise BuildFailed(f"{config.name} was not published in another version of ONNX: {'; '.join(built.failures)}; it lies in {folder}")
+    return built, _try_targets(config, built.model, origin.model, rows, begin) if check_targets else []
+
+
+def _try_targets(config: ModelConfig, model: Path, original: Path, rows: Split, begin: Callable[[str], None]) -> list[Outcome]:
+    import onnx  # noqa: PLC0415 - as above
+
+    from tools.modelctl import convert, parity, targets  # noqa: PLC0415
+    from tools.modelctl.data import tensors  # noqa: PLC0415
+    from tools.modelctl.limits import Limits  # noqa: PLC0415
+
+    begin("running it on each target's ONNX Runtime")
+    inputs = tensors(rows.held_out_X, convert.datatype(onnx.load_model(original)))
+    expected, memory = parity.run(original, inputs), Limits.of(config).memory
+    case = targets.Case(model=model, inputs=inputs, expected=expected, allowed=config.parity, memory=memory)
+    return targets.check(case, triton=targets.fetched())
+
+
+def _publish(target: Deployment, built: Built, origin: Origin, outcomes: list[Outcome]) -> str:
+    from tools.modelctl import lifecycle  # noqa: PLC0415 - as above
+    from tools.modelctl.built import amend  # noqa: PLC0415
+
+    amend(built, migration=_document(built, origin, outcomes))
+    size = sum(file.stat().st_size for file in built.files.values())
+    with transfer(f"Uploading {built.manifest.name}", size) as moved:
+        return lifecycle.publish(target.registry(moved), built).version
+
+
+def _document(built: Built, origin: Origin, outcomes: list[Outcome]) -> dict[str, Any]:
+    """What report.json keeps of it; a target that could not be tried is left out."""
+    return {
+        **({"parent": origin.version} if origin.version else {}),
+        "opset": [origin.opset, built.manifest.opset.get("", 0)],
+        "ir": [origin.manifest.ir, built.manifest.ir],
+        "targets": [asdict(outcome) for outcome in outcomes if outcome.ok is not None],
+    }
+
+
+def _all_ok(outcomes: list[Outcome]) -> bool:
+    return all(outcome.ok is not False for outcome in outcomes)
+
+
+def _answer(name: str, origin: Origin, built: Built | None, outcomes: list[Outcome], version: str | None) -> dict[str, Any]:
+    document = _document(built, origin, outcomes) if built else {"targets": [asdict(outcome) for outcome in outcomes]}
+    return {"name": name, "version": version, "parent": origin.version, **document, "model": str(built.model) if built else None}
+
+
+def _show(name: str, origin: Origin, built: Built | None, outcomes: list[Outcome]) -> None:
+    if built:
+        out.print(tables.metrics(built.manifest))
+        before, after = (f"opset {opset}, IR {ir}" for opset, ir in ((origin.opset, origin.manifest.ir), _versions(built)))
+        whence = origin.version or "the local build"
+        out.print(f"{name} {whence}, {before}, is now in {after}: {built.model.stat().st_size:,} bytes", soft_wrap=True)
+    if outcomes:
+        shown = table("target", "ok", "found")
+        for outcome in outcomes:
+            shown.add_row(outcome.name, {True: "yes", False: "no", None: "-"}[outcome.ok], outcome.found)
+        out.print(shown)
+
+
+def _tell(name: str, built: Built | None, version: str | None, deployment: DeploymentName, *, ok: bool) -> None:
+    if not ok:
+        note("a target doesn't serve it" + (", so it was not published" if built else ""))
+    elif version:
+        out.print(f"{name} is published as {version}", soft_wrap=True)
+        next_step(f"modelctl promote {name} {version}", deployment)
+    elif built:
+        out.print(f"Model: {built.model}; it was not published", soft_wrap=True)
+
+
+def _versions(built: Built) -> tuple[int, int]:
+    return built.manifest.opset.get("", 0), built.manifest.ir

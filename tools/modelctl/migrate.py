@@ -1,0 +1,121 @@
+"""Writes a model in another version of ONNX: its operator set, and the IR that the file is written in."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+from onnx import helper, inliner, version_converter
+
+from models.config import ModelConfig
+from modelserve.manifest import Lineage, Manifest
+from tools.modelctl import convert, evaluate, graphs, lifecycle, parity
+from tools.modelctl.assess import Converted, assess
+from tools.modelctl.built import Built
+from tools.modelctl.data import Split, tensors
+from tools.modelctl.errors import BuildFailed, UsageFailed
+from tools.modelctl.lint import IR, OPSETS
+from tools.modelctl.source import Source
+
+__all__ = ["Origin", "migrate", "rewritten"]
+
+_MISSING = re.compile(r"No Adapter (?:From|To) Version \$?(?P<version>[0-9]+) for (?P<operator>\w+)")
+_NEWER = re.compile(r"No Previous Version of (?P<operator>\w+) exists")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What is to be written anew."""
+
+    manifest: Manifest
+    model: Path
+    version: str | None = None
+    """None of a build that is not published."""
+
+    @property
+    def opset(self) -> int:
+        return self.manifest.opset.get("", self.manifest.opset.get("ai.onnx", 0))
+
+
+def migrate(config: ModelConfig, source: Source, origin: Origin, rows: Split, folder: Path, *, opset: int | None, ir: int | None) -> Built:
+    """The model in operator set `opset` of ai.onnx and IR `ir`, judged in `folder` against the version it was made from, on held-out rows.
+
+    Clusters are judged where train.py's own pipeline sees them, so it is fitted once more. Raises `UsageFailed` for versions that can't be
+    had or are there already, `BuildFailed` naming the operator that stands in the way.
+    """
+    before = onnx.load_model(origin.model)
+    after = rewritten(before, opset=opset, ir=ir)
+    lineage = origin.manifest.lineage
+    converted = Converted(
+        model=after,
+        expected=parity.run(origin.model, tensors(rows.held_out_X, convert.datatype(before))),
+        labels=origin.manifest.labels,
+        lineage=Lineage(
+            framework=lineage.framework if lineage else "",
+            source=lineage.source if lineage else "",
+            parent=origin.version,
+            transform=", ".join(f"{what} {version}" for what, version in {"opset": opset, "IR": ir}.items() if version),
+        ),
+        space=evaluate.space(lifecycle.fit(source, rows.X, rows.y), rows.held_out_X) if config.task == "clustering" else None,
+    )
+    return assess(config, converted, rows, folder)
+
+
+def rewritten(model: onnx.ModelProto, *, opset: int | None, ir: int | None) -> onnx.ModelProto:
+    """A copy in that operator set of ai.onnx, and that IR or else the first that has the operator set, if it is newer.
+
+    Functions are written out where they are called, since onnx's converter drops them. Operator sets of other domains stay: it has
+    adapters for none of them, ai.onnx.ml's neither, and every tier runs versions 1 to 5 of that. Raises as `migrate`.
+    """
+    current = convert.opsets(model).get("", 0)
+    _within("--opset", opset, OPSETS[""])
+    _within("--ir", ir, IR)
+    if opset in {None, current} and ir in {None, model.ir_version}:
+        raise UsageFailed(f"the model has operator set {current} and IR {model.ir_version} already; expected another --opset or --ir")
+    changed = onnx.ModelProto()
+    changed.CopyFrom(model)
+    if opset not in {None, current}:
+        _convert(changed, int(opset or 0))
+    least = helper.find_min_ir_version_for([each for each in changed.opset_import if each.domain in {"", "ai.onnx", "ai.onnx.ml"}])
+    if ir is not None and ir < least:
+        raise UsageFailed(f"operator set {convert.opsets(changed)['']} needs IR {least} or later; expected --ir {least} to {IR[1]}")
+    changed.ir_version = ir or max(least, model.ir_version)
+    try:
+        onnx.checker.check_model(changed, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise BuildFailed(f"the model is none in operator set {opset or current} and IR {changed.ir_version}: {first}") from None
+    return changed
+
+
+def _convert(model: onnx.ModelProto, opset: int) -> None:
+    """In place; all but the graph and its operator sets stays: onnx's converter drops some of it."""
+    try:
+        converted = version_converter.convert_version(inliner.inline_local_functions(model, convert_version=True), opset)
+    except (RuntimeError, version_converter.ConvertError) as error:
+        raise BuildFailed(_refusal(str(error), opset, downwards=opset < convert.opsets(model).get("", 0))) from None
+    model.graph.CopyFrom(converted.graph)
+    del model.functions[:]
+    versions = {graphs.domain(each.domain): each.version for each in converted.opset_import} | {"": opset}
+    used = {graphs.domain(node.domain) for node in graphs.nodes(converted)} | {""}
+    del model.opset_import[:]
+    model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()) if domain in used)
+
+
+def _refusal(text: str, opset: int, *, downwards: bool) -> str:
+    if found := _MISSING.search(text):
+        operator, version = found["operator"], found["version"]
+        return (
+            f"{operator} stands in the way of operator set {opset}: onnx's converter can't carry it past {version}; "
+            f"expected --opset {version} or {'later' if downwards else 'earlier'}, or the original converted with target_opset {opset}"
+        )
+    if found := _NEWER.search(text):
+        return f"{found['operator']} stands in the way of operator set {opset}, which has no such operator; expected a newer --opset"
+    return f"onnx can't convert the model to operator set {opset}: {text.strip().splitlines()[-1] if text.strip() else 'no reason given'}"
+
+
+def _within(option: str, value: int | None, bounds: tuple[int, int]) -> None:
+    if value is not None and not bounds[0] <= value <= bounds[1]:
+        raise UsageFailed(f"{option} {value} is not one that every tier runs; expected {bounds[0]} to {bounds[1]}")
