@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -12,11 +14,13 @@ from onnx import TensorProto
 from skl2onnx import convert_sklearn
 from skl2onnx.common.data_types import BooleanTensorType, FloatTensorType, Int64TensorType, StringTensorType
 from skl2onnx.common.utils_sklearn import enumerate_model_names
+from sklearn.ensemble import VotingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 
 from modelserve.manifest import TensorSpec
 from tools.modelctl.data import DATATYPES, INPUT, tensors
 from tools.modelctl.errors import BuildFailed
+from tools.modelctl.frameworks.advice import advise
 
 __all__ = ["OPSETS", "OUTPUTS", "convert", "datatype", "opsets", "signature"]
 
@@ -26,8 +30,14 @@ OUTPUTS = {"classification": ("label", "probabilities"), "regression": ("predict
 """Names of a served model's answers, by task; a custom one has its own."""
 _LOCALE = {"locale": "C.UTF-8"}
 """Of every machine; skl2onnx's own, en_US.UTF-8, is not in AWS's image."""
-_WORD = r"[\p{L}\p{N}_]{2,}"
-"""What scikit-learn takes for a word unless told otherwise, as RE2 says it; skl2onnx's own leaves out letters beyond ASCII."""
+_LETTER = r"[\p{L}\p{N}_]"
+_WORDS = {
+    CountVectorizer().token_pattern: f"{_LETTER}{{2,}}",
+    **dict.fromkeys((r"(?u)\b\w+\b", r"\b\w+\b", r"(?u)\w+", r"\w+"), f"{_LETTER}+"),
+}
+"""What scikit-learn takes for a word, unless told otherwise or where one letter makes one, as RE2 says it, whose \\w is ASCII."""
+_NOWHERE = {"Solve"}
+"""Operators that skl2onnx may write and no runtime has."""
 _TYPES = {"FP32": FloatTensorType, "INT64": Int64TensorType, "BOOL": BooleanTensorType, "BYTES": StringTensorType}
 _DATATYPES: dict[int, str] = {
     TensorProto.BOOL: "BOOL",
@@ -97,26 +107,57 @@ def _shown(specs: tuple[TensorSpec, ...]) -> str:
 
 def _converted(name: str, task: str, estimator: Any, inputs: dict[str, NDArray[Any]]) -> onnx.ModelProto:
     types = [(tensor, _TYPES[DATATYPES[values.dtype.name]]([None, *values.shape[1:]])) for tensor, values in inputs.items()]
-    # A probability for each class in one tensor: the protocol has no list of maps, which zipmap would make.
-    options = _text_options(estimator) | ({id(estimator): {"zipmap": False}} if task == "classification" else {})
     outputs = [(output, None) for output in OUTPUTS[task]]
+    parts = [part for _, part in enumerate_model_names(estimator)]
+    _boosted(parts)
     try:
-        with warnings.catch_warnings():
+        # A probability for each class in one tensor: the protocol has no list of maps, which zipmap would make.
+        options = _text_options(parts) | ({id(estimator): {"zipmap": False}} if task == "classification" else {})
+        with warnings.catch_warnings(), _convertible(parts):
             # skl2onnx reads SVC's probA_ and probB_, which scikit-learn is about to remove, even when there are none.
             warnings.filterwarnings("ignore", message="Attribute `prob[AB]_`", category=FutureWarning)
             model: onnx.ModelProto = convert_sklearn(
-                estimator, name=name, initial_types=types, target_opset=OPSETS, options=options, final_types=outputs
+                estimator, name=name, initial_types=types, target_opset=OPSETS, options=options, final_types=outputs, black_op=_NOWHERE
             )
     except Exception as error:
-        raise BuildFailed(
-            f"{name} can't be converted to ONNX: {type(error).__name__}: {str(error).strip().splitlines()[0]}. "
-            f"docs/models.md lists what converts; change the estimator in models/{name}/train.py"
-        ) from error
-    # skl2onnx writes them in the order of a set of strings, which differs from process to process.
+        told = advise(error, "scikit-learn")
+        raise BuildFailed(f"{name} can't be converted to ONNX: {told}; change the estimator in models/{name}/train.py") from error
+    _settle(model)
+    return model
+
+
+def _settle(model: onnx.ModelProto) -> None:
+    """What differs from process to process, and a number of rows that a converter states wrongly."""
+    # skl2onnx writes them in the order of a set of strings.
     imports = sorted(model.opset_import, key=lambda opset: opset.domain)
     del model.opset_import[:]
     model.opset_import.extend(imports)
-    return model
+    for value in model.graph.output:
+        if (first := value.type.tensor_type.shape.dim[:1]) and first[0].HasField("dim_value"):
+            first[0].ClearField("dim_value")
+
+
+def _boosted(parts: list[Any]) -> None:
+    for part in parts:
+        if type(part).__module__.startswith(("xgboost.", "lightgbm.")):
+            from tools.modelctl.frameworks import boosting  # noqa: PLC0415 - such a step needs an extra
+
+            boosting.register(part)
+
+
+@contextmanager
+def _convertible(parts: list[Any]) -> Iterator[None]:
+    """Soft votes as skl2onnx knows them: how transform() would answer, which nobody asks for, and weights as an array."""
+    voting = [part for part in parts if isinstance(part, VotingClassifier) and part.voting == "soft"]
+    kept = [(part, part.flatten_transform, part.weights) for part in voting]
+    for part in voting:
+        part.flatten_transform = False
+        part.weights = None if part.weights is None else np.asarray(part.weights)
+    try:
+        yield
+    finally:
+        for part, flatten, weights in kept:
+            part.flatten_transform, part.weights = flatten, weights
 
 
 def signature(model: onnx.ModelProto) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
@@ -129,10 +170,16 @@ def opsets(model: onnx.ModelProto) -> dict[str, int]:
     return {opset.domain: opset.version for opset in sorted(model.opset_import, key=lambda opset: opset.domain)}
 
 
-def _text_options(estimator: Any) -> dict[int, dict[str, Any]]:
-    parts = [part for _, part in enumerate_model_names(estimator) if isinstance(part, CountVectorizer)]  # TfidfVectorizer is one
-    usual = CountVectorizer().token_pattern
-    return {id(part): _LOCALE | ({"tokenexp": _WORD} if part.analyzer == "word" and part.token_pattern == usual else {}) for part in parts}
+def _text_options(parts: list[Any]) -> dict[int, dict[str, Any]]:
+    vectorizers = [part for part in parts if isinstance(part, CountVectorizer)]  # TfidfVectorizer is one
+    for part in vectorizers:
+        if callable(part.analyzer):  # which skl2onnx would leave out without a word
+            raise NotImplementedError("Custom analyzer cannot be converted")
+    return {id(part): _LOCALE | _tokens(part) for part in vectorizers}
+
+
+def _tokens(part: CountVectorizer) -> dict[str, str]:
+    return {"tokenexp": _WORDS[part.token_pattern]} if part.analyzer == "word" and part.token_pattern in _WORDS else {}
 
 
 def _spec(value: onnx.ValueInfoProto) -> TensorSpec:

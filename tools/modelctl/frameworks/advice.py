@@ -66,13 +66,13 @@ _PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
             "it converts at ai.onnx.ml 3 and no newer; use target_opset={{'': 18, 'ai.onnx.ml': 3}}, which is modelctl's own",
         ),
         (
-            r"Custom (?P<name>tokenizer|preprocessor) cannot be converted",
-            "a {name} of one's own is Python code, which ONNX can't hold; split words by token_pattern, or prepare the text in load() and in "
-            "the client alike",
+            r"Custom (?P<name>tokenizer|preprocessor|analyzer) cannot be converted",
+            "one's own {name} is Python code, which ONNX can't hold; split words by token_pattern, "
+            "or prepare the text in load() and in the client alike",
         ),
         (
             r"Operator '(?P<operator>\w+)' is black listed",
-            "it needs the operator {operator}, which no runtime here has; use an estimator that computes its answers without",
+            "a GaussianProcessClassifier needs the operator {operator}, which no runtime has; use CalibratedClassifierCV(SVC())",
         ),
         (
             r"Infrequent categories are not implemented",

@@ -28,7 +28,7 @@ DISPATCH = (
         ("scikit-learn", "version 4 ... You need to specify target_opset={'ai.onnx.ml': 3}.", "{'': 18, 'ai.onnx.ml': 3}"),
         ("scikit-learn", MISSING, "HashingVectorizer has no converter; TfidfVectorizer"),
         ("scikit-learn", MISSING.replace("Hashing", "Novel"), "NovelVectorizer has no converter; docs/models.md"),
-        ("scikit-learn", "Custom tokenizer cannot be converted into ONNX.", "a tokenizer of one's own is Python code"),
+        ("scikit-learn", "Custom tokenizer cannot be converted into ONNX.", "one's own tokenizer is Python code"),
         ("scikit-learn", "Operator 'Solve' is black listed.", "the operator Solve"),
         ("torch", DISPATCH, "the operator prims.bessel_j0 of PyTorch"),
         (
