@@ -1,0 +1,98 @@
+"""Rows of the training part set aside, so that a method can search for the smallest model without looking at the held-out rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from models.config import METRICS, ModelConfig
+from tools.modelctl import evaluate
+from tools.modelctl.compress.probing import answers
+from tools.modelctl.compress.subject import Inapplicable, Subject
+from tools.modelctl.errors import BuildFailed
+from tools.modelctl.parity import Answers
+
+__all__ = ["Validation", "deciding", "furthest", "validation"]
+
+_SHARE = 0.25  # of the rows for training
+_MOST = 5_000  # rows, enough for a hundredth of a point
+_SMALLER = {"mae", "mse", "rmse", "davies_bouldin", "log_loss", "calibration_error"}
+"""Metrics that are better when smaller, and every error_..., such as error_p90."""
+_Candidate = TypeVar("_Candidate")
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Which rows a method fits on, and how much worse than its parent a graph is on the others."""
+
+    config: ModelConfig
+    fit: NDArray[np.intp]
+    """Places of the rows to calibrate and fit on."""
+    inputs: Answers
+    """Of the rows to judge by."""
+    y: Any
+    parent: float
+    limit: float
+
+    def score(self, model: onnx.ModelProto) -> float:
+        """In the deciding metric, larger is better; minus infinity for answers that it isn't defined for."""
+        return _scored(self.config, self.y, answers(model, self.inputs))
+
+    def holds(self, model: onnx.ModelProto) -> bool:
+        """Whether it is within the limit of its parent."""
+        return self.parent - self.score(model) <= self.limit
+
+
+def validation(subject: Subject, *, caution: float = 1.0) -> Validation:
+    """A quarter of the rows for training, drawn by the subject's seed. Without y the parent's own answers are what is right.
+
+    The parent was fitted on these rows too, so a drop on them is not quite one on others: the limit is `caution` times [compress] max_drop.
+    Raises `Inapplicable` for a task that nothing scores row by row.
+    """
+    config, inputs = subject.config, subject.calibration
+    if config.task not in {"classification", "regression"}:
+        raise Inapplicable(
+            f"a {config.task} model has no metric that a search could hold row by row; "
+            "`optimize` and `fp16` take it, which need none, and `dynamic-int8` where it has matrices"
+        )
+    rows = len(next(iter(inputs.values())))
+    shuffled = np.random.default_rng(subject.seed).permutation(rows)
+    fit, judged = np.sort(shuffled[(share := max(1, int(rows * _SHARE))) :]), np.sort(shuffled[: min(share, _MOST)])
+    chosen = {name: values[judged] for name, values in inputs.items()}
+    found = answers(subject.model, chosen)
+    y = np.asarray(subject.rows.y)[judged] if subject.rows.y is not None else found["label" if "label" in found else "prediction"]
+    return Validation(config, fit, chosen, y, _scored(config, y, found), caution * config.compress.max_drop)
+
+
+def deciding(config: ModelConfig) -> str:
+    """The metric that a drop is measured in: [compress] metric, or the first that a gate names, or the first of the task."""
+    return config.compress.metric or next((gate.metric for gate in config.gates), METRICS[config.task][0])
+
+
+def furthest(steps: Iterable[_Candidate], holds: Callable[[_Candidate], bool]) -> _Candidate | None:
+    """The last of `steps` before the first that doesn't hold, each taking away more than the one before; None when not even one does.
+
+    No bisection: a drop is a few rows more or less, and among many steps one too far would hold by chance.
+    """
+    found = None
+    for step in steps:
+        if not holds(step):
+            break
+        found = step
+    return found
+
+
+def _scored(config: ModelConfig, y: Any, found: Answers) -> float:
+    try:
+        scores = evaluate.score(config.task, None, y, found)
+    except BuildFailed:
+        return -np.inf
+    metric = deciding(config)
+    if metric not in scores:  # of one class, which the report alone has
+        metric = METRICS[config.task][0]
+    return -scores[metric] if metric in _SMALLER or metric.startswith("error_") else scores[metric]
