@@ -12,13 +12,14 @@ from models.config import ModelConfig, ParityConfig
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Lineage, Manifest
 from modelserve.record import replace
 from tools.modelctl import built, convert, evaluate, gates, latency, parity, triton
+from tools.modelctl.baseline import baseline
 from tools.modelctl.built import Built
 from tools.modelctl.data import Split, tensors
 from tools.modelctl.errors import BuildFailed
 from tools.modelctl.example import example
 from tools.modelctl.limits import Limits
 from tools.modelctl.lint import lint
-from tools.modelctl.paths import EXAMPLE_FILE
+from tools.modelctl.paths import BASELINE_FILE, EXAMPLE_FILE
 from tools.modelctl.trial import Refused, Trial, attempt
 
 __all__ = ["Converted", "assess"]
@@ -75,6 +76,8 @@ def assess(
     )
     findings = tuple(map(str, lint(folder / MODEL_FILE, memory=Limits.of(config).memory)))
     draft = replace(draft, row_wise=parity.row_wise(folder / MODEL_FILE, draft, inputs))
+    trained = tensors(rows.X, convert.datatype(model))
+    built.write_file(folder / BASELINE_FILE, baseline(folder / MODEL_FILE, rows, trained))
     packed = _packed(config, folder, draft, trial, inputs)
     return built.write(folder, state, packed, trial=trial, findings=findings, evaluation=found.document | _costs(folder, inputs))
 

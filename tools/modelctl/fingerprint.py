@@ -16,7 +16,22 @@ _PACKAGES = (
     *("tensorflow", "tf2onnx", "torch", "xgboost"),
 )
 _CODE = (
-    *("assess", "built", "convert", "data", "example", "gates", "graphs", "lifecycle", "limits", "lint", "parity", "source", "trial"),
+    *(
+        "assess",
+        "baseline",
+        "built",
+        "convert",
+        "data",
+        "example",
+        "gates",
+        "graphs",
+        "lifecycle",
+        "limits",
+        "lint",
+        "parity",
+        "source",
+        "trial",
+    ),
     "triton",
 )
 _ROOMS = ("evaluate", "frameworks")
