@@ -97,9 +97,8 @@ def _edges(found: NDArray[np.float64], digits: int) -> list[float]:
     count = min(_BINS, len(found) // TOGETHER)
     edges: list[float] = []
     below = 0
-    for share in np.arange(1, count) / max(count, 1):
-        edge = _round(np.quantile(found, share), digits)
-        place = int(np.searchsorted(found, edge, side="left"))
+    rounded = [_round(edge, digits) for edge in np.quantile(found, np.arange(1, count) / count)] if count else []
+    for edge, place in zip(rounded, np.searchsorted(found, rounded, side="left").tolist(), strict=True):
         if place - below >= TOGETHER and len(found) - place >= TOGETHER:
             edges.append(edge)
             below = place

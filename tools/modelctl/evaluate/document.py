@@ -18,7 +18,7 @@ from tools.modelctl.evaluate import details, intervals
 from tools.modelctl.evaluate.classes import classified
 from tools.modelctl.evaluate.features import Feature, features
 from tools.modelctl.evaluate.importance import importance
-from tools.modelctl.evaluate.metrics import clusterable, of_classes, of_clusters, of_labels, of_numbers, paired
+from tools.modelctl.evaluate.metrics import clusterable, macro, of_classes, of_clusters, of_labels, of_numbers, paired
 from tools.modelctl.evaluate.slices import slices
 from tools.modelctl.parity import Answers
 
@@ -88,8 +88,8 @@ def _classes(held: _Held) -> Parts:
     found = classified(held.rows.held_out_y, held.answers, known=known, labels=held.labels)
     trained = classified(held.rows.y, {"label": np.asarray(held.rows.y)}, known=known, labels=held.labels)
 
-    def permuted(answers: Answers, count: int) -> dict[str, float]:
-        return of_labels(classified(np.asarray(held.rows.held_out_y)[:count], answers, known=known, labels=held.labels))
+    def permuted(answers: Answers, count: int, metric: str) -> float:
+        return macro(classified(np.asarray(held.rows.held_out_y)[:count], answers, known=known, labels=held.labels), metric)
 
     scored = of_classes(found)
     return {
@@ -109,8 +109,8 @@ def _classes(held: _Held) -> Parts:
 def _numbers(held: _Held) -> Parts:
     truth, prediction = paired(held.rows.held_out_y, held.answers)
 
-    def permuted(answers: Answers, count: int) -> dict[str, float]:
-        return of_numbers(*paired(truth[:count], answers))
+    def permuted(answers: Answers, count: int, metric: str) -> float:
+        return of_numbers(*paired(truth[:count], answers)).get(metric, np.nan)
 
     scored = of_numbers(truth, prediction)
     return {
@@ -127,7 +127,7 @@ def _clusters(held: _Held) -> Parts:
     return {"metrics": _with_intervals(held, scored, drawn), "clusters": details.clusters(held.space, label)}
 
 
-def _looked_at(held: _Held, score: Callable[[NDArray[np.intp]], Scores], permuted: Callable[[Answers, int], Scores]) -> Parts:
+def _looked_at(held: _Held, score: Callable[[NDArray[np.intp]], Scores], permuted: Callable[[Answers, int, str], float]) -> Parts:
     quick = _QUICK[held.config.task]
     metric = next((gate.metric for gate in held.config.gates if gate.metric in quick), quick[0])
     apart = slices(held.config.evaluate.slices, held.features, lambda places: _chosen(score(places), quick))

@@ -24,11 +24,11 @@ _ROWS = 500
 _REPEATS = 3
 _FEATURES = 128  # more would take long, and none of them matters much
 _BYTES = 20_000_000  # of a model whose runs take no longer than its training was worth
-Score = Callable[[Answers, int], dict[str, float]]
+Score = Callable[[Answers, int, str], float]
 
 
 def importance(model: Path, metric: str, features: Sequence[Feature], inputs: Answers, score: Score) -> dict[str, Any] | None:
-    """How much of `metric` is lost, by feature; `score` is given answers for that many of the first rows.
+    """How much of `metric` is lost, by feature; `score` is given answers for that many of the first rows, and `metric`.
 
     None of a model of one feature or of very many, of one so large that it would take long, and where `metric` isn't defined.
     """
@@ -40,10 +40,9 @@ def importance(model: Path, metric: str, features: Sequence[Feature], inputs: An
     random = np.random.default_rng(0)
     orders = [random.permutation(rows) for _ in range(_REPEATS)]
     permuted = (_permuted(some, feature, order) for feature in columns for order in orders)
-    found = [score(answers, rows).get(metric) for answers in run_each(model, (some, *permuted))]
-    if any(value is None for value in found):
+    base, *others = (score(answers, rows, metric) for answers in run_each(model, (some, *permuted)))
+    if not np.isfinite([base, *others]).all():
         return None
-    base, *others = (value for value in found if value is not None)
     losses = np.reshape(others, (len(columns), _REPEATS)) - base
     losses = losses if metric in LOWER_IS_BETTER else -losses
     ranked = sorted(zip(columns, losses.mean(axis=1), losses.std(axis=1), strict=True), key=lambda each: -each[1])
