@@ -94,7 +94,7 @@ def _prove(found: ModelProto, model: ModelProto, rows: Rows, fixed: int) -> None
     try:
         alone, more = _run(found, _some(rows, 1)), _run(found, {key: np.concatenate([of, of, of[:1]]) for key, of in some.items()})
     except BuildFailed as error:
-        raise BuildFailed(f"{name} takes {fixed} rows at a time and fails with others ({error}); {advice}") from error
+        raise BuildFailed(f"{name} takes {fixed} rows at a time and fails with others; {advice}") from error
     for one, many, wanted in zip(alone, more, expected, strict=True):
         parts = np.split(many, [fixed, 2 * fixed]) if many.shape[:1] == (2 * fixed + 1,) else ()
         if not parts or not all(_same(part, wanted[: len(part)]) for part in (*parts, one)):
