@@ -80,8 +80,14 @@ def _converted(config: ModelConfig, models: Path, source: Source, estimator: Any
         expected=parity.original(config.task, estimator, rows.held_out_X),
         labels=_labels(config, models, estimator),
         lineage=Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest()),
-        space=evaluate.space(estimator, rows.held_out_X) if config.task == "clustering" else None,
+        space=_space(estimator, rows.held_out_X) if config.task == "clustering" else None,
     )
+
+
+def _space(estimator: Any, X: Any) -> Any:
+    """An estimator in another process has left where it judges clusters."""
+    found = getattr(estimator, "space", None)
+    return evaluate.space(estimator, X) if found is None else found
 
 
 def _labels(config: ModelConfig, models: Path, estimator: Any) -> tuple[str, ...]:

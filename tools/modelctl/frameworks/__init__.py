@@ -74,9 +74,9 @@ def adapt(trained: Any, context: Context) -> Any:
     if isinstance(trained, Path):
         trained = ModelFile(trained)
     if isinstance(trained, ModelFile):
-        from tools.modelctl.frameworks import files  # noqa: PLC0415 - which adapts what it finds in the file by this module
+        from tools.modelctl.frameworks.files import adapt as adapt_file  # noqa: PLC0415 - which comes back here with what the file holds
 
-        return files.adapt(trained, context)
+        return adapt_file(trained, context)
     if hasattr(trained, "to_onnx") and (hasattr(trained, "answers") or hasattr(trained, "predict")):
         return trained
     if adapter := _adapter(type(trained)):
