@@ -98,7 +98,7 @@ def _operators(model: onnx.ModelProto) -> Iterable[tuple[str, str, int]]:
     for imports, nodes in graphs.scopes(model):
         for node in nodes:
             domain = graphs.domain(node.domain)
-            if graphs.called(node) in own:
+            if graphs.called(node) in own or node.op_type == "Constant":  # which is a weight by the time that kernels are looked for
                 continue
             try:
                 schema = defs.get_schema(node.op_type, imports.get(domain, 1), domain)
