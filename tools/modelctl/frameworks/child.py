@@ -116,11 +116,10 @@ def adapted(file: ModelFile, adapter: str, context: Context) -> Opened:
     return Opened(framework=facts.framework, classes_=facts.classes, model=model, expected=expected, X=context.rows.held_out_X, space=space)
 
 
-def probed(file: ModelFile, adapter: str, context: Context) -> tuple[str, Probed]:
-    """The framework, and what the model says of itself. Raises `BuildFailed` as `adapted` does."""
+def probed(file: ModelFile, adapter: str, context: Context) -> Probed:
+    """What the model says of itself. Raises `BuildFailed` as `adapted` does."""
     with tempfile.TemporaryDirectory() as folder:
-        facts = _ask(_Request(file, adapter, context, only_probe=True), Path(folder).resolve())
-    return facts.framework, facts.probed
+        return _ask(_Request(file, adapter, context, only_probe=True), Path(folder).resolve()).probed
 
 
 def _ask(request: _Request, scratch: Path) -> _Facts:
@@ -233,7 +232,7 @@ def answer(scratch: Path, refusal: type[Exception]) -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
-            facts = _probe(request) if request.only_probe else _adapt(request, scratch)
+            facts = _Facts(probed=probe(_load(request))) if request.only_probe else _adapt(request, scratch)
         except Exception as error:  # noqa: BLE001 - frameworks raise anything
             facts = _Facts(refused=_reason(error, request.file.path.name, refusal))
     notes = (_older(caught, request.file.path.name),) if not facts.refused else ()
@@ -243,11 +242,6 @@ def answer(scratch: Path, refusal: type[Exception]) -> None:
 def _load(request: _Request) -> Any:
     load: Callable[[Path, Context], Any] = import_module(f"tools.modelctl.frameworks.{request.adapter}").load
     return load(request.file.path, request.context)
-
-
-def _probe(request: _Request) -> _Facts:
-    loaded = _load(request)
-    return _Facts(framework=framework_of(loaded), probed=probe(loaded))
 
 
 def _adapt(request: _Request, scratch: Path) -> _Facts:
