@@ -14,7 +14,8 @@ import orjson
 from modelserve.errors import RegistryError
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Manifest
 from tools.modelctl import gates, parity
-from tools.modelctl.paths import BASELINE_FILE, EXAMPLE_FILE, REPORT_FILE
+from tools.modelctl.paths import BASELINE_FILE, EXAMPLE_FILE, PAGE_FILE, REPORT_FILE
+from tools.modelctl.report import page
 from tools.modelctl.trial import Trial
 
 __all__ = ["Built", "amend", "read", "write", "write_file"]
@@ -44,7 +45,7 @@ class Built:
     @property
     def files(self) -> dict[str, Path]:
         """What a version holds, by its name there: the model, reports, an example, the baseline, and of a heavy model what Triton loads."""
-        names = (*_made(self.folder, self.manifest), REPORT_FILE)
+        names = (*_made(self.folder, self.manifest), REPORT_FILE, PAGE_FILE)
         return {name: self.folder / name for name in names}
 
     @property
@@ -72,7 +73,7 @@ def write(
     findings: tuple[str, ...] = (),
     evaluation: Mapping[str, Any] | None = None,
 ) -> Built:
-    """Vouches for the model, example, baseline and archive that lie in `folder` already; `state` is the fingerprint they were made from.
+    """Vouches for the model, example, baseline and archive in `folder`, and writes its page; `state` is the fingerprint they are made from.
 
     `evaluation` is what was measured beyond the manifest, in parts by name; a part that is not there was not measured.
     """
@@ -116,6 +117,10 @@ def write_file(file: Path, body: bytes) -> None:
 
 
 def _write_report(folder: Path, report: dict[str, Any]) -> None:
+    """The page first: the report vouches for it too."""
+    body = page.render(report).encode()
+    write_file(folder / PAGE_FILE, body)
+    report["files"][PAGE_FILE] = hashlib.sha256(body).hexdigest()
     write_file(folder / REPORT_FILE, orjson.dumps(report, option=orjson.OPT_INDENT_2))
 
 

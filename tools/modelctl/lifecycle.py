@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import orjson
 import sklearn
 from threadpoolctl import threadpool_limits
 
 from models.config import MODELS, ModelConfig, ModelConfigError
-from modelserve.manifest import Lineage, Manifest
+from modelserve.manifest import MODEL_FILE, Lineage, Manifest
 from modelserve.record import replace
 from modelserve.registry import Registry
 from tools.modelctl import built, convert, evaluate, parity
@@ -21,7 +23,9 @@ from tools.modelctl.data import Split, split
 from tools.modelctl.errors import GateFailed
 from tools.modelctl.fingerprint import fingerprint
 from tools.modelctl.frameworks import Context, adapt
-from tools.modelctl.paths import BUILD
+from tools.modelctl.paths import BUILD, PAGE_FILE
+from tools.modelctl.report import stored
+from tools.modelctl.report.page import render
 from tools.modelctl.source import Source
 
 __all__ = ["BUILD", "Built", "Progress", "build", "fit", "publish"]
@@ -63,14 +67,27 @@ def fit(source: Source, X: Any, y: Any) -> Any:
 
 
 def publish(registry: Registry, built: Built, *, forced: str | None = None) -> Manifest:
-    """Stores a model that passed, or any with the reason in `forced`, which the manifest keeps. Raises `GateFailed`."""
+    """Stores a model that passed, or any with the reason in `forced`, which the manifest keeps. Raises `GateFailed`.
+
+    Its page says how it compares with what production names now.
+    """
     draft = built.manifest
     if not built.passed:
         if not forced:
             raise GateFailed(draft.name, built.failures)
         assert draft.lineage is not None  # build always writes one
         draft = replace(draft, lineage=replace(draft.lineage, forced=forced))
-    return registry.publish(draft, built.files)
+    with tempfile.TemporaryDirectory() as scratch:
+        page = Path(scratch) / PAGE_FILE
+        page.write_text(_page(registry, draft, built), "utf-8")
+        return registry.publish(draft, {**built.files, PAGE_FILE: page})
+
+
+def _page(registry: Registry, draft: Manifest, built: Built) -> str:
+    report = built.report | {"manifest": orjson.loads(draft.to_json())}
+    production = stored.of_production(registry, draft.name)
+    known = production is not None and production.sha256 == report["files"][MODEL_FILE]  # the same model again
+    return render(report, production=None if production is None or known else production.report)
 
 
 def _converted(config: ModelConfig, models: Path, source: Source, estimator: Any, rows: Split) -> Converted:

@@ -217,13 +217,14 @@ def test_force_is_not_recorded_where_it_was_not_needed(tmp_path: Path, registry:
 
 def test_a_version_holds_the_model_its_report_and_its_example(tmp_path: Path, registry: Registry) -> None:
     manifest = lifecycle.publish(registry, build(tmp_path))
-    assert sorted(file.path for file in manifest.files) == ["example.json", "model.onnx", "report.json"]
+    assert sorted(file.path for file in manifest.files) == ["baseline.json", "example.json", "model.onnx", "report.html", "report.json"]
 
 
 def test_a_heavy_models_version_holds_what_triton_loads_too(tmp_path: Path, registry: Registry) -> None:
     built = build(tmp_path, toml=GPU)
     manifest = lifecycle.publish(registry, built)
-    assert sorted(file.path for file in manifest.files) == ["example.json", "model.onnx", "model.tar.gz", "report.json"]
+    files = sorted(file.path for file in manifest.files)
+    assert files == ["baseline.json", "example.json", "model.onnx", "model.tar.gz", "report.html", "report.json"]
     assert manifest.max_batch == triton.MAX_BATCH
     assert (built.folder / ARCHIVE_FILE).read_bytes().count(b"onnxruntime_onnx") == 1
 

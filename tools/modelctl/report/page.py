@@ -1,0 +1,145 @@
+"""Sets a report in type: one file that needs nothing else, neither a network nor a script."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
+from markupsafe import Markup
+
+from tools.modelctl.report import comparison, operation, origin, performance
+from tools.modelctl.report.blocks import Block, Facts, Section
+from tools.modelctl.report.text import bounded, bytes_of, counted, micros, number
+
+__all__ = ["failures", "render", "verdict"]
+
+_LONGEST = 400
+"""Columns of a text."""
+_DEEPEST = 12
+_DAMAGED = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+"""What a document raises that isn't what this release writes."""
+
+
+def render(report: Mapping[str, Any], *, production: Mapping[str, Any] | None = None, called: str = "production") -> str:
+    """The page on a report.json, beside that of `production`, or of another version that is `called` otherwise.
+
+    A part that was not measured isn't there; one that can't be read says so. The same reports give the same bytes.
+    Raises `ValueError` for a report without a manifest.
+    """
+    mine, other = _tidy(report), _tidy(production) if production else None
+    try:
+        return _template().render(
+            manifest=mine["manifest"],
+            state=_state(mine),
+            failures=failures(mine),
+            verdict=verdict(mine),
+            gates=[_gate(each) for each in mine["manifest"]["gates"][:40]],
+            glances=_glances(mine),
+            sections=list(_sections(mine, other, bounded(called, 60))),
+            css=Markup(_css()),  # noqa: S704 - a file of this folder
+        )
+    except (*_DAMAGED, TemplateError) as error:
+        raise ValueError(f"no report that this release reads ({type(error).__name__}: {error})") from error
+
+
+def failures(report: Mapping[str, Any]) -> list[str]:
+    """What speaks against the version, a sentence each; none where it passed."""
+    manifest = report["manifest"]
+    gates = [f"{each['gate']} doesn't hold: held-out rows gave {number(each['value'])}" for each in manifest["gates"] if not each["passed"]]
+    parity = manifest.get("parity")
+    differs = ["the ONNX model does not answer as the one that was trained"] if parity and not parity["passed"] else []
+    return [*gates, *differs, *map(str, report.get("findings", ()))][:20]
+
+
+def verdict(report: Mapping[str, Any]) -> str:
+    """Whether it passes, in a few words: `passes its 2 gates`."""
+    manifest = report["manifest"]
+    count = len(manifest["gates"])
+    if found := failures(report):
+        return f"fails: {found[0]}" + (f", and {len(found) - 1} more" if len(found) > 1 else "")
+    if not manifest["metrics"]:
+        return "was not scored: it had no rows with a known answer"
+    return f"passes its {counted(count, 'gate')}" if count else "has no gates to pass"
+
+
+def _sections(report: Mapping[str, Any], other: Mapping[str, Any] | None, called: str) -> Iterable[Section]:
+    metrics = other["manifest"]["metrics"] if other else None
+    parts: list[tuple[str, str, Callable[[], Iterable[Block]]]] = [
+        ("metrics", "How good it is", lambda: performance.metrics(report, metrics)),
+        ("answers", "Where it is right and wrong", lambda: performance.answers(report)),
+        ("features", "For whom, and by what", lambda: performance.features(report)),
+        ("speed", "What it takes to run", lambda: operation.speed(report)),
+        ("compression", "Compression", lambda: operation.compression(report)),
+        ("migration", "Migration", lambda: operation.migration(report)),
+        ("parity", "Against its original", lambda: operation.parity(report)),
+        ("lineage", "Where it comes from", lambda: [*origin.lineage(report), *origin.data(report), *origin.signature(report)]),
+    ]
+    if other:
+        parts.insert(0, ("comparison", f"Beside {called}", lambda: comparison.compared(report, other, called)))
+    for name, title, make in parts:
+        if blocks := _made(make):
+            yield Section(name=name, title=title, blocks=blocks)
+
+
+def _made(make: Callable[[], Iterable[Block]]) -> list[Block]:
+    try:
+        return list(make())
+    except _DAMAGED as error:
+        return [Facts(items=[("not drawn", f"report.json holds something else here than this release reads ({type(error).__name__})")])]
+
+
+def _glances(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Label, number and what is to be known of it, for the first look."""
+    manifest, found = report["manifest"], report["evaluation"]
+    glances = []
+    for name, value in list(manifest["metrics"].items())[:1]:
+        interval = found.get("metrics", {}).get(name, {})
+        note = (
+            f"{number(interval['low'])} to {number(interval['high'])}" if "low" in interval and "high" in interval else "on held-out rows"
+        )
+        glances.append((name, number(value), note))
+    if data := found.get("data"):
+        glances.append(("held-out rows", f"{data['held_out']:,}", f"{data['trained']:,} trained on"))
+    if latency := found.get("latency"):
+        glances.append((f"a request of {counted(latency[0]['rows'], 'row')}", micros(latency[0]["p50_us"]), "median, without network"))
+    if "size" in found:
+        glances.append(("model.onnx", bytes_of(found["size"]), f"loads in {micros(found['load_ms'] * 1000)}" if "load_ms" in found else ""))
+    return glances
+
+
+def _state(report: Mapping[str, Any]) -> str:
+    """Its version; of one that isn't published yet the digits with which it will end."""
+    manifest = report["manifest"]
+    return manifest["version"] or str(report.get("files", {}).get("model.onnx", ""))[:8]
+
+
+def _gate(gate: Mapping[str, Any]) -> dict[str, str]:
+    return {"text": gate["gate"], "value": number(gate["value"]), "passed": gate["passed"]}
+
+
+def _tidy(value: Any, depth: int = 0) -> Any:
+    """The document with every text bounded; the manifest and evaluation are there, if empty."""
+    if isinstance(value, str):
+        return bounded(value, _LONGEST)
+    if depth > _DEEPEST:
+        return None
+    if isinstance(value, Mapping):
+        document = {bounded(key, 80): _tidy(each, depth + 1) for key, each in value.items()}
+        return {"evaluation": {}, "trial": {}} | document if depth == 0 else document
+    return [_tidy(each, depth + 1) for each in value] if isinstance(value, (list, tuple)) else value
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.jinja")
+
+
+@cache
+def _css() -> str:
+    return Path(__file__).with_name("page.css").read_text("utf-8")
