@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from modelserve.tensors import Tensor, encode_bytes
 from tools.modelctl.data import DATATYPES
 from tools.modelctl.parity import Answers
 
-__all__ = ["BATCHES", "Batch", "Measured", "measure"]
+__all__ = ["BATCHES", "Batch", "Measured", "cpu", "measure"]
 
 BATCHES = (1, 32, 256)
 """Rows of a request."""
 _LOADS = 0.3  # of the time goes to loading
 _LEAST = 3  # times each, where a time is to be a median of anything
 _MOST = 2_000
+_INTEGER = {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"}  # as Linux names the instructions, of Intel, AMD and Arm
 _DEADLINE = 600.0  # seconds of one run; whoever measures has tried the model before
 
 
@@ -69,6 +71,17 @@ def measure(
         for name, times in _in_turn(calls, share).items():
             found[name].append(_summary(rows, times))
     return {name: Measured(round(_milliseconds(loads[name]), 4), tuple(found[name])) for name in models}
+
+
+def cpu() -> str:
+    """What this machine's CPU calls itself, and whether it multiplies 8-bit integers by an instruction of its own."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    known = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    found = _INTEGER & set((known.get("flags") or known.get("Features") or "").split())
+    return f"{known.get('model name', platform.machine())}, {'with ' + ', '.join(sorted(found)) if found else 'without VNNI'}"
 
 
 def _load(models: Mapping[str, Path], seconds: float) -> tuple[dict[str, OnnxSession], dict[str, list[float]]]:
