@@ -21,7 +21,7 @@ from tools.modelctl.compress.subject import Inapplicable, Subject
 from tools.modelctl.compress.validation import furthest, validation
 from tools.modelctl.parity import Answers
 
-__all__ = ["prune"]
+__all__ = ["Layer", "measured", "prune", "without"]
 
 _NUMBERS = 2**25  # activations of a layer that are looked at
 _LOST = tuple(np.geomspace(1e-6, 0.5, 30))
@@ -32,9 +32,12 @@ Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class _Layer:
+class Layer:
+    """A layer's channels, and what is known of them."""
+
     chain: Chain
     gram: Matrix
+    """Of the activations that the next layer reads, and of a constant where it can add one."""
     eliminated: Elimination
 
 
@@ -47,10 +50,10 @@ def prune(subject: Subject) -> onnx.ModelProto:
     model = chains.inlined(subject.model)
     with threadpool_limits(1):
         judge = validation(subject, caution=_CAUTION)
-        layers = _layers(model, {name: values[judge.fit] for name, values in subject.calibration.items()})
+        layers = measured(model, {name: values[judge.fit] for name, values in subject.calibration.items()})
         kept = furthest(
             [tuple(layer.eliminated.within(share) for layer in layers) for share in _LOST],
-            lambda kept: judge.holds(_pruned(model, layers, kept)),
+            lambda kept: judge.holds(without(model, layers, kept)),
         )
     if kept is None or all(some.all() for some in kept):
         raise Inapplicable(
@@ -59,10 +62,11 @@ def prune(subject: Subject) -> onnx.ModelProto:
         )
     gone, all_of_them = sum(int((~some).sum()) for some in kept), sum(map(len, kept))
     subject.tell(f"{gone} of {all_of_them} neurons and filters of {len(layers)} layers can go")
-    return _pruned(model, layers, kept)
+    return without(model, layers, kept)
 
 
-def _layers(model: onnx.ModelProto, rows: Answers) -> list[_Layer]:
+def measured(model: onnx.ModelProto, rows: Answers) -> list[Layer]:
+    """Every layer that can be followed to the next, in the order of the graph; `model` as `chains.inlined` leaves it."""
     names = [name for node in model.graph.node for name in node.output if name]
     two = inner(model, names, {name: values[:2] for name, values in rows.items()})
     found = list(chains.chains(model, {name: values.shape for name, values in two.items() if values.dtype == np.float32}))
@@ -78,14 +82,13 @@ def _layers(model: onnx.ModelProto, rows: Answers) -> list[_Layer]:
         some = {name: values[: max(2, _NUMBERS // size)] for name, values in rows.items()}
         values = inner(model, [chain.reader.activations], some)[chain.reader.activations]
         gram = elimination.gram(_by_channel(values, chain), constant=chain.reader.bias is not None)
-        layers.append(
-            _Layer(chain, gram, elimination.eliminate(gram, _weights(constants[chain.reader.weight], chain).reshape(chain.channels, -1)))
-        )
+        weights = _weights(constants[chain.reader.weight], chain).reshape(chain.channels, -1)
+        layers.append(Layer(chain, gram, elimination.eliminate(gram, weights)))
     return layers
 
 
-def _pruned(model: onnx.ModelProto, layers: list[_Layer], kept: tuple[NDArray[np.bool_], ...]) -> onnx.ModelProto:
-    """Without the channels that aren't kept."""
+def without(model: onnx.ModelProto, layers: list[Layer], kept: tuple[NDArray[np.bool_], ...]) -> onnx.ModelProto:
+    """Without the channels that aren't `kept`, a mask for each layer."""
     pruned = onnx.ModelProto()
     pruned.CopyFrom(model)
     constants = {name: values.copy() for name, values in chains.constants(model).items()}
@@ -105,7 +108,7 @@ def _pruned(model: onnx.ModelProto, layers: list[_Layer], kept: tuple[NDArray[np
     return pruned
 
 
-def _refit(constants: dict[str, NDArray[np.float32]], layer: _Layer, stays: NDArray[np.bool_]) -> None:
+def _refit(constants: dict[str, NDArray[np.float32]], layer: Layer, stays: NDArray[np.bool_]) -> None:
     """The reader's weights become those that make the most of the channels that stay."""
     reader = layer.chain.reader
     weights = _weights(constants[reader.weight], layer.chain)

@@ -208,7 +208,7 @@ def _rounds(ensemble: Ensemble) -> Integers:
     np.logical_or.at(names, ensemble.tree, ensemble.emits)
     kind = np.unique(names, axis=0, return_inverse=True)[1].ravel()
     rounds = np.zeros(ensemble.trees, dtype=np.int64)
-    for one in range(np.max(kind) + 1):
+    for one in range(int(np.max(kind)) + 1):
         rounds[kind == one] = np.arange(np.sum(kind == one))
     return rounds
 
