@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -51,14 +51,19 @@ def adapt(file: ModelFile, context: Context) -> Any:
     return child.adapted(replace(file, path=kind.path), kind.adapter, replace(context, module=file.module))
 
 
-@cache
 def warn(kind: Kind) -> None:
-    """Before a pickle is opened, once for each."""
+    """Before a pickle is opened; once for a file and its copies."""
     if kind.is_pickle:
-        console.note(
-            f"{kind.path.name} is a pickle, and a pickle can run code; it is opened in a process without network or credentials, "
-            "and only classes on the allow-list"
-        )
+        with kind.path.open("rb") as file:
+            _warn(kind.path.name, kind.path.stat().st_size, file.read(_HEAD))
+
+
+@lru_cache
+def _warn(name: str, size: int, head: bytes) -> None:  # noqa: ARG001 - what it is known again by
+    console.note(
+        f"{name} is a pickle, and a pickle can run code; it is opened in a process without network or credentials, and only classes on "
+        "the allow-list"
+    )
 
 
 def recognise(path: Path) -> Kind:

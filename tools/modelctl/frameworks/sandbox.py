@@ -93,7 +93,9 @@ class _Guard:
     def _opens(self, path: Any, flags: int) -> None:
         if not _is_path(path):
             return  # a descriptor, which was opened before
-        name = os.path.realpath(os.fsdecode(path))
+        name = os.fsdecode(path)
+        # Links that lead elsewhere can't be made here, and following each name that Python reads would take as long as reading it.
+        name = os.path.realpath(name) if flags & _WRITES or name.startswith("/proc") else os.path.abspath(name)
         if flags & _WRITES and not self.is_own(name) and name not in _DEVICES:
             raise Refusal(f"to write {name}")
         if name.startswith(f"{self.home}/.") and not self.is_own(name) and not self.is_readable(name):
