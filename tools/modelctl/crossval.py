@@ -11,7 +11,9 @@ from sklearn.model_selection import KFold, StratifiedKFold
 
 from models.config import ModelConfig
 from tools.modelctl import evaluate, parity
+from tools.modelctl.data import Split
 from tools.modelctl.errors import BuildFailed
+from tools.modelctl.frameworks import Context, adapt
 from tools.modelctl.lifecycle import Progress, fit
 from tools.modelctl.source import Source
 
@@ -24,6 +26,10 @@ def cross_validate(config: ModelConfig, source: Source, folds: int, progress: Pr
     Scores the estimator before its conversion. Raises `TrainFailed`, `BuildFailed`.
     """
     X, y = source.load()
+    if config.task == "custom" or (y is None and config.task != "clustering"):
+        raise BuildFailed(
+            f"nothing scores {config.name}, so that there is nothing to cross-validate; answer y in load() for a task that has one"
+        )
     kind = StratifiedKFold if config.task == "classification" else KFold
     scores = []
     try:
@@ -32,10 +38,14 @@ def cross_validate(config: ModelConfig, source: Source, folds: int, progress: Pr
         raise BuildFailed(f"{config.name} can't be split into {folds} folds: {error}") from None
     for number, (seen, unseen) in enumerate(splits, start=1):
         progress(f"fold {number} of {folds}")
-        estimator = fit(source, _rows(X, seen), _rows(y, seen))
-        answers = parity.original(config.task, estimator, _rows(X, unseen))
-        scores.append(evaluate.score(config.task, evaluate.space(estimator, _rows(X, unseen)), _rows(y, unseen), answers))
-    return {name: (fmean(found), stdev(found)) for name in scores[0] if (found := [score[name] for score in scores])}
+        rows = Split(_rows(X, seen), _rows(y, seen), _rows(X, unseen), _rows(y, unseen))
+        estimator = adapt(fit(source, rows.X, rows.y), Context(config=config, rows=rows, folder=source.file.parent))
+        answers = parity.original(config.task, estimator, rows.held_out_X)
+        space = evaluate.space(estimator, rows.held_out_X)
+        scores.append(evaluate.score(config.task, space, rows.held_out_y, answers, known=y, labels=config.labels))
+    # What isn't defined for the rows of one fold has no mean over folds.
+    everywhere = [name for name in scores[0] if all(name in score for score in scores)]
+    return {name: (fmean(found), stdev(found)) for name in everywhere if (found := [score[name] for score in scores])}
 
 
 def _rows(values: Any, index: Any) -> Any:

@@ -14,6 +14,7 @@ __all__ = [
     "GateFailed",
     "ModelRefused",
     "ModelctlError",
+    "PromotionRefused",
     "TrainFailed",
     "UsageFailed",
     "VersionAmbiguous",
@@ -76,6 +77,17 @@ class GateFailed(ModelctlError):
         super().__init__(
             f"{name} was not published: {'; '.join(failures)}. Improve models/{name}/train.py or correct the gates in model.toml; "
             f'`modelctl publish {name} --force "REASON"` publishes it all the same and keeps the reason in the manifest'
+        )
+        self.failures = tuple(failures)
+
+
+class PromotionRefused(ModelctlError):
+    """A version that is not good enough for an alias."""
+
+    def __init__(self, name: str, version: str, failures: Sequence[str], command: str) -> None:
+        super().__init__(
+            f"{name} was not promoted to {version}: {'; '.join(failures)}. Publish a better version, or correct the gates in "
+            f'models/{name}/model.toml; `{command} --force "REASON"` promotes it all the same and keeps the reason in the history'
         )
         self.failures = tuple(failures)
 

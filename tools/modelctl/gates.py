@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from models.config import Gate, ModelConfig
 from modelserve.manifest import GateResult
 from tools.modelctl.errors import BuildFailed
 
-__all__ = ["check", "failures"]
+__all__ = ["check", "failures", "measured", "relative"]
 
+_OPERATOR = re.compile(r" [<>]= (?=[^\]]*$)")  # the last one: names of classes may hold anything
 _NEEDS = {
     "roc_auc": "held-out rows of each class, and a probability of each",
     "log_loss": "probabilities, finite and of the sum 1",
@@ -36,6 +38,16 @@ def check(config: ModelConfig, found: Mapping[str, float], *, scored: bool = Tru
 def failures(gates: tuple[GateResult, ...]) -> list[str]:
     """A sentence for each gate that doesn't hold."""
     return [f"the gate {gate.gate} doesn't hold, held-out rows gave {gate.value:.4g}" for gate in gates if not gate.passed]
+
+
+def measured(gate: str) -> str:
+    """What a recorded gate bounds: `f1`, or of a class `f1[apple]`. Also of a gate that only a newer release can read."""
+    return _OPERATOR.split(gate)[0]
+
+
+def relative(gate: str) -> bool:
+    """Whether a recorded gate is against production."""
+    return _OPERATOR.split(gate)[-1].startswith("production")
 
 
 def _undefined(name: str, gate: Gate, found: Mapping[str, float]) -> str:

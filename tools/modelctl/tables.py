@@ -7,24 +7,47 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
-from modelserve.manifest import Alias, Manifest, TensorSpec
+from models.config import METRICS
+from modelserve.manifest import Alias, GateResult, Manifest, TensorSpec
 from modelserve.registry import Event
+from tools.modelctl import gates
 from tools.modelctl.console import table
 
-__all__ = ["events", "metrics", "signature", "summary", "versions"]
+__all__ = ["events", "metrics", "parity", "signature", "summary", "verdict", "versions"]
+
+_USUAL = 4  # metrics of a task that are shown without a gate
 
 
 def metrics(manifest: Manifest) -> Table:
-    """Held-out metrics beside the gates that they must pass, and parity as the last row."""
+    """The usual held-out metrics and all that have gates, beside the gates that they must pass; parity is the last row."""
     found = table("metric", ">held-out rows", "gate", "")
-    gates = {gate.gate.split()[0]: gate for gate in manifest.gates}
-    for name, value in manifest.metrics.items():
-        gate = gates.get(name)
-        found.add_row(name, f"{value:.4g}", gate.gate if gate else "", _verdict(gate.passed) if gate else "")
-    if parity := manifest.parity:
-        text = f"{parity.disagreement:.2%} of {parity.rows} labels differ, numbers by up to {parity.largest_difference:.1g}"
-        found.add_row("parity", "", text, _verdict(parity.passed))
+    gated = [(gates.measured(gate.gate), gate) for gate in manifest.gates]
+    usual = [name for name in METRICS.get(manifest.task, ())[:_USUAL] if name in manifest.metrics]
+    for name in usual:
+        if name not in dict(gated):
+            found.add_row(name, f"{manifest.metrics[name]:.4g}", "", "")
+        for gate in (gate for measured, gate in gated if measured == name):
+            found.add_row(name, f"{gate.value:.4g}", gate.gate, verdict(gate))
+    for name, gate in gated:
+        if name not in usual:
+            found.add_row(name, f"{gate.value:.4g}", gate.gate, verdict(gate))
+    if row := parity(manifest):
+        found.add_row("parity", "", *row)
     return found
+
+
+def parity(manifest: Manifest) -> tuple[str, Text] | None:
+    """How far it is from what it was made from, and whether that is near enough; None where nobody compared."""
+    found = manifest.parity
+    if found is None:
+        return None
+    differ = f"{found.disagreement:.2%} of {found.rows} labels differ, numbers by up to {found.largest_difference:.1g}"
+    return differ, _verdict(found.passed)
+
+
+def verdict(gate: GateResult) -> Text:
+    """A gate against production is looked at when a version is promoted."""
+    return Text("at promote", "dim") if gates.relative(gate.gate) else _verdict(gate.passed)
 
 
 def signature(manifest: Manifest) -> Table:
@@ -63,7 +86,8 @@ def versions(manifests: list[Manifest], aliases: Mapping[str, Alias]) -> Table:
     """A row a version, oldest first, with the metrics that have gates."""
     shown = table("=version", "gated metrics", "passed", "aliases")
     for manifest in manifests:
-        gated = ", ".join(f"{gate.gate.split()[0]} {gate.value:.4g}" for gate in manifest.gates)
+        values = {gates.measured(gate.gate): gate.value for gate in manifest.gates}
+        gated = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
         passed = all(gate.passed for gate in manifest.gates) and (manifest.parity is None or manifest.parity.passed)
         names = ", ".join(alias for alias, found in aliases.items() if found.version == manifest.version)
         shown.add_row(manifest.version, gated, _verdict(passed), names)

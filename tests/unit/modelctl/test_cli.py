@@ -172,7 +172,9 @@ def test_publish_of_a_failing_model_names_the_way_around_which_is_recorded(workp
     assert 'modelctl publish step --force "REASON"' in run("publish", "step", code=1).stderr
     run("publish", "step", "--force", "only a demo")
     assert "only a demo" in run("show", "step", "latest").stdout
-    assert "was forced: only a demo" in run("promote", "step", "latest").stderr
+    assert "was forced: only a demo" in run("promote", "step", "latest", code=1).stderr
+    assert "was forced: only a demo" in run("promote", "step", "latest", "--force", "the demo is today").stderr
+    assert registry().history("step")[-1].reason == "forced: the demo is today"
 
 
 def test_promote_records_the_callers_arn_and_the_reason(workplace: Path, aws: None) -> None:

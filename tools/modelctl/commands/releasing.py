@@ -15,8 +15,9 @@ from tools.modelctl.commands.training import build
 from tools.modelctl.console import next_step, note, out, print_json, steps, transfer
 from tools.modelctl.deployment import Deployment, find
 from tools.modelctl.endpoints import ROLLBACK_WAIT, WAIT, prepare
-from tools.modelctl.errors import ModelRefused, UsageFailed
+from tools.modelctl.errors import ModelRefused, PromotionRefused, UsageFailed
 from tools.modelctl.options import Alias, DeploymentName, DeploymentOption, Json, Name, Profile, Reason, Version, Wait
+from tools.modelctl.promotion import PRODUCTION, judge
 from tools.modelctl.versions import resolve
 
 __all__ = ["copy", "promote", "prune", "publish", "rollback"]
@@ -69,7 +70,8 @@ def promote(
         typer.Option(
             "--force",
             metavar="REASON",
-            help="Promote although the model is not safe to serve, or its realtime endpoint refuses it; the history keeps the reason.",
+            help="Promote although a gate fails, the model is not safe to serve, or its realtime endpoint refuses it; the history keeps "
+            "the reason.",
         ),
     ] = None,
     wait: Wait = WAIT,
@@ -79,6 +81,7 @@ def promote(
 ) -> None:
     """Point an alias at a version; the functions serve it within their `alias_check_seconds`.
 
+    Its gates must hold, those against production as it is now; a version that was published with --force needs it here again.
     The model is read and tried first, in a process with its function's memory and time, or a GPU instance's. A heavy model's endpoint
     answers with it before the alias moves; an async one's is updated, in CloudFormation's own time.
     Examples: `modelctl promote fruit latest`, `modelctl promote fruit 1a2b3c4d --deployment prod --reason "better on lemons"`
@@ -92,10 +95,12 @@ def promote(
         _prepare(target, manifest, alias, wait=wait, force=bool(force))
         moved, text = before, f"is {chosen} already"
     else:
-        _warn_of_force(manifest)
-        refused = _refused(registry, name, chosen, force)
-        if _prepare(target, manifest, alias, wait=wait, force=bool(force)) or refused:
+        served = registry.aliases(name).get(PRODUCTION)
+        needed = [_failed(registry, manifest, alias, force), _refused(registry, name, chosen, force)]
+        if _prepare(target, manifest, alias, wait=wait, force=bool(force)) or any(needed):
             reason = "; ".join(filter(None, (reason, f"forced: {force}")))
+        if registry.aliases(name).get(PRODUCTION) != served:  # the gates were held against another one
+            raise AliasConflict(name, PRODUCTION)
         moved = registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
         text = f"is now {chosen}" + (f", before {before.version}" if before and before.version != chosen else "")
     if as_json:
@@ -187,8 +192,20 @@ def prune(
     next_step(f"modelctl show {name}", deployment)
 
 
-def _refused(registry: Registry, name: str, version: str, force: str | None) -> str | None:
-    """The reason to promote a model that may not be served; None where it may. Raises `ModelRefused` without one."""
+def _failed(registry: Registry, manifest: Manifest, alias: str, force: str | None) -> bool:
+    """Whether `force` was needed for its gates. Raises `PromotionRefused` where it was, and there is none."""
+    judged = judge(registry, manifest)
+    if judged.failures and not force:
+        where = "" if alias == PRODUCTION else f" --alias {alias}"
+        command = f"modelctl promote {manifest.name} {manifest.version}{where}"
+        raise PromotionRefused(manifest.name, manifest.version, judged.failures, command)
+    for sentence in (*judged.notes, *judged.failures):
+        note(sentence)
+    return bool(judged.failures)
+
+
+def _refused(registry: Registry, name: str, version: str, force: str | None) -> bool:
+    """Whether `force` was needed for a model that may not be served. Raises `ModelRefused` where it was, and there is none."""
     with steps(name) as begin, tempfile.TemporaryDirectory() as scratch:
         begin("reading and trying it, within the memory and time that it will have")
         from tools.modelctl.safety import examine_version  # noqa: PLC0415 - onnx is slow to import
@@ -198,7 +215,7 @@ def _refused(registry: Registry, name: str, version: str, force: str | None) -> 
         raise ModelRefused(name, findings, f"modelctl promote {name} {version}")
     for finding in findings:
         note(str(finding))
-    return force if findings else None
+    return bool(findings)
 
 
 def _prepare(target: Deployment, manifest: Manifest, alias: str, *, wait: int, force: bool) -> bool:
@@ -210,9 +227,3 @@ def _prepare(target: Deployment, manifest: Manifest, alias: str, *, wait: int, f
     if registry.aliases(manifest.name).get(alias) != before:
         raise AliasConflict(manifest.name, alias)
     return forced
-
-
-def _warn_of_force(manifest: Manifest) -> None:
-    lineage = manifest.lineage
-    if lineage and lineage.forced:
-        note(f"{manifest.version} did not pass when it was published, and was forced: {lineage.forced}")

@@ -11,9 +11,10 @@ import typer
 
 from models.config import NAME, ModelConfig, ModelConfigError
 from tools.modelctl import paths, tables
-from tools.modelctl.console import next_step, note, out, print_json, steps, table
+from tools.modelctl.console import next_step, note, out, print_json, steps
 from tools.modelctl.errors import UsageFailed
 from tools.modelctl.options import Json, Name
+from tools.modelctl.scorecard import scorecard
 
 if TYPE_CHECKING:
     from tools.modelctl.built import Built
@@ -27,6 +28,14 @@ class Kind(StrEnum):
     """What a new folder holds: one of scaffold/."""
 
     ESTIMATOR = "estimator"
+    CREDIT = "credit"
+    DEMAND = "demand"
+    RECOMMENDATION = "recommendation"
+    PRICING = "pricing"
+    TRAFFIC = "traffic"
+    SPEECH = "speech"
+    EDGE = "edge"
+    FEDERATED = "federated"
     TRANSFORMER = "transformer"
 
 
@@ -34,7 +43,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _, a letter first.")],
     *,
     kind: Annotated[
-        Kind, typer.Option("--kind", help="`transformer` makes one the size of BERT base for load tests, with random weights.")
+        Kind, typer.Option("--kind", help="A scenario of docs/scenarios.md; `transformer` is one the size of BERT base, random, for load tests.")
     ] = Kind.ESTIMATOR,
 ) -> None:
     """Start a model: a folder that trains and deploys as it is.
@@ -81,18 +90,22 @@ def evaluate(
 ) -> None:
     """Score the ONNX model on held-out rows, and hold it against its gates; exits 1 when one fails.
 
-    Trains first if anything changed. Examples: `modelctl evaluate tumour`, `modelctl evaluate diabetes --folds 5`
+    Shows metrics with 95% intervals, classes and slices; what --folds finds goes into the report, too. Trains first if anything changed.
+    Examples: `modelctl evaluate tumour`, `modelctl evaluate diabetes --folds 5`
     """
     if folds == 1:
         raise UsageFailed("one fold leaves no rows to score; expected --folds 2 or more, such as 5")
     built = build(name)
-    validated = _cross_validate(name, folds) if folds else {}
+    if folds:
+        _cross_validate(built, folds)
+    evaluation = built.report["evaluation"]
     if as_json:
-        folded = {metric: {"mean": mean, "deviation": deviation} for metric, (mean, deviation) in validated.items()}
-        print_json({**_document(built), "folds": folds, "cross_validation": folded})
+        folded = evaluation.get("cross_validation", {}).get("metrics", {}) if folds else {}
+        print_json({**_document(built), "folds": folds, "cross_validation": folded, "evaluation": evaluation})
     else:
-        out.print(tables.metrics(built.manifest))
-        _show_folds(validated, folds)
+        for part in scorecard(built.manifest, evaluation):
+            out.print(part)
+            out.print()
         for failure in built.failures:
             note(failure)
         next_step(f"modelctl publish {name}" if built.passed else f"modelctl evaluate {name}   (after a change of models/{name}/train.py)")
@@ -110,21 +123,16 @@ def build(name: str, *, fresh: bool = False) -> Built:
         return lifecycle.build(config, models=paths.MODELS, output=paths.BUILD, fresh=fresh, progress=begin)
 
 
-def _cross_validate(name: str, folds: int) -> dict[str, tuple[float, float]]:
-    from tools.modelctl.crossval import cross_validate  # noqa: PLC0415  # as above
+def _cross_validate(built: Built, folds: int) -> None:
+    from tools.modelctl.built import amend  # noqa: PLC0415  # as above
+    from tools.modelctl.crossval import cross_validate  # noqa: PLC0415  #
     from tools.modelctl.source import Source  # noqa: PLC0415
 
-    with steps(name) as begin:
-        return cross_validate(ModelConfig.load(paths.MODELS / name), Source.of(paths.MODELS / name), folds, begin)
-
-
-def _show_folds(validated: dict[str, tuple[float, float]], folds: int) -> None:
-    if not validated:
-        return
-    shown = table("metric", f">mean of {folds} folds", ">deviation")
-    for metric, (mean, deviation) in validated.items():
-        shown.add_row(metric, f"{mean:.4g}", f"{deviation:.3g}")
-    out.print(shown)
+    folder = paths.MODELS / built.manifest.name
+    with steps(built.manifest.name) as begin:
+        found = cross_validate(ModelConfig.load(folder), Source.of(folder), folds, begin)
+    metrics = {metric: {"mean": mean, "deviation": deviation} for metric, (mean, deviation) in found.items()}
+    amend(built, cross_validation={"folds": folds, "metrics": metrics})
 
 
 def _document(built: Built) -> dict[str, object]:
