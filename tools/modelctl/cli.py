@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 
 from models.config import ModelConfigError
 from modelserve.errors import ServeError
-from tools.modelctl.commands import batch, calling, clients, compressing, dlq, importing, looking, migrating, releasing, training
+from tools.modelctl.commands import batch, calling, clients, compressing, dlq, importing, looking, migrating, releasing, reporting, training
 from tools.modelctl.console import fail
 from tools.modelctl.errors import ModelctlError
 from tools.modelctl.options import DeploymentName
@@ -76,6 +76,7 @@ app.command(rich_help_panel=_RELEASE)(releasing.copy)
 app.command(rich_help_panel=_RELEASE)(releasing.prune)
 app.command("list", rich_help_panel=_RELEASE)(looking.list_models)
 app.command(rich_help_panel=_RELEASE)(looking.show)
+app.command(rich_help_panel=_RELEASE)(reporting.report)
 app.command(rich_help_panel=_RELEASE)(looking.history)
 app.command(rich_help_panel=_TRY)(calling.predict)
 app.command(rich_help_panel=_TRY)(batch.batch)
