@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from models.config import LOWER_IS_BETTER
 from tools.modelctl.report import figures
 from tools.modelctl.report.blocks import Block, Facts, Figure, Table
 from tools.modelctl.report.figures import Row
@@ -12,6 +13,8 @@ from tools.modelctl.report.text import TIMES, bounded, bytes_of, counted, micros
 
 __all__ = ["compression", "migration", "parity", "speed"]
 
+_LESS_IS_BETTER = LOWER_IS_BETTER | {"disagreement", "difference"}
+"""With what compares a result with its parent where nothing is scored."""
 _MOST = 30
 """Batches, methods and targets that are shown."""
 
@@ -71,7 +74,8 @@ def compression(report: Mapping[str, Any]) -> Iterator[Block]:
     ratios = dict(list(found.get("latency", {}).items())[:_MOST])
     yield Facts(
         items=[
-            ("method", f"{bounded(found['method'], 60)}, from {bounded(found['parent'], 60)}"),
+            ("method", bounded(found["method"], 60)),
+            ("made from", bounded(found.get("parent", "a build that is not published"), 60)),
             (
                 "size",
                 f"{number(1 / found['size_ratio'])}{TIMES} smaller"
@@ -81,6 +85,7 @@ def compression(report: Mapping[str, Any]) -> Iterator[Block]:
             (f"lost {found['metric']}", f"{number(found['drop'])}, at most {number(found['limit'])} allowed"),
             *((f"time of {rows} rows at once", f"{number(ratio)}{TIMES} the parent's") for rows, ratio in ratios.items()),
             ("loading", f"{number(found['load_ratio'])}{TIMES} the parent's"),
+            ("measured on", bounded(found.get("cpu", "this machine"), 80)),
             ("verdict", "✗ slower than its parent on this CPU" if found["slower"] else "✓ not slower than its parent on this CPU"),
         ]
     )
@@ -96,7 +101,7 @@ def migration(report: Mapping[str, Any]) -> Iterator[Block]:
     steps = [
         (name, f"{found[key][0]} → {found[key][1]}") for name, key in (("operator set", "opset"), ("IR version", "ir")) if key in found
     ]
-    yield Facts(items=[("from version", bounded(found["parent"], 60)), *steps])
+    yield Facts(items=[("made from", bounded(found.get("parent", "a build that is not published"), 60)), *steps])
     rows = [
         (bounded(each["name"], 60), "✓ runs it" if each["ok"] else "✗ does not", bounded(each["found"]))
         for each in found.get("targets", [])[:_MOST]
@@ -110,11 +115,12 @@ def _front(found: list[Mapping[str, Any]], metric: str) -> Iterator[Block]:
     ranked = sorted(found, key=lambda each: each["size"])
     best = [each for each in ranked if each["on_front"]]
     says = (
-        f"{counted(len(best), 'model')} of {len(found)} are on the front (filled, joined): no other is smaller and better at once. "
-        "The larger a dot, the slower it answers."
+        f"{counted(len(best), 'model')} of {len(found)} are on the front (filled, joined): "
+        f"no other is smaller, faster and better in {metric} at once. The larger a dot, the slower it answers."
     )
+    axis = f"{metric}, less is better" if metric in _LESS_IS_BETTER else metric
     drawn = [{**each, "method": bounded(each["method"], 24)} for each in ranked]
-    yield Figure(title="Size against quality", says=says, drawing=figures.front("Compression front", says, drawn, metric=metric))
+    yield Figure(title="Size against quality", says=says, drawing=figures.front("Compression front", says, drawn, metric=axis))
     rows = [
         (
             bounded(each["method"], 40),
