@@ -10,7 +10,20 @@ from typer.core import TyperGroup
 
 from models.config import ModelConfigError
 from modelserve.errors import ServeError
-from tools.modelctl.commands import batch, calling, clients, compressing, dlq, importing, looking, migrating, releasing, reporting, training
+from tools.modelctl.commands import (
+    averaging,
+    batch,
+    calling,
+    clients,
+    compressing,
+    dlq,
+    importing,
+    looking,
+    migrating,
+    releasing,
+    reporting,
+    training,
+)
 from tools.modelctl.console import fail
 from tools.modelctl.errors import ModelctlError
 from tools.modelctl.options import DeploymentName
@@ -67,6 +80,7 @@ app.command(rich_help_panel=_WORK)(training.new)
 app.command("import", rich_help_panel=_WORK)(importing.import_model)
 app.command(rich_help_panel=_WORK)(training.train)
 app.command(rich_help_panel=_WORK)(training.evaluate)
+app.command(rich_help_panel=_WORK)(averaging.average)
 app.command(rich_help_panel=_RELEASE)(releasing.publish)
 app.command(rich_help_panel=_RELEASE)(compressing.compress)
 app.command(rich_help_panel=_RELEASE)(migrating.migrate)
