@@ -116,6 +116,16 @@ def adapted(file: ModelFile, adapter: str, context: Context) -> Opened:
     return Opened(framework=facts.framework, classes_=facts.classes, model=model, expected=expected, X=context.rows.held_out_X, space=space)
 
 
+def _known(classes: tuple[Any, ...], y: Any) -> None:
+    """Raises `BuildFailed` where none of what is to be predicted is a class of the model: every answer would count as wrong."""
+    wanted = {str(each) for each in np.unique(np.asarray(y).astype(str)).tolist()} if classes and y is not None else set()
+    if wanted and not wanted & set(map(str, classes)):
+        raise BuildFailed(
+            f"the model answers {', '.join(map(str, classes[:5]))}, and the rows have {', '.join(sorted(wanted)[:5])} to predict; give "
+            "what is to be predicted as the model was trained on it"
+        )
+
+
 def probed(file: ModelFile, adapter: str, context: Context) -> Probed:
     """What the model says of itself. Raises `BuildFailed` as `adapted` does."""
     with tempfile.TemporaryDirectory() as folder:

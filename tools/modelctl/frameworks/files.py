@@ -8,7 +8,6 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +52,19 @@ def adapt(file: ModelFile, context: Context) -> Any:
 
 def warn(kind: Kind) -> None:
     """Before a pickle is opened; once for a file and its copies."""
-    if kind.is_pickle:
-        with kind.path.open("rb") as file:
-            _warn(kind.path.name, kind.path.stat().st_size, file.read(_HEAD))
+    if not kind.is_pickle:
+        return
+    with kind.path.open("rb") as file:
+        known = kind.path.stat().st_size, file.read(_HEAD)
+    if known not in _WARNED:
+        _WARNED.add(known)
+        console.note(
+            f"{kind.path.name} is a pickle, and a pickle can run code; it is opened in a process without network or credentials, and only "
+            "classes on the allow-list"
+        )
 
 
-@lru_cache
-def _warn(name: str, size: int, head: bytes) -> None:  # noqa: ARG001 - what it is known again by
-    console.note(
-        f"{name} is a pickle, and a pickle can run code; it is opened in a process without network or credentials, and only classes on "
-        "the allow-list"
-    )
+_WARNED: set[tuple[int, bytes]] = set()
 
 
 def recognise(path: Path) -> Kind:

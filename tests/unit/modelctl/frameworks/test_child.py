@@ -1,0 +1,261 @@
+"""What comes back from the process that opens a file is believed no further than it can be checked."""
+
+import os
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import joblib
+import numpy as np
+import onnx
+import pytest
+from sklearn.cluster import KMeans
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from models.config import ModelConfig
+from tests.unit.modelserve.graphs import endless, scaled
+from tools.modelctl.data import Split
+from tools.modelctl.errors import BuildFailed
+from tools.modelctl.frameworks import Context, ModelFile, child, sandbox
+from tools.modelctl.frameworks.probe import Probed
+
+X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
+Y = np.where(X[:, 0] > 0, "up", "down")
+Process = Callable[[Path], int]
+
+
+def context(task: str = "custom", X: Any = X, y: Any = None) -> Context:
+    return Context(config=ModelConfig(name="some", task=task), rows=Split(X, y, X, y), folder=Path("models/some"))
+
+
+@pytest.fixture
+def process(monkeypatch: pytest.MonkeyPatch) -> Callable[[Process], None]:
+    """In place of the process, a function that is given its folder and answers its exit status."""
+
+    def replace(does: Process) -> None:
+        def run(command: list[str], *, cwd: Path, env: dict[str, str], **options: Any) -> SimpleNamespace:
+            assert not {name for name in env if name.startswith(("AWS", "MLFLOW", "MODEL_"))}
+            return SimpleNamespace(returncode=does(cwd))
+
+        monkeypatch.setattr("tools.modelctl.frameworks.child.subprocess.run", run)
+
+    return replace
+
+
+def opened(ctx: Context | None = None) -> child.Opened:
+    return child.adapted(ModelFile(Path("some.pkl")), "scikit", ctx or context(X={"x": X}))
+
+
+def good(scratch: Path) -> int:
+    (scratch / "model.onnx").write_bytes(scaled(2))
+    np.savez(scratch / "answers.npz", y=2 * X)
+    (scratch / "facts.json").write_text('{"framework": "made 1"}')
+    return 0
+
+
+def test_a_graph_its_answers_and_facts_make_a_model(process: Callable[[Process], None]) -> None:
+    process(good)
+    rows = {"x": X}
+    found = opened(context(X=rows))
+    assert found.framework == "made 1"
+    assert np.array_equal(found.answers(rows)["y"], 2 * X)
+    assert found.to_onnx("some").graph.output[0].name == "y"
+    with pytest.raises(BuildFailed, match="the held-out rows only"):
+        found.answers({"x": X[:1]})
+
+
+def other_names(scratch: Path) -> None:
+    np.savez(scratch / "answers.npz", z=2 * X)
+
+
+def other_rows(scratch: Path) -> None:
+    np.savez(scratch / "answers.npz", y=X[:3])
+
+
+def objects(scratch: Path) -> None:
+    np.savez(scratch / "answers.npz", y=np.array([{}] * len(X), dtype=object))
+
+
+def no_archive(scratch: Path) -> None:
+    (scratch / "answers.npz").write_bytes(b"PK\3\4")
+
+
+def bomb(scratch: Path) -> None:
+    with (
+        zipfile.ZipFile(scratch / "answers.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("y.npy", "w", force_zip64=True) as file,
+    ):
+        for _ in range(9):
+            file.write(bytes(2**20))
+
+
+def linked(scratch: Path) -> None:
+    (scratch / "facts.json").rename(scratch / "other.json")
+    (scratch / "facts.json").symlink_to(scratch / "other.json")
+
+
+def linked_graph(scratch: Path) -> None:
+    (scratch / "model.onnx").rename(scratch / "other.onnx")
+    (scratch / "model.onnx").symlink_to(scratch / "other.onnx")
+
+
+def large_facts(scratch: Path) -> None:
+    (scratch / "facts.json").write_text('{"framework": "' + "x" * 2**20 + '"}')
+
+
+def more_facts(scratch: Path) -> None:
+    (scratch / "facts.json").write_text('{"module": "os"}')
+
+
+def no_facts(scratch: Path) -> None:
+    (scratch / "facts.json").unlink()
+
+
+def forbidden(scratch: Path) -> None:
+    (scratch / "model.onnx").write_bytes(endless())
+
+
+def no_graph(scratch: Path) -> None:
+    (scratch / "model.onnx").write_bytes(b"no graph")
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (other_names, "isn't an answer for each row"),
+        (other_rows, "isn't an answer for each row"),
+        (objects, "no answers that can be read"),
+        (no_archive, "no answers that can be read"),
+        (bomb, "no answers that can be read"),
+        (linked, "before it had answered"),
+        (linked_graph, "is no file of its own"),
+        (large_facts, "before it had answered"),
+        (more_facts, "before it had answered"),
+        (no_facts, "before it had answered"),
+        (forbidden, "may not be served: node .* may never end"),
+        (no_graph, "may not be served: model.onnx is no ONNX model"),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_anything_else_is_refused(
+    process: Callable[[Process], None], monkeypatch: pytest.MonkeyPatch, change: Callable[[Path], None], told: str
+) -> None:
+    monkeypatch.setattr(child, "_MOST_BYTES", 2**23)
+    process(lambda scratch: good(scratch) or change(scratch) or 0)
+    with pytest.raises(BuildFailed, match=told):
+        opened()
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [(-24, "within 300 s"), (-11, "by signal SIGSEGV"), (1, "by exit status 1: last words")],
+)
+def test_a_process_that_ends_otherwise_is_said_to(process: Callable[[Process], None], status: int, told: str) -> None:
+    def does(scratch: Path) -> int:
+        (scratch / "output").write_text("first\nlast words\n")
+        return status
+
+    process(does)
+    with pytest.raises(BuildFailed, match=told):
+        opened()
+
+
+def test_one_that_does_not_end_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*args: Any, timeout: float, **options: Any) -> None:
+        raise subprocess.TimeoutExpired("sandbox", timeout)
+
+    monkeypatch.setattr("tools.modelctl.frameworks.child.subprocess.run", run)
+    with pytest.raises(BuildFailed, match="convert it to ONNX elsewhere"):
+        opened()
+
+
+def test_its_words_can_not_steer_a_terminal(process: Callable[[Process], None]) -> None:
+    def does(scratch: Path) -> int:
+        (scratch / "facts.json").write_text('{"refused": "names \\u001b[2Jos.system\\r\\n"}')
+        return 0
+
+    process(does)
+    with pytest.raises(BuildFailed) as refused:
+        opened()
+    assert str(refused.value) == "names  [2Jos.system  "
+
+
+def test_rows_of_other_classes_than_the_model_has_are_refused() -> None:
+    with pytest.raises(BuildFailed, match="the model answers 0, 1, and the rows have down, up to predict"):
+        child._known((0, 1), Y)
+    child._known(("up", "down", "level"), Y)
+    child._known((0, 1), np.array([0.0, 1.0]).astype(int))
+    child._known((), Y)
+
+
+def answered(scratch: Path, estimator: Any, ctx: Context, *, only_probe: bool = False) -> child._Facts:
+    """As the process of its own does it."""
+    import pickle
+
+    joblib.dump(estimator, scratch / "some.joblib")
+    request = child._Request(ModelFile(scratch / "some.joblib"), "scikit", ctx, only_probe=only_probe)
+    (scratch / "request.pickle").write_bytes(pickle.dumps(request))
+    child.answer(scratch, sandbox.Refusal)
+    return child._Facts.model_validate_json((scratch / "facts.json").read_bytes())
+
+
+def test_a_classifier_leaves_its_graph_answers_and_classes(tmp_path: Path) -> None:
+    fitted = LogisticRegression().fit(X, Y)
+    facts = answered(tmp_path, fitted, context("classification", y=Y))
+    assert not facts.refused
+    assert facts.framework.startswith("scikit-learn 1.")
+    assert facts.classes == ("down", "up")
+    answers = child._arrays(tmp_path / "answers.npz")
+    assert answers["label"].tolist() == fitted.predict(X).tolist()
+    assert [output.name for output in onnx.load(tmp_path / "model.onnx").graph.output] == ["label", "probabilities"]
+
+
+def test_clusters_leave_where_they_are_judged(tmp_path: Path) -> None:
+    fitted = make_pipeline(StandardScaler(), KMeans(2, n_init=1, random_state=0)).fit(X)
+    assert not answered(tmp_path, fitted, context("clustering")).refused
+    space = child._space(tmp_path / "space.npy")
+    assert space is not None
+    assert np.allclose(space, fitted[:-1].transform(X))
+
+
+def test_a_model_says_what_it_was_trained_for(tmp_path: Path) -> None:
+    facts = answered(tmp_path, LogisticRegression().fit(X, Y), context(), only_probe=True)
+    assert facts.probed.task == "classification"
+    assert [tensor.shape for tensor in facts.probed.inputs] == [(3,)]
+    assert isinstance(facts.probed, Probed)
+
+
+@pytest.mark.parametrize(
+    ("held", "told"),
+    [
+        ({"model": 1}, "holds a dict of 'model'; expected one fitted estimator"),
+        ([1, 2], "holds a list of 2"),
+        (StandardScaler(), "holds a StandardScaler"),
+        (LogisticRegression(), "never fitted"),
+        (os.system, "names posix.system"),
+    ],
+)
+def test_what_holds_no_fitted_estimator_is_refused(tmp_path: Path, held: Any, told: str) -> None:
+    assert told in answered(tmp_path, held, context("classification", y=Y)).refused
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (sandbox.Refusal("to open a connection (socket.connect)"), "tried to open a connection (socket.connect)"),
+        (MemoryError(), "half of this machine's memory"),
+        (KeyError("x"), "can't be opened and converted: KeyError: 'x'"),
+        (BuildFailed("as it is"), "as it is"),
+    ],
+)
+def test_why_it_failed_is_one_sentence(error: Exception, told: str) -> None:
+    assert told in child._reason(error, "some.pkl", sandbox.Refusal)
+    wrapped = RuntimeError("something")
+    wrapped.__cause__ = error
+    if isinstance(error, MemoryError | sandbox.Refusal):
+        assert told in child._reason(wrapped, "some.pkl", sandbox.Refusal)
