@@ -58,7 +58,7 @@ def whiskers(
     title: str, says: str, rows: Sequence[Row], *, axis: str | None, key: tuple[str, str] | None = None, at: float | None = None
 ) -> Markup:
     """A dot and its interval a row; without `axis` each row on a scale of its own. `at` is a line through all of them."""
-    top, left, right = 24 if key else 6, charts.room_for(each for row in rows for each in (row.name, row.note)), WIDTH - 96
+    top, left, right = 24 if key else 6, charts.room_for(each for row in rows for each in (row.name, row.note)), _right(rows)
     bottom = top + _ROW * len(rows)
     parts = _key(*key) if key else []
     shared = None
@@ -79,7 +79,7 @@ def whiskers(
 
 def bars(title: str, says: str, rows: Sequence[Row], *, axis: str) -> Markup:
     """A bar a row from zero, with its deviation or range as a whisker; values below zero go left."""
-    left, right, top = charts.room_for(each for row in rows for each in (row.name, row.note)), WIDTH - 96, 6
+    left, right, top = charts.room_for(each for row in rows for each in (row.name, row.note)), _right(rows), 6
     height = 34 if any(row.note or row.beside for row in rows) else 24
     bottom = top + height * len(rows)
     low, high = charts.extent([0.0, *(each for row in rows for each in row.numbers)], margin=0.02)
@@ -97,7 +97,7 @@ def bars(title: str, says: str, rows: Sequence[Row], *, axis: str) -> Markup:
 
 def histogram(title: str, says: str, edges: Sequence[float], counts: Sequence[int], *, axis: str) -> Markup:
     """How many fall between each two edges, with a line at zero."""
-    left, right, top, bottom = 44.0, WIDTH - 12.0, 24.0, 214.0
+    left, right, top, bottom = 44.0, WIDTH - 24.0, 24.0, 214.0
     across, up = Scale(edges[0], edges[-1], left, right), Scale(0.0, max([1, *counts]) * 1.05, bottom, top)
     parts = [*charts.left_axis(up, left, right, "rows"), *charts.under_axis(across, bottom, bottom, axis, about=5)]
     for low, high, count in zip(edges, edges[1:], counts, strict=False):
@@ -154,7 +154,7 @@ def reliability(title: str, says: str, bins: Sequence[Mapping[str, float]], *, a
 
 def fan(title: str, says: str, points: Sequence[Mapping[str, float]], *, axes: tuple[str, str]) -> Markup:
     """Median and a band around it along what was predicted."""
-    left, right, top, bottom = 58.0, WIDTH - 12.0, 24.0, 214.0
+    left, right, top, bottom = 58.0, WIDTH - 24.0, 24.0, 214.0
     across = Scale(*charts.extent([each["predicted"] for each in points], margin=0.03), left, right)
     up = Scale(*charts.extent([0.0, *(each[key] for each in points for key in ("low", "high"))]), bottom, top)
     parts = [*charts.left_axis(up, left, right, axes[1]), *charts.under_axis(across, bottom, bottom, axes[0], about=5)]
@@ -162,7 +162,6 @@ def fan(title: str, says: str, points: Sequence[Mapping[str, float]], *, axes: t
     parts += [charts.area(high, low, "band"), line(f"M{left} {up(0):.1f}H{right}", "overall"), charts.path(median, "curve one")]
     for (x, y), each in zip(median, points, strict=True):
         parts.append(dot(x, y, 3.5, "main", f"{number(each['predicted'])}: {number(each['median'])}, {counted(int(each['rows']), 'row')}"))
-    parts.append(label(median[-1][0], high[-1][1] - 5, "80 of 100 rows", "tick", anchor="end"))
     return charts.drawing(title, says, bottom + 40, parts)
 
 
@@ -186,6 +185,15 @@ def front(title: str, says: str, found: Sequence[Mapping[str, Any]], *, metric: 
         at = _free(y - radius - 5, x, taken)
         parts.append(label(x, at, each["method"], "on" if each["on_front"] else "tick", anchor="middle", most=110))
     return charts.drawing(title, says, bottom + 40, parts)
+
+
+def _right(rows: Sequence[Row]) -> float:
+    """Where the numbers beside a drawing begin, less a little."""
+    return (
+        WIDTH
+        - charts.room_for([each for row in rows for each in (row.shown or number(row.value), row.beside or row.interval)], most=130)
+        - 6
+    )
 
 
 def _row(row: Row, scale: Scale, y: float, right: float, *, framed: bool) -> list[Markup]:

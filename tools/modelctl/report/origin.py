@@ -37,11 +37,11 @@ def data(report: Mapping[str, Any]) -> Iterator[Block]:
     if not found:
         return
     kinds = [each["kind"] for each in found.get("features", [])]
-    counts = [f"{kinds.count(kind):,} of {kind}" for kind in dict.fromkeys(kinds)]
+    counts = [counted(kinds.count(kind), bounded(kind, 20)) for kind in dict.fromkeys(kinds)]
     items = [
         ("rows", f"{found['rows']:,}: {found['trained']:,} trained on, {found['held_out']:,} held out"),
         ("held-out rows, SHA-256", str(found.get("held_out_sha256", ""))),
-        ("features", f"{counted(len(kinds), 'feature')}: {listed(counts)}" if kinds else ""),
+        ("features", listed(counts) if kinds else ""),
         ("their names", bounded(", ".join(bounded(each["name"], 40) for each in found.get("features", [])[:_MOST]), 300)),
     ]
     yield Facts(items=[(name, value) for name, value in items if value])

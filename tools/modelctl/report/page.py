@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -92,22 +93,34 @@ def _made(make: Callable[[], Iterable[Block]]) -> list[Block]:
 
 
 def _glances(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """Label, number and what is to be known of it, for the first look."""
-    manifest, found = report["manifest"], report["evaluation"]
+    """Label, number and what is to be known of it, for the first look; a section below says what can't be read."""
     glances = []
-    for name, value in list(manifest["metrics"].items())[:1]:
-        interval = found.get("metrics", {}).get(name, {})
-        note = (
-            f"{number(interval['low'])} to {number(interval['high'])}" if "low" in interval and "high" in interval else "on held-out rows"
-        )
-        glances.append((name, number(value), note))
-    if data := found.get("data"):
-        glances.append(("held-out rows", f"{data['held_out']:,}", f"{data['trained']:,} trained on"))
-    if latency := found.get("latency"):
-        glances.append((f"a request of {counted(latency[0]['rows'], 'row')}", micros(latency[0]["p50_us"]), "median, without network"))
-    if "size" in found:
-        glances.append(("model.onnx", bytes_of(found["size"]), f"loads in {micros(found['load_ms'] * 1000)}" if "load_ms" in found else ""))
+    for look in (_first_metric, _held_out, _first_latency, _size):
+        with suppress(*_DAMAGED):
+            glances.append(look(report["manifest"], report["evaluation"]))
     return glances
+
+
+def _first_metric(manifest: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, str, str]:
+    if not manifest["metrics"]:
+        raise LookupError("nothing scored it")
+    name, value = next(iter(manifest["metrics"].items()))
+    interval = found.get("metrics", {}).get(name, {})
+    note = f"{number(interval['low'])} to {number(interval['high'])}" if "low" in interval and "high" in interval else "on held-out rows"
+    return name, number(value), note
+
+
+def _held_out(_: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, str, str]:
+    return "held-out rows", f"{found['data']['held_out']:,}", f"{found['data']['trained']:,} trained on"
+
+
+def _first_latency(_: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, str, str]:
+    first = found["latency"][0]
+    return f"a request of {counted(first['rows'], 'row')}", micros(first["p50_us"]), "median, without network"
+
+
+def _size(_: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, str, str]:
+    return "model.onnx", bytes_of(found["size"]), f"loads in {micros(found['load_ms'] * 1000)}" if "load_ms" in found else ""
 
 
 def _state(report: Mapping[str, Any]) -> str:

@@ -100,10 +100,10 @@ def _row(name: str, value: float, interval: Mapping[str, float], limits: Sequenc
     return Row(name=name, value=value, low=interval.get("low"), high=interval.get("high"), note=note and f"gate {note}", gates=limits)
 
 
-def _called(name: object) -> str:
+def _called(name: object, otherwise: str = "") -> str:
     """In a sentence, which a label of any length must not fill, nor one of digits make a riddle."""
     shown = bounded(name, 40)
-    return shown if any(character.isalpha() for character in shown) else f"class {shown}"
+    return f"{otherwise}{shown}" if any(character.isalpha() for character in shown) else f"of class {shown}"
 
 
 def _headline(rows: Sequence[Row]) -> str:
@@ -161,7 +161,7 @@ def _found_of(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
         (row[column], names[index], names[column]) for index, row in enumerate(counts) for column in range(len(names)) if column != index
     ]
     count, true, said = max(mistakes, key=lambda each: each[0])
-    worst = f" The most frequent mistake: {true} answered as {said}, {counted(count, 'time')}." if count else ""
+    worst = f" The most frequent mistake: {true} answered as {said.removeprefix('of ')}, {counted(count, 'time')}." if count else ""
     return f"Of {total:,} {name}, {right:,} were found, the smallest share of all {len(rows)} classes.{worst}"
 
 
@@ -181,10 +181,10 @@ def _roc(found: Sequence[Mapping[str, Any]]) -> Figure:
     series = sorted(found, key=lambda each: each["auc"])[:_CURVES]
     worst = series[0]
     says = (
-        f"Of a row that is {_called(worst['name'])} and one that isn't, it ranks the first higher in {percent(worst['auc'])} of pairs"
+        f"Of a row {_called(worst['name'], 'that is ')} and one that isn't, it ranks the first higher in {percent(worst['auc'])} of pairs"
         + (", the least of the classes shown." if len(series) > 1 else ".")
     )
-    lines = [(f"{each['name']}  AUC {number(each['auc'])}", [(x, y) for x, y in each["points"][:_POINTS]]) for each in series]
+    lines = [(f"{bounded(each['name'], 24)}: AUC {number(each['auc'])}", [(x, y) for x, y in each["points"][:_POINTS]]) for each in series]
     axes = ("false alarms, share of other rows", "found, share of the class")
     return Figure(title="ROC", says=says, drawing=figures.curves("ROC", says, lines, axes=axes))
 
@@ -214,7 +214,7 @@ def _residuals(found: Mapping[str, Any]) -> Iterator[Figure]:
             f"Around predictions of {number(widest['predicted'])} errors spread the most: "
             f"80 of 100 residuals there lie between {number(widest['low'])} and {number(widest['high'])}."
         )
-        axes = (f"predicted{unit}", f"{RESIDUAL}{unit}")
+        axes = (f"predicted{unit}", f"{RESIDUAL}{unit}; 80 of 100 rows are in the band")
         yield Figure(title="Errors by prediction", says=says, drawing=figures.fan("Errors by prediction", says, points, axes=axes))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import unicodedata
 from collections.abc import Iterable
@@ -19,16 +20,15 @@ def bounded(text: object, most: int = 160) -> str:
     seen = "".join(
         character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in " ".join(str(text)[:2000].split())
     )
-    if columns(seen) <= most:
+    if len(seen) <= most and columns(seen) <= most:
         return seen
-    while columns(seen) >= most:
-        seen = seen[:-1]
-    return seen.rstrip() + "…"
+    widths = itertools.accumulate(map(columns, seen))
+    return seen[: sum(width < most for width in widths)].rstrip() + "…"
 
 
 def columns(text: str) -> int:
     """How wide it is, in characters of Latin script; those of Chinese and Japanese are two."""
-    return sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
+    return len(text) if text.isascii() else sum(2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text)
 
 
 def number(value: float) -> str:
@@ -44,7 +44,7 @@ def number(value: float) -> str:
         return (f"{value / 1e9:.4g}B" if size >= 1e9 else f"{value / 1e6:.4g}M").replace("-", MINUS)
     if size >= 1000:
         return f"{value:,.0f}".replace("-", MINUS)
-    return (f"{value:.3f}" if 0.01 <= size < 0.9995 else f"{value:.4g}" if 0.9995 <= size < 1 else f"{value:.3g}").replace("-", MINUS)
+    return (f"{value:.3f}" if 0.001 <= size < 0.9995 else f"{value:.4g}" if 0.9995 <= size < 1 else f"{value:.3g}").replace("-", MINUS)
 
 
 def tick(value: float) -> str:

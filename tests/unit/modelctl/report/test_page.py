@@ -1,0 +1,161 @@
+"""The page as text: what it says, and what it makes of a report that nobody should have written."""
+
+import copy
+import re
+from typing import Any
+
+import pytest
+
+from tests.unit.modelctl.report import documents
+from tools.modelctl.report import page
+from tools.modelctl.report.comparison import verdict
+
+NOT_DRAWN = "not drawn"
+
+
+def worse(report: dict[str, Any], by: float) -> dict[str, Any]:
+    """The same version with every metric and interval lower."""
+    other = copy.deepcopy(report)
+    for name, found in other["evaluation"]["metrics"].items():
+        other["manifest"]["metrics"][name] -= by
+        found.update({key: value - by for key, value in found.items()})
+    return other
+
+
+def text_of(html: str) -> str:
+    """What a person reads."""
+    body = re.sub(r"<style>.*?</style>", "", html, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
+
+
+@pytest.mark.parametrize("make", [documents.classifier, documents.regressor, documents.clusters])
+def test_a_page_is_one_file_without_script_or_request(make: Any) -> None:
+    html = page.render(make(compression=documents.compression(), migration=documents.migration()), production=make())
+    assert NOT_DRAWN not in html
+    assert not re.search(r"https?:|<script|url\(|@import|<img|src=", html)
+    assert "default-src 'none'" in html
+
+
+def test_the_same_report_gives_the_same_bytes() -> None:
+    assert page.render(documents.classifier()) == page.render(documents.classifier())
+
+
+def test_the_verdict_comes_first() -> None:
+    text = text_of(page.render(documents.regressor()))
+    assert "It fails: mae &lt;= 15000 doesn&#39;t hold: held-out rows gave 15,913" in text
+    assert text.index("It fails") < text.index("How good it is")
+    assert page.verdict(documents.classifier()) == "passes its 3 gates"
+
+
+def test_a_model_that_nothing_scored_says_so() -> None:
+    report = documents.document("bare", "custom", {}, [], {})
+    assert page.verdict(report) == "was not scored: it had no rows with a known answer"
+    assert NOT_DRAWN not in page.render(report)
+
+
+@pytest.mark.parametrize(
+    ("make", "sentences"),
+    [
+        (
+            documents.classifier,
+            [
+                "Of 57 malignant, 55 were found; of 86 benign, 81.",
+                "Where it is 98% sure it is right in 99% of 110 rows",
+                "f1 is 0.948 over all rows (the line), and at its worst 0.899: smoker = True.",
+                "With the values of input[0] shuffled, f1 loses 0.090, more than with any other.",
+                "A request of 1 row takes 11.9 µs in the median.",
+            ],
+        ),
+        (
+            documents.regressor,
+            ["90% of the residuals, true value less predicted, lie between \N{MINUS SIGN}32,100 and 33,000.", "Trained 5 times"],
+        ),
+        (documents.clusters, ["Cluster 1 stands out the least: silhouette 0.180"]),
+    ],
+)
+def test_each_drawing_has_a_sentence_that_says_what_one_sees(make: Any, sentences: list[str]) -> None:
+    text = text_of(page.render(make()))
+    for sentence in sentences:
+        assert sentence in text
+
+
+def test_every_drawing_has_a_name_and_a_description() -> None:
+    html = page.render(documents.classifier(compression=documents.compression()), production=documents.classifier())
+    drawings = re.findall(r"<svg [^>]*>", html)
+    assert len(drawings) == len(re.findall(r'<svg [^>]*role="img"[^>]*><title>[^<]+</title><desc>[^<]+</desc>', html)) >= 9
+
+
+def test_a_gate_is_a_flag_at_its_limit_and_a_relative_one_moves_with_production() -> None:
+    report = documents.classifier()
+    report["manifest"]["gates"] = [{"gate": "f1 >= production - 0.01", "value": 0.9477, "passed": True}]
+    assert 'class="gate"' not in page.render(report)
+    assert "gate ≥ 0.9077" in page.render(report, production=worse(report, 0.03))
+
+
+def test_a_difference_is_told_from_what_chance_would_make() -> None:
+    report = documents.classifier()
+    assert verdict(report, worse(report, 0.001), "f1") == "better, intervals overlap"
+    assert verdict(report, worse(report, 0.2), "f1") == "better, intervals apart"
+    assert verdict(report, worse(report, -0.2), "f1") == "worse, intervals apart"
+    assert verdict(report, worse(report, 0.2), "log_loss") == "worse, intervals apart"
+    assert verdict(report, report, "f1") == "the same"
+
+
+def test_a_report_from_before_evaluations_is_shown_and_compared_as_far_as_it_goes() -> None:
+    old = documents.classifier()
+    del old["evaluation"]
+    assert NOT_DRAWN not in page.render(old)
+    text = text_of(page.render(documents.classifier(), production=old))
+    assert "Beside production" in text
+    assert "Whether both were scored on the same rows is not known." in text
+
+
+def hostile(count: int) -> dict[str, Any]:
+    """As many classes, with names that want to be markup, to turn the text around or to fill the page."""
+    kinds = [
+        "<script>alert(1)</script>" * 20,
+        "日本語のとても長い名前" * 9,
+        "\u202eevil\x00\n" + "unbroken_" * 30,
+        '"><svg onload=alert(1)>',
+    ]
+    names = [f"{kinds[index % 4]}{index}" for index in range(count)]
+    counts = [[40 if row == column else (row * 7 + column) % 5 // 4 for column in range(count)] for row in range(count)]
+    return documents.classifier(
+        confusion={"names": names, "counts": counts},
+        per_class=[{"name": name, "precision": 0.9, "recall": 0.9, "f1": 0.9, "support": 40} for name in names],
+        roc=[{"name": name, "auc": 0.9, "points": [[0, 0], [0.1, 0.9], [1, 1]]} for name in names],
+        importance={"metric": "f1", "features": [{"name": name, "mean": 0.1, "deviation": 0.1} for name in names]},
+        slices=[{"column": name, "value": name, "rows": 20, "metrics": {"f1": 0.9}} for name in names],
+        data={"rows": 9, "trained": 6, "held_out": 3, "classes": [{"name": name, "trained": 2, "held_out": 1} for name in names]},
+    )
+
+
+def test_hostile_labels_are_text_and_bounded() -> None:
+    html = page.render(hostile(200), production=hostile(200))
+    assert NOT_DRAWN not in html
+    assert "<script" not in html
+    assert "<svg onload" not in html
+    assert not {"\u202e", "\x00"} & set(html)
+    assert len(html) < 450_000
+    assert "Drawn are the 20 of 200 classes with the most mistakes." in html
+
+
+@pytest.mark.parametrize("part", ["confusion", "roc", "calibration", "slices", "importance", "latency", "metrics", "data", "per_class"])
+@pytest.mark.parametrize("value", [7, "text", [{}], {"names": ["a"], "counts": [[None]], "bins": [], "features": [{"name": 1}]}])
+def test_a_part_that_cannot_be_read_says_so_and_leaves_the_others(part: str, value: object) -> None:
+    html = page.render(documents.classifier(**{part: value}))
+    assert "It passes its 3 gates" in html
+    assert "Where it comes from" in html
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "1"])
+def test_what_is_no_number_is_not_drawn(value: object) -> None:
+    report = documents.regressor()
+    report["evaluation"]["residuals"]["histogram"]["edges"][0] = value
+    assert NOT_DRAWN in page.render(report)
+
+
+@pytest.mark.parametrize("report", [{}, {"manifest": {}}, {"manifest": []}, {"manifest": {"name": "a", "gates": 3, "metrics": {}}}])
+def test_what_is_no_report_is_refused(report: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no report that this release reads"):
+        page.render(report)
