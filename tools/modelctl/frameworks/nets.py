@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import io
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +20,7 @@ from tools.modelctl.errors import BuildFailed
 from tools.modelctl.frameworks import Context, heads
 from tools.modelctl.frameworks.tidy import rename
 
-__all__ = ["Net", "Tensors", "inputs"]
+__all__ = ["Net", "Tensors", "first_line", "inputs", "quiet"]
 
 Tensors = dict[str, NDArray[Any]]
 _ROWS = 4  # to export with: more than one, which exporters take for a constant
@@ -90,7 +94,7 @@ class Net:
         except BuildFailed:
             raise
         except Exception as error:  # whatever a network raises is told
-            raise BuildFailed(f"{_unable(rows)}: {_first_line(error)}; let load() answer X as the network takes it") from error
+            raise BuildFailed(f"{_unable(rows)}: {first_line(error)}; let load() answer X as the network takes it") from error
 
 
 def inputs(X: Any, kinds: Sequence[Any], attempt: Callable[[Tensors], object]) -> Tensors:
@@ -114,7 +118,20 @@ def inputs(X: Any, kinds: Sequence[Any], attempt: Callable[[Tensors], object]) -
             first = first or error
         else:
             return rows
-    raise BuildFailed(f"{_unable(found)}: {_first_line(first)}; let load() answer X as the network takes it") from first
+    raise BuildFailed(f"{_unable(found)}: {first_line(first)}; let load() answer X as the network takes it") from first
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """None of what a framework says on the way."""
+    level = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def _unable(rows: Tensors) -> str:
@@ -122,7 +139,8 @@ def _unable(rows: Tensors) -> str:
     return f"the network can't answer the rows {shown}"
 
 
-def _first_line(error: Exception | None) -> str:
+def first_line(error: Exception | None) -> str:
+    """Of an error whose further lines are of a framework's own insides."""
     return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 

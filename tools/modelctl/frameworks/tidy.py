@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import count
 
-from onnx import GraphProto, ModelProto, NodeProto
+from onnx import GraphProto, ModelProto, NodeProto, helper
 
 from tools.modelctl import graphs
 
-__all__ = ["clean", "names", "rename"]
+__all__ = ["clean", "names", "rename", "renumber"]
 
 
 def clean(model: ModelProto) -> None:
@@ -36,6 +36,69 @@ def rename(graph: GraphProto, wanted: Mapping[str, str]) -> None:
         mapping[new] = next(other for number in count() if (other := f"{new}_{number}") not in taken)
     if mapping:
         _apply(graph, mapping)
+
+
+def renumber(graph: GraphProto) -> None:
+    """Names what is within by its operator and its place, for exporters that count on from one export to the next.
+
+    Constants stand in the order of their first use, and nothing is copied that need not be: either comes as a set has it.
+    """
+    numbers, wanted = count(), {}
+    _direct(graph, outermost=True)
+    kept = {value.name for value in (*graph.input, *graph.output)}
+    for within in (graph, *_below(graph)):
+        used = {name: place for place, name in reversed(list(enumerate(name for node in within.node for name in _reads(node))))}
+        ordered = sorted(within.initializer, key=lambda item: used.get(item.name, -1))
+        del within.initializer[:]
+        within.initializer.extend(ordered)
+        for item in (*within.initializer, *(() if within is graph else within.input)):
+            wanted[item.name] = f"constant_{next(numbers)}"
+        for node in within.node:
+            node.name = f"{node.op_type}_{next(numbers)}"
+            wanted |= {name: f"{node.name}_{place}" if place else node.name for place, name in enumerate(node.output) if name}
+    _apply(graph, {old: new for old, new in wanted.items() if old not in kept})
+
+
+def _direct(graph: GraphProto, *, outermost: bool) -> None:
+    """Without Identity but where an output is another's copy, or isn't made here."""
+    copies: dict[str, str] = {}
+    nodes = list(graph.node)
+    for node in nodes:
+        if node.op_type == "Identity":
+            copies[node.output[0]] = copies.get(node.input[0], node.input[0])
+    del graph.node[:]
+    graph.node.extend(node for node in nodes if node.op_type != "Identity")
+    _apply(graph, copies)
+    made = {name for node in graph.node for name in node.output} | {value.name for value in (() if outermost else graph.input)}
+    for value in graph.output:
+        if value.name in made:
+            made.remove(value.name)
+        else:
+            copy = next(name for number in count() if (name := f"{value.name}_copy_{number}") not in made)
+            graph.node.append(helper.make_node("Identity", [value.name], [copy]))
+            value.name = copy
+    for node in graph.node:
+        for subgraph in _subgraphs(node):
+            _direct(subgraph, outermost=False)
+
+
+def _reads(node: NodeProto) -> Iterator[str]:
+    """In its subgraphs too."""
+    yield from node.input
+    for subgraph in _subgraphs(node):
+        for within in subgraph.node:
+            yield from _reads(within)
+
+
+def _below(graph: GraphProto) -> Iterator[GraphProto]:
+    for node in graph.node:
+        for subgraph in _subgraphs(node):
+            subgraph.name = "within"
+            for value in (*subgraph.input, *subgraph.output):
+                for dim in value.type.tensor_type.shape.dim:
+                    dim.ClearField("dim_param")
+            yield subgraph
+            yield from _below(subgraph)
 
 
 def _apply(graph: GraphProto, names: Mapping[str, str]) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import copy
 import inspect
 import io
-import logging
 import pickle
-import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from tools.modelctl.errors import BuildFailed
 from tools.modelctl.frameworks import Context, extra
 from tools.modelctl.frameworks.advice import advise
 from tools.modelctl.frameworks.beside import made_by
-from tools.modelctl.frameworks.nets import Net, Tensors, inputs
+from tools.modelctl.frameworks.nets import Net, Tensors, first_line, inputs, quiet
 
 __all__ = ["adapt", "load"]
 
@@ -70,11 +68,11 @@ def load(path: Path, context: Context) -> Any:
             weights = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise BuildFailed(
-                f"{path.name} holds Python objects, which run code as they are opened ({_first_line(error)}); save the network's "
+                f"{path.name} holds Python objects, which run code as they are opened ({first_line(error)}); save the network's "
                 "state_dict() and give its class as --module FILE.py:Class, or save it by torch.export.save"
             ) from error
         except Exception as error:  # PyTorch's own have no common base
-            raise BuildFailed(f"{path.name} is no file of PyTorch that can be opened: {_first_line(error)}; save it again") from error
+            raise BuildFailed(f"{path.name} is no file of PyTorch that can be opened: {first_line(error)}; save it again") from error
     return _with_weights(torch, weights, path, context)
 
 
@@ -208,18 +206,11 @@ def _in_order(net: Any, X: Any) -> Any:
 
 @contextmanager
 def _quiet(torch: Any) -> Iterator[None]:
-    """One thread, as everything is trained; none of what PyTorch says on the way, which is of its own insides."""
-    threads, level = torch.get_num_threads(), logging.root.manager.disable
+    """And on one thread, as everything is trained."""
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
+        with quiet():
             yield
     finally:
-        logging.disable(level)
         torch.set_num_threads(threads)
-
-
-def _first_line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
