@@ -1,4 +1,4 @@
-"""The made transformer: its graph is the function that it says it is, whatever its sizes."""
+"""What `modelctl new` starts from: scenarios hold their gates, and the made transformer is the function that it says it is."""
 
 import re
 from pathlib import Path
@@ -9,9 +9,14 @@ import onnxruntime
 import pytest
 
 from models.config import ModelConfig
-from tools.modelctl import lifecycle, paths
+from tools.modelctl import lifecycle, parity, paths
+from tools.modelctl.commands import training
 from tools.modelctl.commands.training import Kind, new
+from tools.modelctl.convert import convert
+from tools.modelctl.data import split, tensors
+from tools.modelctl.evaluate import score
 from tools.modelctl.scaffold.transformer.train import Encoder, Sizes
+from tools.modelctl.source import Source
 
 SMALL = Sizes(layers=2, hidden=32, heads=4, inner=48, vocabulary=50, tokens=6, classes=3)
 
@@ -72,3 +77,37 @@ def test_a_new_transformer_trains_as_it_is_and_says_that_it_is_made(tmp_path: Pa
     assert built.manifest.lineage is not None
     assert built.manifest.lineage.framework.startswith("random weights")
     assert onnx.load(built.model).opset_import[0].version == 18
+
+
+@pytest.mark.parametrize("kind", [Kind.CREDIT, Kind.DEMAND, Kind.TRAFFIC])
+def test_a_scenario_trains_as_it_is_and_holds_its_gates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind) -> None:
+    """The three that train soonest; frameworks/test_scenarios.py has all of them."""
+    folder = scenario(tmp_path, monkeypatch, kind)
+    config = ModelConfig.load(folder)
+    source = Source.of(folder)
+    rows = split(config, *source.load())
+    estimator = lifecycle.fit(source, rows.X, rows.y)
+    model = tmp_path / "model.onnx"
+    model.write_bytes(convert(config.name, config.task, estimator, rows.held_out_X).SerializeToString())
+    answers = parity.run(model, tensors(rows.held_out_X))
+    found = score(config.task, rows.held_out_X, rows.held_out_y, answers)
+    assert config.gates
+    assert all(gate.holds(found[gate.metric]) for gate in config.gates), found
+    assert parity.compare(parity.original(config.task, estimator, rows.held_out_X), answers, config.parity).passed
+
+
+def test_every_kind_is_a_folder_whose_model_toml_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in Kind:
+        folder = scenario(tmp_path, monkeypatch, kind)
+        assert ModelConfig.load(folder).gates or kind is Kind.TRANSFORMER
+        assert sorted(file.name for file in folder.iterdir()) == ["model.toml", "train.py"]
+    scaffold = Path(training.__file__).parents[1] / "scaffold"
+    assert {file.parent.name for file in scaffold.glob("*/model.toml")} == set(Kind)
+
+
+def scenario(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Kind) -> Path:
+    """What `modelctl new` makes of it."""
+    monkeypatch.setattr(paths, "MODELS", tmp_path / "models")
+    (tmp_path / "models").mkdir(exist_ok=True)
+    new(kind.value, kind=kind)
+    return tmp_path / "models" / kind

@@ -34,5 +34,5 @@ def load() -> tuple[pd.DataFrame, np.ndarray]:
 
 def train(X: pd.DataFrame, y: np.ndarray) -> Pipeline:
     """A network, since a rating is a sum of products of what a person likes and what a film is."""
-    network = MLPRegressor(hidden_layer_sizes=(32,), learning_rate_init=0.01, max_iter=40, tol=1e-3, random_state=SEED)
+    network = MLPRegressor(hidden_layer_sizes=(32,), learning_rate_init=0.01, max_iter=300, tol=3e-3, n_iter_no_change=4, random_state=SEED)
     return make_pipeline(StandardScaler(), network).fit(X, y)
