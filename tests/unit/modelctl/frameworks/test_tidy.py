@@ -10,7 +10,7 @@ from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
 from tools.modelctl.frameworks.tidy import renumber
 
 FLOAT, BOOL, INT64 = TensorProto.FLOAT, TensorProto.BOOL, TensorProto.INT64
-STATE = ["rows", 2]
+STATE: list[str | int] = ["rows", 2]
 
 
 def exported(seed: int) -> ModelProto:
@@ -27,14 +27,17 @@ def exported(seed: int) -> ModelProto:
             helper.make_node("Identity", [f"go__{at}"], [f"on__{at}"]),
         ],
         f"body__{at}",
-        [helper.make_tensor_value_info(f"i__{at}", INT64, []), helper.make_tensor_value_info(f"go__{at}", BOOL, [])]
-        + [helper.make_tensor_value_info(x, FLOAT, [f"unk__{at}", 2])],
+        [
+            helper.make_tensor_value_info(f"i__{at}", INT64, []),
+            helper.make_tensor_value_info(f"go__{at}", BOOL, []),
+            helper.make_tensor_value_info(x, FLOAT, [f"unk__{at}", 2]),
+        ],
         [
             helper.make_tensor_value_info(f"on__{at}", BOOL, []),
             *(helper.make_tensor_value_info(name, FLOAT, [f"unk__{at}", 2]) for name in outputs),
         ],
     )
-    stored = [numpy_helper.from_array(np.float32(value), f"{name}__{at}") for value, name in ((1, "one"), (2, "two"))]
+    stored = [numpy_helper.from_array(np.array(value, np.float32), f"{name}__{at}") for value, name in ((1, "one"), (2, "two"))]
     stored += [numpy_helper.from_array(np.array(3), f"trips__{at}"), numpy_helper.from_array(np.array(True), f"start__{at}")]
     drawn.shuffle(stored)
     loop = helper.make_node("Loop", [f"trips__{at}", f"start__{at}", "input"], ["last", "each"], body=body, name=f"loop__{at}")
