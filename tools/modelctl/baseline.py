@@ -26,9 +26,10 @@ TOGETHER = 5
 """Rows of which something is told, at least; values that fewer have are counted together."""
 _BINS = 20
 _SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_DIGITS = 3
 _VALUES = 50
 _LONGEST = 64  # characters of a value; what is longer is no category
+_LARGEST = 1e300
+"""What is larger, infinite or NaN is counted as missing."""
 _ANSWERED = 2_000
 """Rows whose answers are looked at: enough for how they are distributed, of a model that takes long for each."""
 
@@ -81,23 +82,20 @@ def _categories(values: NDArray[np.str_]) -> dict[str, Any]:
 def _numbers(values: NDArray[Any]) -> dict[str, Any]:
     """`counts` are those below the first edge, from each edge to the next, and from the last on: one more than there are edges."""
     wide = values.astype(np.float64).ravel()
-    found = np.sort(wide[np.isfinite(wide)])
-    digits = _decimals(found)
-    edges = _edges(found, digits)
+    found = np.sort(wide[np.abs(wide) < _LARGEST])
+    edges = _edges(found)
     counts = np.diff(np.r_[0, np.searchsorted(found, edges, side="left"), len(found)])
     shares = [share for share in _SHARES if min(share, 1 - share) * len(found) >= TOGETHER]
-    quantiles = (
-        {f"{share:g}": _round(value, digits) for share, value in zip(shares, np.quantile(found, shares), strict=True)} if shares else {}
-    )
+    quantiles = {f"{share:g}": value for share, value in zip(shares, _rounded(found, shares), strict=True)}
     return {"histogram": {"edges": edges, "counts": counts.tolist()}, "quantiles": quantiles, "missing": len(wide) - len(found)}
 
 
-def _edges(found: NDArray[np.float64], digits: int) -> list[float]:
+def _edges(found: NDArray[np.float64]) -> list[float]:
     """Of at most `_BINS` bins with as many values each, as far as values differ; none with fewer than `TOGETHER`."""
     count = min(_BINS, len(found) // TOGETHER)
     edges: list[float] = []
     below = 0
-    rounded = [_round(edge, digits) for edge in np.quantile(found, np.arange(1, count) / count)] if count else []
+    rounded = sorted(set(_rounded(found, [number / count for number in range(1, count)])))
     for edge, place in zip(rounded, np.searchsorted(found, rounded, side="left").tolist(), strict=True):
         if place - below >= TOGETHER and len(found) - place >= TOGETHER:
             edges.append(edge)
@@ -105,14 +103,16 @@ def _edges(found: NDArray[np.float64], digits: int) -> list[float]:
     return edges
 
 
-def _decimals(found: NDArray[np.float64]) -> int:
-    """So many that three digits are left of how far most values are apart, or of the value that most of them have."""
-    if not len(found):
-        return 0
-    low, high = np.quantile(found, (0.05, 0.95))
-    spread = float(high - low) or float(found[-1] - found[0]) or abs(float(found[0]))
-    return _DIGITS - 1 - math.floor(math.log10(spread)) if spread else 0
+def _rounded(found: NDArray[np.float64], shares: list[float]) -> list[float]:
+    """Quantiles of sorted numbers, each to two digits of how far it is from the next: near enough to tell them apart, and no row's own."""
+    if not shares:
+        return []
+    exact = np.quantile(found, shares)
+    others = np.unique(np.r_[exact, found[0], found[-1]])
+    gaps = np.diff(others)
+    nearest = np.minimum(np.r_[gaps, np.inf], np.r_[np.inf, gaps])[np.searchsorted(others, exact)]
+    return [_round(value, gap if np.isfinite(gap) else abs(value)) for value, gap in zip(exact.tolist(), nearest.tolist(), strict=True)]
 
 
-def _round(value: float, digits: int) -> float:
-    return round(float(value), digits) + 0.0  # no -0.0
+def _round(value: float, gap: float) -> float:
+    return (round(value, 1 - math.floor(math.log10(gap))) if gap else value) + 0.0  # no -0.0

@@ -47,15 +47,15 @@ def _rows(evaluation: Evaluation) -> str:
 
 def _metrics(manifest: Manifest, evaluation: Evaluation) -> Table:
     """Without those of micro averages, which are the accuracy where a row has one class."""
-    found = table("=metric", ">held-out rows", ">95% interval", "gate", "", title=_rows(evaluation))
+    found = table("=metric", ">value", ">95% interval", "=gate", "=", title=_rows(evaluation))
     gates: dict[str, list[GateResult]] = {}
     for gate in manifest.gates:
         gates.setdefault(measured(gate.gate), []).append(gate)
     shown = {name: item for name, item in evaluation.get("metrics", {}).items() if not name.endswith("_micro") or name in gates}
     of_classes = {name: {"value": results[0].value} for name, results in gates.items() if name not in shown}
     for name, item in (shown | of_classes).items():
-        interval = f"{item['low']:.4g} to {item['high']:.4g}" if "low" in item else ""
-        held = [(gate.gate.removeprefix(f"{name} "), tables.verdict(gate)) for gate in gates.get(name, [])] or [("", "")]
+        interval = f"{_rough(item['low'])} to {_rough(item['high'])}" if "low" in item else ""
+        held = [(gate.gate.removeprefix(f"{name} "), tables.verdict(gate)) for gate in gates.get(name, [])] or [("", Text())]
         found.add_row(name, f"{item['value']:.4g}", interval, *held[0])
         for each in held[1:]:
             found.add_row("", "", "", *each)
@@ -124,6 +124,10 @@ def _first(title: str, count: int, most: int) -> str:
 
 def _number(item: Mapping[str, Any], key: str) -> str:
     return f"{item[key]:.4g}" if key in item else "-"
+
+
+def _rough(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1_000 else f"{value:,.0f}"
 
 
 def _short(name: str) -> str:

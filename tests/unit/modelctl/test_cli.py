@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from models.config import ModelConfig
 from modelserve.registry import Registry
 from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
-from tools.modelctl import console, lifecycle, paths
+from tools.modelctl import console, lifecycle, lint, paths
 from tools.modelctl.cli import app
 from tools.modelctl.deployment import find, stack_name
 from tools.modelctl.errors import EndpointFailed
@@ -145,6 +145,17 @@ def test_evaluate_cross_validates_when_asked(workplace: Path) -> None:
     assert found["deviation"] >= 0
 
 
+def test_evaluate_shows_intervals_and_classes_and_keeps_what_folds_found(workplace: Path) -> None:
+    gates = '0.9", "recall[low] >= 0.5", "f1 >= production - 0.1"]'
+    model_folder(workplace / "models", toml=TOML.replace('0.9"]', gates))
+    shown = run("evaluate", "step", "--folds", "3").stdout
+    assert all(text in shown for text in ("20 of 80 rows held out", "95% interval", "recall[low]", "at promote", "Classes", "Confusion"))
+    assert "mean of 3 folds" in shown
+    report = json.loads((workplace / "build" / "step" / "report.json").read_text())
+    assert report["evaluation"]["cross_validation"]["folds"] == 3
+    assert "mean of 3 folds" in run("evaluate", "step").stdout
+
+
 @pytest.mark.parametrize(("folds", "message"), [("1", "expected --folds 2 or more"), ("200", "can't be split into 200 folds")])
 def test_evaluate_refuses_folds_that_leave_no_rows(workplace: Path, folds: str, message: str) -> None:
     model_folder(workplace / "models")
@@ -184,6 +195,29 @@ def test_promote_records_the_callers_arn_and_the_reason(workplace: Path, aws: No
     assert event.to_version == version
     assert event.by.startswith("arn:aws:")
     assert event.reason == "first one"
+
+
+def test_promote_is_refused_where_production_is_better_unless_a_reason_is_given(
+    workplace: Path, aws: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reason for all that speaks against it, gates and safety alike; going back needs none."""
+    toml = TOML.replace('0.9"]', '0.9", "log_loss <= production + 0.01"]')
+    for strength in (100, 1):
+        model_folder(workplace / "models", toml=toml, train=TRAIN.replace("C=100", f"C={strength}"))
+        run("publish", "step")
+    strong, weak = registry().versions("step")
+    run("promote", "step", strong)
+    refused = run("promote", "step", weak, "--alias", "candidate", code=1).stderr
+    assert f"step was not promoted to {weak}" in refused
+    assert f"is needed (production, {strong}, has" in refused
+    assert f'modelctl promote step {weak} --alias candidate --force "REASON"' in refused
+    monkeypatch.setattr(lint, "MAX_NODES", 1)
+    forced = run("promote", "step", weak, "--force", "we know", "--reason", "Friday").stderr
+    assert "at most 1 are served" in forced
+    assert "is needed (production" in forced
+    run("rollback", "step")
+    assert [event.reason for event in registry().history("step")] == ["", "Friday; forced: we know", ""]
+    assert registry().alias("step", "production").version == strong
 
 
 @pytest.mark.parametrize("reason", ["[/]", "[red]", "a\nb", "{}%s", "ü \u200b 🍋"])

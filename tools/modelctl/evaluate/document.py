@@ -75,7 +75,8 @@ def evaluate(
 
 
 def _parts(held: _Held) -> Parts:
-    with config_context(skip_parameter_validation=True):  # most of the time of a metric of few rows
+    # The validation is most of the time of a metric of few rows; what overflows is left out.
+    with config_context(skip_parameter_validation=True), np.errstate(over="ignore", invalid="ignore"):
         if held.config.task == "clustering":
             return _clusters(held)
         if held.rows.held_out_y is None or held.config.task == "custom":

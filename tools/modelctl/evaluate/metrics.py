@@ -45,13 +45,14 @@ def score(
     """
     if task == "custom" or (y is None and task != "clustering"):
         return {}
-    match task:
-        case "classification":
-            found = of_classes(classified(y, answers, known=known, labels=labels))
-        case "regression":
-            found = of_numbers(*paired(y, answers))
-        case _:
-            found = of_clusters(X, answers["label"])
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is left out
+        match task:
+            case "classification":
+                found = of_classes(classified(y, answers, known=known, labels=labels))
+            case "regression":
+                found = of_numbers(*paired(y, answers))
+            case _:
+                found = of_clusters(X, answers["label"])
     return {name: float(found[name]) for name in METRICS[task] if name in found and np.isfinite(found[name])}
 
 
