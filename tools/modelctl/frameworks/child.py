@@ -113,10 +113,11 @@ def adapted(file: ModelFile, adapter: str, context: Context) -> Opened:
     wanted = [spec.name for spec in convert.signature(model)[1]]
     if sorted(expected) != sorted(wanted) or any(len(values) != context.rows.held_out for values in expected.values()):
         raise BuildFailed(f"{file.path.name} was opened, but what came back isn't an answer for each row; convert it to ONNX elsewhere")
+    _compare(facts.classes, context.rows.held_out_y)
     return Opened(framework=facts.framework, classes_=facts.classes, model=model, expected=expected, X=context.rows.held_out_X, space=space)
 
 
-def _known(classes: tuple[Any, ...], y: Any) -> None:
+def _compare(classes: tuple[Any, ...], y: Any) -> None:
     """Raises `BuildFailed` where none of what is to be predicted is a class of the model: every answer would count as wrong."""
     wanted = {str(each) for each in np.unique(np.asarray(y).astype(str)).tolist()} if classes and y is not None else set()
     if wanted and not wanted & set(map(str, classes)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sklearn
 from onnx import ModelProto
@@ -66,6 +66,10 @@ def probe(model: Any) -> Probed:
 
 
 def _task(model: Any) -> Literal["", "classification", "regression", "clustering", "custom"]:
+    if type(model).__name__ == "Booster":
+        from tools.modelctl.frameworks.boosting import _task as of_objective  # noqa: PLC0415 - with the converters of both
+
+        return cast("Literal['classification', 'regression']", of_objective(model))
     if not hasattr(model, "predict") or not hasattr(model, "get_params"):
         return ""
     if is_classifier(model):
