@@ -67,9 +67,11 @@ def measure(
             continue
         feed = _batch(inputs, rows)
         calls = {name: _call(session, feed) for name, session in sessions.items()}
-        slowest = max(_seconds(call) for call in calls.values()) / rows  # a warm-up too: the first run plans its memory
+        for call in calls.values():  # a warm-up: the first run plans its memory
+            call()
         for name, times in _in_turn(calls, share).items():
             found[name].append(_summary(rows, times))
+        slowest = max(summaries[-1].p50_us for summaries in found.values()) / 1e6 / rows
     return {name: Measured(round(_milliseconds(loads[name]), 4), tuple(found[name])) for name in models}
 
 

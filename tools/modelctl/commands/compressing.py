@@ -35,6 +35,7 @@ class MethodName(StrEnum):
     FP16 = "fp16"
     PRUNE = "prune"
     TREE_PRUNE = "tree-prune"
+    DISTILL = "distill"
     OPTIMIZE = "optimize"
     AUTO = "auto"
 

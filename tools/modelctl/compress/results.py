@@ -85,8 +85,8 @@ class Comparison:
         return found
 
     def _faster(self, result: Result) -> bool:
-        ratios = [*self.latency(result).values(), self.load(result)]
-        return min(ratios) < _FASTER and max(ratios) <= NOISE
+        ratios = self.latency(result).values()
+        return min(ratios, default=1.0) < _FASTER and max(ratios) <= NOISE
 
     @property
     def held(self) -> list[Result]:

@@ -17,6 +17,7 @@ from modelserve.registry import Registry
 from tools.modelctl import convert, evaluate, latency, lifecycle, parity
 from tools.modelctl.assess import Converted, assess
 from tools.modelctl.built import Built, amend
+from tools.modelctl.compress.distilling import distill
 from tools.modelctl.compress.optimize import optimize
 from tools.modelctl.compress.precision import fp16
 from tools.modelctl.compress.pruning import prune
@@ -39,6 +40,7 @@ METHODS: dict[str, Method] = {
     "fp16": fp16,
     "prune": prune,
     "tree-prune": prune_trees,
+    "distill": distill,
     "optimize": optimize,
 }
 """By name, in the order that `auto` tries them in."""
