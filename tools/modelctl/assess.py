@@ -24,7 +24,7 @@ from tools.modelctl.trial import Refused, Trial, attempt
 
 __all__ = ["Converted", "assess"]
 
-_MEASURED_FOR = 0.12  # seconds, enough to see an order of magnitude; `compress` takes its time where it compares
+_MEASURED_FOR = 0.06  # seconds, enough to see an order of magnitude; `compress` takes its time where it compares
 
 
 @dataclass(frozen=True, kw_only=True)
