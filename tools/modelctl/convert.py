@@ -18,6 +18,7 @@ from sklearn.ensemble import VotingClassifier
 from sklearn.feature_extraction.text import CountVectorizer
 
 from modelserve.manifest import TensorSpec
+from tools.modelctl import graphs
 from tools.modelctl.data import DATATYPES, INPUT, tensors
 from tools.modelctl.errors import BuildFailed
 from tools.modelctl.frameworks.advice import advise
@@ -78,6 +79,8 @@ def _brought(name: str, task: str, estimator: Any, X: Any) -> onnx.ModelProto:
             raise TypeError(f"it answered a {type(model).__name__}; expected an onnx.ModelProto")
         onnx.checker.check_model(model)
         inputs, outputs = signature(model)
+    except BuildFailed:
+        raise
     except Exception as error:  # whatever a train.py or onnx raises is told
         raise BuildFailed(f"to_onnx() in models/{name}/train.py failed: {type(error).__name__}: {str(error).strip()}") from error
     rows = tuple(
@@ -111,6 +114,7 @@ def _converted(name: str, task: str, estimator: Any, inputs: dict[str, NDArray[A
     parts = [part for _, part in enumerate_model_names(estimator)]
     _boosted(parts)
     try:
+        _refuse_silent(parts)
         # A probability for each class in one tensor: the protocol has no list of maps, which zipmap would make.
         options = _text_options(parts) | ({id(estimator): {"zipmap": False}} if task == "classification" else {})
         with warnings.catch_warnings(), _convertible(parts):
@@ -127,14 +131,27 @@ def _converted(name: str, task: str, estimator: Any, inputs: dict[str, NDArray[A
 
 
 def _settle(model: onnx.ModelProto) -> None:
-    """What differs from process to process, and a number of rows that a converter states wrongly."""
+    """Without what differs from process to process, constants that nothing reads, and a number of rows that a converter states wrongly."""
     # skl2onnx writes them in the order of a set of strings.
     imports = sorted(model.opset_import, key=lambda opset: opset.domain)
     del model.opset_import[:]
     model.opset_import.extend(imports)
+    read = {name for node in graphs.nodes(model) for name in node.input} | {value.name for value in model.graph.output}
+    kept = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
     for value in model.graph.output:
         if (first := value.type.tensor_type.shape.dim[:1]) and first[0].HasField("dim_value"):
             first[0].ClearField("dim_value")
+
+
+def _refuse_silent(parts: list[Any]) -> None:
+    """What skl2onnx leaves out without a word raises `NotImplementedError`, as what it refuses itself does."""
+    for part in parts:
+        if callable(getattr(part, "analyzer", None)):
+            raise NotImplementedError("Custom analyzer cannot be converted")
+        if getattr(part, "add_indicator", False):
+            raise NotImplementedError("add_indicator=True cannot be converted")
 
 
 def _boosted(parts: list[Any]) -> None:
@@ -171,11 +188,7 @@ def opsets(model: onnx.ModelProto) -> dict[str, int]:
 
 
 def _text_options(parts: list[Any]) -> dict[int, dict[str, Any]]:
-    vectorizers = [part for part in parts if isinstance(part, CountVectorizer)]  # TfidfVectorizer is one
-    for part in vectorizers:
-        if callable(part.analyzer):  # which skl2onnx would leave out without a word
-            raise NotImplementedError("Custom analyzer cannot be converted")
-    return {id(part): _LOCALE | _tokens(part) for part in vectorizers}
+    return {id(part): _LOCALE | _tokens(part) for part in parts if isinstance(part, CountVectorizer)}  # TfidfVectorizer is one
 
 
 def _tokens(part: CountVectorizer) -> dict[str, str]:

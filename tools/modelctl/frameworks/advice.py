@@ -11,7 +11,6 @@ _INSTEAD = {
     "BayesianGaussianMixture": "GaussianMixture converts",
     "Birch": "KMeans and MiniBatchKMeans convert",
     "ClassifierChain": "train a model for each label",
-    "DBSCAN": "it answers no new rows; KMeans and MiniBatchKMeans do and convert",
     "DummyClassifier": "any real classifier converts, LogisticRegression(C=1e-9) answers as it does",
     "DummyRegressor": "any real regressor converts, Ridge(alpha=1e12) answers as it does",
     "FactorAnalysis": "PCA and TruncatedSVD convert",
@@ -73,6 +72,15 @@ _PATTERNS: dict[str, tuple[tuple[str, str], ...]] = {
         (
             r"Operator '(?P<operator>\w+)' is black listed",
             "a GaussianProcessClassifier needs the operator {operator}, which no runtime has; use CalibratedClassifierCV(SVC())",
+        ),
+        (
+            r"onehot encoding not supported",
+            "KBinsDiscretizer doesn't convert where it answers sparse rows; use KBinsDiscretizer(..., encode='onehot-dense')",
+        ),
+        (
+            r"add_indicator=True cannot be converted",
+            "an imputer's add_indicator=True doesn't convert; add the columns that say where a gap is in load() and in the client alike, "
+            "or use a HistGradientBoosting estimator, which takes NaN as it is",
         ),
         (
             r"Infrequent categories are not implemented",
