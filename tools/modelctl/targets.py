@@ -136,6 +136,8 @@ def _on_cuda(case: Case) -> Outcome:
     runtime = f"onnxruntime {onnxruntime.__version__} on CUDA" + (f", but for {', '.join(fallen)}, which run on the CPU" if fallen else "")
     try:
         session = onnxruntime.InferenceSession(case.model, providers=[CUDA, CPU])
+        if CUDA not in session.get_providers():  # ONNX Runtime goes on without a provider that it can't start
+            return Outcome(name="cuda", ok=None, found="not tried: onnxruntime could not start CUDA on this machine")
         names = [output.name for output in session.get_outputs()]
         answers = dict(zip(names, session.run(names, case.inputs), strict=True))
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's own have no common base

@@ -160,6 +160,40 @@ def test_a_gpu_that_is_not_there_is_neither_passed_nor_failed(tmp_path: Path) ->
     assert (outcome.ok, "not tried" in outcome.found) == (None, True)
 
 
+class OnGpu:
+    """A session of a machine with a GPU; it answers what `factor` times the rows are."""
+
+    def __init__(self, providers: list[str], factor: float) -> None:
+        self.get_providers = lambda: providers
+        self.factor = factor
+
+    def get_outputs(self) -> list[Any]:
+        return [SimpleNamespace(name="prediction")]
+
+    def run(self, names: list[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        return [inputs["input"] * np.float32(self.factor)]
+
+
+@pytest.mark.parametrize(
+    ("providers", "factor", "ok", "told"),
+    [
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], 1.0, True, "on CUDA, but for"),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], 1.1, False, "numbers differ by up to 0.1"),
+        (["CPUExecutionProvider"], 1.0, None, "could not start CUDA"),
+    ],
+    ids=["the same answers", "others", "not started"],
+)
+def test_cuda_counts_only_where_it_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, providers: list[str], factor: float, ok: bool | None, told: str
+) -> None:
+    """A session that quietly went on without it would prove nothing."""
+    there = case(tmp_path, expected={"prediction": ROWS})
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: [targets.CUDA, targets.CPU])
+    monkeypatch.setattr("onnxruntime.InferenceSession", lambda *_, **__: OnGpu(providers, factor))
+    outcome = targets._on_cuda(there)
+    assert (outcome.ok, told in outcome.found) == (ok, True)
+
+
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """The model `step`."""
