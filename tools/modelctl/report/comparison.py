@@ -6,10 +6,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from models.config import LOWER_IS_BETTER
-from tools.modelctl.report import figures
 from tools.modelctl.report.blocks import Block, Figure, Table
-from tools.modelctl.report.figures import Row
 from tools.modelctl.report.performance import shares
+from tools.modelctl.report.rows import Row, whiskers
 from tools.modelctl.report.text import bounded, bytes_of, counted, micros, number, signed
 
 __all__ = ["compared", "verdict"]
@@ -25,7 +24,7 @@ def compared(report: Mapping[str, Any], other: Mapping[str, Any], called: str) -
         if some:
             rows = [_row(report, other, name) for name in some]
             says = _says(report, other, some, called)
-            yield Figure(title=title, says=says, drawing=figures.whiskers(title, says, rows, axis=axis, key=("this version", called)))
+            yield Figure(title=title, says=says, drawing=whiskers(title, says, rows, axis=axis, key=("this version", called)))
     table = [_metric(report, other, name) for name in names] + list(_classes(report, other)) + list(_costs(report, other))
     yield Table(
         title="In numbers",

@@ -8,7 +8,7 @@ from typing import Any
 from models.config import LOWER_IS_BETTER
 from tools.modelctl.report import figures
 from tools.modelctl.report.blocks import Block, Facts, Figure, Table
-from tools.modelctl.report.figures import Row
+from tools.modelctl.report.rows import Row, bars
 from tools.modelctl.report.text import TIMES, bounded, bytes_of, counted, micros, number, percent
 
 __all__ = ["compression", "migration", "parity", "speed"]
@@ -53,7 +53,7 @@ def speed(report: Mapping[str, Any]) -> Iterator[Block]:
             f"A request of {rows[0].name} takes {micros(latency[0]['p50_us'])} in the median. The line ends where nine of ten requests do. "
             "One thread on the machine that built it, without network."
         )
-        yield Figure(title="Latency", says=says, drawing=figures.bars("Latency", says, rows, axis="milliseconds, median"))
+        yield Figure(title="Latency", says=says, drawing=bars("Latency", says, rows, axis="milliseconds, median"))
     items = [("size of model.onnx", bytes_of(found["size"]))] if "size" in found else []
     if "load_ms" in found:
         items.append(("loading it", micros(found["load_ms"] * 1000)))
@@ -83,7 +83,7 @@ def compression(report: Mapping[str, Any]) -> Iterator[Block]:
                 else f"{number(found['size_ratio'])}{TIMES} as large",
             ),
             (f"lost {found['metric']}", f"{number(found['drop'])}, at most {number(found['limit'])} allowed"),
-            *((f"time of {rows} rows at once", f"{number(ratio)}{TIMES} the parent's") for rows, ratio in ratios.items()),
+            *((f"time of {counted(int(rows), 'row')}", f"{number(ratio)}{TIMES} the parent's") for rows, ratio in ratios.items()),
             ("loading", f"{number(found['load_ratio'])}{TIMES} the parent's"),
             ("measured on", bounded(found.get("cpu", "this machine"), 80)),
             ("verdict", "✗ slower than its parent on this CPU" if found["slower"] else "✓ not slower than its parent on this CPU"),

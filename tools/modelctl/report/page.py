@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 from markupsafe import Markup
 
-from tools.modelctl.report import comparison, operation, origin, performance
+from tools.modelctl.report import comparison, mistakes, operation, origin, performance
 from tools.modelctl.report.blocks import Block, Facts, Section
 from tools.modelctl.report.text import bounded, bytes_of, counted, micros, number
 
@@ -70,7 +70,7 @@ def _sections(report: Mapping[str, Any], other: Mapping[str, Any] | None, called
     metrics = other["manifest"]["metrics"] if other else None
     parts: list[tuple[str, str, Callable[[], Iterable[Block]]]] = [
         ("metrics", "How good it is", lambda: performance.metrics(report, metrics)),
-        ("answers", "Where it is right and wrong", lambda: performance.answers(report)),
+        ("answers", "Where it is right and wrong", lambda: mistakes.answers(report)),
         ("features", "For whom, and by what", lambda: performance.features(report)),
         ("speed", "What it takes to run", lambda: operation.speed(report)),
         ("compression", "Compression", lambda: operation.compression(report)),

@@ -16,7 +16,10 @@ from tests.unit.modelctl.report.test_page import hostile, worse
 from tools.modelctl.report import page
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "google-chrome", "chrome", "chromium-browser"))), None)
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome is on PATH; apt-get install chromium")
+pytestmark = [
+    pytest.mark.skipif(BROWSER is None, reason="no chromium or google-chrome is on PATH; apt-get install chromium"),
+    pytest.mark.xdist_group("browser"),  # one worker, so that the browser starts once
+]
 
 PHONE, DESK = 390, 1100  # units of width
 SEEN = """
