@@ -24,10 +24,12 @@ from tools.modelctl.parity import Answers
 
 __all__ = ["ALPHA", "TEMPERATURE", "distill"]
 
-ALPHA = 0.1
+ALPHA = 0.3
 """How much of the loss is about labels; the rest is about the teacher's answers."""
-TEMPERATURE = 4.0
+TEMPERATURE = 2.0
 """What a network's logits are divided by where it learns from the teacher; a tree has none, and learns at 1."""
+_CAUTION = 0.5
+"""Of the limit, between students: the best of them is a little worse than its teacher too."""
 _SIZES: dict[str, tuple[Callable[[Lesson, int, int], Graph], tuple[int, ...]]] = {
     "mlp": (students.network, (8, 16, 32, 64)),
     "tree": (students.tree, (8, 16, 32, 64, 128, 256)),
@@ -37,10 +39,10 @@ _ELEMENTS = {"label": {TensorProto.INT64, TensorProto.STRING}, "probabilities": 
 
 
 def distill(subject: Subject) -> onnx.ModelProto:
-    """The smallest student that is within [compress] max_drop of the best one, on rows that none of them learned from.
+    """The smallest student that is within half of [compress] max_drop of the best one, on rows that none of them learned from.
 
-    It takes the teacher's inputs through the teacher's own preprocessing, and answers its outputs. A tree where the teacher is made of
-    trees, or else a network, unless the subject says which. Raises `Inapplicable`.
+    It takes the teacher's inputs through the teacher's own preprocessing, and answers its outputs. Networks and trees compete, unless the
+    subject says which it is to be. Raises `Inapplicable`.
     """
     return distilled(subject, alpha=ALPHA, temperature=TEMPERATURE)
 
@@ -48,17 +50,17 @@ def distill(subject: Subject) -> onnx.ModelProto:
 def distilled(subject: Subject, *, alpha: float, temperature: float) -> onnx.ModelProto:
     """As `distill`, with a loss of these parts: an `alpha` of 1 is no distillation."""
     _expect_answers(subject.config, subject.model)
-    kind = subject.student or ("tree" if grafting.is_ensemble(subject.model) else "mlp")
-    if kind not in _SIZES:
-        raise Inapplicable(f"there is no student {kind!r}; expected one of {', '.join(_SIZES)}")
+    if subject.student and subject.student not in _SIZES:
+        raise Inapplicable(f"there is no student {subject.student!r}; expected one of {', '.join(_SIZES)}")
     with threadpool_limits(1):
         judge = validation(subject)
         lesson = _lesson(subject, alpha, temperature)
-        if kind == "tree" and lesson.features.ndim != 2:
+        if subject.student == "tree" and lesson.features.ndim != 2:
             raise Inapplicable(
                 f"a tree needs rows of numbers, and {lesson.tensor} has the shape {lesson.features.shape}; use --student mlp"
             )
-        size = _size(subject, kind, lesson, judge)
+        kinds = [subject.student] if subject.student else [kind for kind in _SIZES if kind == "mlp" or lesson.features.ndim == 2]
+        kind, size = _best(subject, kinds, lesson, judge)
         subject.tell(f"a student of {size} {'neurons' if kind == 'mlp' else 'leaves'} learns from {len(lesson.features)} rows")
         return _student(subject, kind, lesson, size)
 
@@ -121,18 +123,19 @@ def _classes(found: Answers, teacher: NDArray[np.float32]) -> NDArray[np.generic
     return classes
 
 
-def _size(subject: Subject, kind: str, lesson: Lesson, judge: Validation) -> int:
-    """Raises `Inapplicable` where even the smallest student is larger than its teacher."""
-    sizes = _SIZES[kind][1]
-    graphs = {size: _student(subject, kind, lesson.of(judge.fit), size) for size in sizes}
-    scores = {size: judge.score(graph) for size, graph in graphs.items() if graph.ByteSize() < subject.model.ByteSize()}
+def _best(subject: Subject, kinds: list[str], lesson: Lesson, judge: Validation) -> tuple[str, int]:
+    """Kind and size of the student. Raises `Inapplicable` where even the smallest is larger than its teacher."""
+    part = lesson.of(judge.fit)
+    graphs = {(kind, size): _student(subject, kind, part, size) for kind in kinds for size in _SIZES[kind][1]}
+    bytes_of = {student: graph.ByteSize() for student, graph in graphs.items()}
+    scores = {student: judge.score(graph) for student, graph in graphs.items() if bytes_of[student] < subject.model.ByteSize()}
     if not scores:
-        smallest = min(graph.ByteSize() for graph in graphs.values())
         raise Inapplicable(
-            f"the smallest student has {smallest:,} bytes, and {subject.config.name} {subject.model.ByteSize():,}; "
+            f"the smallest student has {min(bytes_of.values()):,} bytes, and {subject.config.name} {subject.model.ByteSize():,}; "
             "it is as small as a student would be, `optimize` or `fp16` may still help"
         )
-    return min(size for size, score in scores.items() if max(scores.values()) - score <= subject.config.compress.max_drop)
+    enough = max(scores.values()) - _CAUTION * subject.config.compress.max_drop
+    return min((student for student, score in scores.items() if score >= enough), key=bytes_of.__getitem__)
 
 
 def _student(subject: Subject, kind: str, lesson: Lesson, size: int) -> onnx.ModelProto:

@@ -11,7 +11,7 @@ from tools.modelctl.compress.ensemble import OPERATORS
 from tools.modelctl.compress.probing import sweep
 from tools.modelctl.compress.subject import Inapplicable
 
-__all__ = ["grafted", "is_ensemble", "place"]
+__all__ = ["grafted", "place"]
 
 _ESTIMATORS = {*OPERATORS, "LinearClassifier", "LinearRegressor", "SVMClassifier", "SVMRegressor", "Gemm", "MatMul", "Conv"}
 
@@ -35,11 +35,6 @@ def place(model: onnx.ModelProto) -> str:
         "distillation needs one tensor of numbers that all inputs go into, such as an estimator behind a ColumnTransformer takes; "
         "this graph has none. `optimize` and `dynamic-int8` take any graph"
     )
-
-
-def is_ensemble(model: onnx.ModelProto) -> bool:
-    """Whether the first estimator is made of trees."""
-    return next((node.op_type in OPERATORS for node in model.graph.node if node.op_type in _ESTIMATORS), False)
 
 
 def grafted(model: onnx.ModelProto, nodes: Iterable[NodeProto], constants: Iterable[TensorProto]) -> onnx.ModelProto:

@@ -19,6 +19,7 @@ def subject(task: str, model: Any, X: Any, y: Any, *, max_drop: float = 0.01, st
 
 
 def ensemble_node(model: onnx.ModelProto) -> onnx.NodeProto:
+    node: onnx.NodeProto
     (node,) = (node for node in model.graph.node if node.op_type.startswith("TreeEnsemble"))
     return node
 
