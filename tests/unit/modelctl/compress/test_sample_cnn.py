@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from threadpoolctl import threadpool_limits
 
 from models.config import MODELS, ModelConfig
 from tools.modelctl.compress.probing import answers
@@ -39,7 +40,8 @@ def compressed(model: onnx.ModelProto, rows: Split, folder: Path) -> tuple[float
 def trained(name: str, rows: Split) -> onnx.ModelProto:
     """By one of the two functions of its train.py."""
     train: Any = getattr(sys.modules["models.digits_cnn.train"], name)
-    found: onnx.ModelProto = train(rows.X, rows.y).to_onnx("digits_cnn")
+    with threadpool_limits(1):
+        found: onnx.ModelProto = train(rows.X, rows.y).to_onnx("digits_cnn")
     return found
 
 
