@@ -22,7 +22,7 @@ from tests.unit.modelserve.stores import MemoryStore
 from tools.modelctl import console, lifecycle, parity, paths, targets
 from tools.modelctl.built import Built
 from tools.modelctl.cli import app
-from tools.modelctl.commands import migrating
+from tools.modelctl.commands import origins
 from tools.modelctl.errors import BuildFailed, DeploymentNotFound, UsageFailed
 from tools.modelctl.migrate import rewritten
 from tools.modelctl.targets import Case, Outcome, without_kernel
@@ -217,9 +217,9 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, b
     for where in ("assess", "safety"):
         monkeypatch.setattr(f"tools.modelctl.{where}.attempt", lambda *_: TRIED)
     monkeypatch.setattr(targets, "fetched", lambda: None)
-    monkeypatch.setattr(migrating, "build", lambda _: built)
+    monkeypatch.setattr(origins, "build", lambda _: built)
     lifecycle.publish(registry, built)
-    monkeypatch.setattr(migrating, "find", lambda *_, **__: SimpleNamespace(registry=lambda *_: registry))
+    monkeypatch.setattr(origins, "find", lambda *_, **__: SimpleNamespace(registry=lambda *_: registry))
     return tmp_path
 
 
@@ -253,7 +253,7 @@ def test_a_dry_run_publishes_nothing_and_needs_no_deployment(place: Path, regist
         raise DeploymentNotFound("local", "nothing runs", "make run")
 
     run("step", "--opset", "21", "--dry-run")
-    monkeypatch.setattr(migrating, "find", nowhere)
+    monkeypatch.setattr(origins, "find", nowhere)
     document = json.loads(run("step", "--ir", "11", "--dry-run", "--json").stdout)
     assert (document["version"], document["parent"], document["ir"][1]) == (None, None, 11)
     assert len(registry.versions("step")) == 1

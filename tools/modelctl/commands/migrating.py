@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from models.config import ModelConfig
-from modelserve.manifest import MODEL_FILE
 from tools.modelctl import paths, tables
-from tools.modelctl.commands.training import build
+from tools.modelctl.commands.origins import origin_of, target_of
 from tools.modelctl.console import next_step, note, out, print_json, steps, table, transfer
-from tools.modelctl.deployment import Deployment, find
-from tools.modelctl.errors import BuildFailed, DeploymentNotFound, ModelRefused, UsageFailed
+from tools.modelctl.deployment import Deployment
+from tools.modelctl.errors import BuildFailed, UsageFailed
 from tools.modelctl.options import DeploymentName, DeploymentOption, Json, Name, Profile
-from tools.modelctl.versions import resolve
 
 if TYPE_CHECKING:
     from tools.modelctl.built import Built
@@ -53,9 +51,9 @@ def migrate(
     if opset is None and ir is None and not check_targets:
         raise UsageFailed("there is nothing to do; expected --opset N, --ir N or --check-targets")
     config = ModelConfig.load(paths.MODELS / name)
-    target = _target(deployment, profile, optional=dry_run and parent == "latest")
+    target = target_of(deployment, profile, optional=dry_run and parent == "latest")
     with tempfile.TemporaryDirectory() as scratch:
-        origin = _origin(target, name, parent, Path(scratch))
+        origin = origin_of(target, name, parent, Path(scratch))
         with steps(name) as begin:
             built, outcomes = _work(config, origin, opset, ir, begin, check_targets=check_targets)
         version = _publish(target, built, origin, outcomes) if built and target and not dry_run and _all_ok(outcomes) else None
@@ -66,34 +64,6 @@ def migrate(
             _tell(name, built, version, deployment, ok=_all_ok(outcomes))
     if not _all_ok(outcomes):
         raise typer.Exit(1)
-
-
-def _target(deployment: DeploymentName, profile: str | None, *, optional: bool) -> Deployment | None:
-    try:
-        return find(deployment, profile=profile)
-    except DeploymentNotFound:
-        if not optional:
-            raise
-        return None
-
-
-def _origin(target: Deployment | None, name: str, parent: str, scratch: Path) -> Origin:
-    """Read and tried. Raises `ModelRefused` for a version that may not be served."""
-    built = build(name) if target is None else None
-    from tools.modelctl.migrate import Origin  # noqa: PLC0415 - onnx is slow to import
-    from tools.modelctl.safety import examine_version  # noqa: PLC0415
-
-    if built or target is None:
-        assert built is not None
-        return Origin(manifest=built.manifest, model=built.model)
-    registry = target.registry()
-    version = resolve(registry, name, parent)
-    with steps(name) as begin:
-        begin(f"reading and trying {version}")
-        findings = examine_version(registry, name, version, scratch=scratch)
-    if findings:
-        raise ModelRefused(name, findings, f"modelctl promote {name} {version}")
-    return Origin(manifest=registry.manifest(name, version), model=scratch / MODEL_FILE, version=version)
 
 
 def _work(
