@@ -156,6 +156,13 @@ def test_a_neuron_that_is_always_the_same_becomes_part_of_the_bias() -> None:
     np.testing.assert_allclose(found, answers(model, rows)["t2"], atol=1e-3)
 
 
+@pytest.mark.parametrize(("pads", "taken"), [([0, 0, 0, 0], True), ([1, 1, 1, 1], False)])
+def test_a_padded_convolution_takes_no_constant_which_its_border_would_not_have(pads: list[int], taken: bool) -> None:
+    model = Net(1, 6, 6).add("Conv", weights(4, 1, 2, 2), weights(4)).add("Conv", weights(2, 4, 2, 2), weights(2), pads=pads).model()
+    (layer,) = measured(model, {"input": numbers(8, 36).reshape(8, 1, 6, 6)})
+    assert (layer.chain.reader.bias is not None) is taken
+
+
 def residual() -> ModelProto:
     return Net(6).add("MatMul", weights(6, 6)).add("Add", inputs=("t0", "input")).add("MatMul", weights(6, 3)).model()
 
