@@ -146,15 +146,15 @@ def _task(known: Probed, y: Any) -> str:
 
 
 def _toml(kind: Kind, wish: Wish, task: str, y: Any) -> str:
-    lines = [f'task = "{task}"', f"description = {_quoted(f'Brought by modelctl import from {kind.path.name}.')}"]
+    lines = [f'task = "{task}"', f"description = {_toml_text(f'Brought by modelctl import from {kind.path.name}.')}"]
     if wish.labels:
-        lines.append(f"labels = {_quoted(list(wish.labels))}")
+        lines.append(f"labels = {_toml_text(list(wish.labels))}")
     if y is None and task != "clustering":
         lines += ["", "# Nothing is scored: load() in train.py makes its rows. Let it answer real ones with their y, then set gates here."]
     elif METRICS[task]:
         lines += [
             *("", "# What held-out rows must reach, or the model is not published. Rows that it was trained on elsewhere flatter it."),
-            *(f"# {', '.join(METRICS[task])}", f"# gates = [{_quoted(_GATES[task])}]"),
+            *(f"# {', '.join(METRICS[task])}", f"# gates = [{_toml_text(_GATES[task])}]"),
         ]
     return "\n".join([*lines, ""])
 
@@ -249,10 +249,9 @@ def _load_made(task: str, known: Probed) -> tuple[str, str]:
         columns = f" with the columns {', '.join(known.columns)}" if known.columns else ""
         raise UsageFailed(f"what a row of it is can't be known from the file; give some{columns}: --data FILE.csv --target COLUMN")
     made = {tensor.name: _made(tensor) for tensor in known.inputs}
-    head = [
-        '    """Made of noise in the shape that the model takes, to convert and try it; put real rows with their y in their place."""',
-        "    random = np.random.default_rng(0)",
-    ]
+    head = ['    """Made of noise in the shape that the model takes, to convert and try it; put real rows with their y in their place."""']
+    if any("random." in values for values in made.values()):
+        head.append("    random = np.random.default_rng(0)")
     if len(made) == 1 and (task != "custom" or INPUT in made):
         return "\n".join([*head, f"    return {next(iter(made.values()))}, None"]), "np.ndarray; None"
     items = [f"        {_quoted(name)}: {values}," for name, values in made.items()]
@@ -273,6 +272,12 @@ def _arrays(path: Path) -> Mapping[str, Any]:
         return dict(arrays)
 
 
-def _quoted(value: Any) -> str:
-    """As Python and TOML both write it."""
+def _toml_text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _quoted(value: Any) -> str:
+    """As Python and ruff write it."""
+    if isinstance(value, list):
+        return f"[{', '.join(map(_quoted, value))}]"
+    return repr(value) if '"' in value and value.isprintable() else json.dumps(value, ensure_ascii=False)

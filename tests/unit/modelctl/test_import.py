@@ -1,6 +1,8 @@
 """`modelctl import`, from a file to a folder that trains."""
 
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +24,19 @@ from models.config import ModelConfig
 from tests.unit.modelserve.graphs import endless, pair, scaled
 from tools.modelctl import bring, console, lifecycle, paths
 from tools.modelctl.cli import app
-from tools.modelctl.errors import UsageFailed
-from tools.modelctl.frameworks import child, files, sandbox
+from tools.modelctl.errors import BuildFailed, UsageFailed
+from tools.modelctl.frameworks import ModelFile, child, files, sandbox
+from tools.modelctl.frameworks.probe import Probed, Tensor
+from tools.modelctl.source import Source
 from tools.modelctl.trial import Trial
 
+ROOT = Path(__file__).parents[3]
 RANDOM = np.random.default_rng(0)
 TABLE = pd.DataFrame({"size": RANDOM.normal(size=80), "age": RANDOM.normal(size=80)})
 TABLE["price"] = 3 * TABLE["size"] - TABLE["age"]
 TABLE["kind"] = np.where(TABLE["size"] > 0, "large", "small")
 NUMBERS = TABLE[["size", "age"]]
+X = NUMBERS.to_numpy()
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +60,7 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
         child.answer(scratch, sandbox.Refusal)
         facts = child._facts(scratch / child._FACTS, 0, "", request.file.path.name)
         if facts.refused:
-            raise child.BuildFailed(facts.refused)
+            raise BuildFailed(facts.refused)
         return facts
 
     monkeypatch.setattr(child, "_ask", ask)
@@ -256,3 +262,32 @@ def test_a_name_is_made_of_the_file_or_of_what_mlflow_calls_it() -> None:
     assert bring.name_of("models:/churn/3") == "churn"
     with pytest.raises(UsageFailed, match="--name NAME"):
         bring.name_of("2024.onnx")
+
+
+TENSORS = (Tensor(name="ids", dtype="int64", shape=(-1,)), Tensor(name="mask", dtype="bool", shape=(4,)))
+WRITTEN: tuple[tuple[dict[str, Any], str, Probed, Any], ...] = (
+    ({"data": Path("r.csv"), "target": 'the "price"'}, "regression", Probed(), NUMBERS),
+    ({"data": Path("r.parquet")}, "clustering", Probed(columns=("age", "size")), NUMBERS),
+    ({"data": Path("r.npz"), "target": "y"}, "regression", Probed(), {"X": X}),
+    ({"data": Path("r.npz")}, "custom", Probed(), {"a": X, "b": X}),
+    ({}, "regression", Probed(inputs=(Tensor(name="input", shape=(2, 3)),)), None),
+    ({}, "custom", Probed(inputs=TENSORS), None),
+    ({}, "custom", Probed(inputs=(Tensor(name="words", dtype="object", shape=(1,)),)), None),
+    ({"module": "net.py:Net"}, "custom", Probed(inputs=TENSORS), None),
+)
+
+
+def test_what_it_writes_reads_as_if_a_person_had(tmp_path: Path) -> None:
+    for place, (asked, task, known, rows) in enumerate(WRITTEN):
+        wish = bring.Wish(name="some", **asked)
+        folder = tmp_path / "written" / str(place)
+        folder.mkdir(parents=True)
+        (folder / "train.py").write_text(bring._source(wish, task, ModelFile(Path("model.onnx"), module=wish.module), known, rows))
+        if not wish.data:
+            made, y = Source.of(folder).load()
+            assert y is None
+            assert {len(values) for values in (made.values() if isinstance(made, dict) else [made])} == {64}
+    for command in (["check"], ["format", "--check"]):
+        ruff = [sys.executable, "-m", "ruff", *command, "--config", str(ROOT / "pyproject.toml"), str(tmp_path / "written")]
+        done = subprocess.run(ruff, check=False, capture_output=True, text=True)
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
