@@ -11,6 +11,7 @@ from models.config import MODELS, ModelConfig
 from tools.modelctl import lifecycle
 from tools.modelctl.commands import training
 from tools.modelctl.commands.training import Kind
+from tools.modelctl.scaffold.federated import train as federated
 
 # Too long for the default suite, and for no framework of its own: it runs where those do.
 pytest.importorskip("torch", reason="the extra torch is not installed")
@@ -38,3 +39,15 @@ def test_the_same_scenario_gives_the_same_bytes(tmp_path: Path) -> None:
             lifecycle.build(config, models=tmp_path / "models", output=tmp_path / place, fresh=True).model.read_bytes() for place in "ab"
         )
         assert first == second, kind.name
+
+
+def test_the_sites_together_beat_each_of_them_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As docs/scenarios.md shows it: the same number of passes over the rows, and only weights travel."""
+    monkeypatch.chdir(tmp_path)
+    federated.main()
+    accuracies = [float(line.rpartition(" ")[2]) for line in capsys.readouterr().out.splitlines()]
+    assert len(accuracies) == 4
+    assert accuracies[3] > max(accuracies[:3]) + 0.01
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["middle.onnx", "north.onnx", "south.onnx"]
