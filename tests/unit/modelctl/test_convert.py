@@ -1,16 +1,27 @@
-"""An estimator that brings its own ONNX graph is held to what its rows and its task say."""
+"""An estimator converts faithfully or is refused; one that brings its own ONNX graph is held to what its rows and its task say."""
 
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import orjson
+import pandas as pd
 import pytest
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import VotingClassifier
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import SplineTransformer
 
 from models.config import ModelConfig
 from tests.unit.modelctl.factories import model_folder
-from tools.modelctl import lifecycle
+from tools.modelctl import convert, lifecycle
 from tools.modelctl.built import Built
+from tools.modelctl.data import tensors
 from tools.modelctl.errors import BuildFailed
 
 TRAIN = """
@@ -154,3 +165,53 @@ def test_what_parity_allows_makes_no_rows_apart(tmp_path: Path) -> None:
     """An estimator may differ from its graph by what model.toml says; one client's answer may not differ with another's rows."""
     manifest = build(tmp_path, MIXING, toml='task = "classification"\n[parity]\ntolerance = 100.0\ndisagreement = 1.0\n').manifest
     assert manifest.row_wise is False
+
+
+def test_soft_votes_convert_and_leave_the_estimator_as_it_was() -> None:
+    """skl2onnx takes neither the usual flatten_transform nor weights in a list."""
+    voting = VotingClassifier([("bayes", GaussianNB()), ("line", LogisticRegression())], voting="soft", weights=[1, 3])
+    X, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
+    model = convert.convert("step", "classification", voting.fit(X, y), X)
+    label, probabilities = session(model).run(None, {"input": X.astype(np.float32)})
+    assert (voting.flatten_transform, voting.weights) == (True, [1, 3])
+    assert label.tolist() == voting.predict(X).tolist()
+    assert np.allclose(probabilities, voting.predict_proba(X), atol=1e-6)
+    read = {name for node in model.graph.node for name in node.input}
+    assert {tensor.name for tensor in model.graph.initializer} <= read
+
+
+@pytest.mark.parametrize("pattern", [r"(?u)\b\w+\b", r"\w+"])
+def test_words_of_one_letter_of_any_alphabet_are_words_where_the_pattern_says_so(pattern: str) -> None:
+    X = pd.DataFrame({"text": ["ö über", "a wide", "ö wide", "a über"] * 10})
+    columns = ColumnTransformer([("words", TfidfVectorizer(token_pattern=pattern), "text")])
+    estimator = make_pipeline(columns, LogisticRegression()).fit(X, [0, 1, 0, 1] * 10)
+    answers = session(convert.convert("step", "classification", estimator, X)).run(None, tensors(X))
+    assert np.allclose(answers[1], estimator.predict_proba(X), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        (SimpleImputer(add_indicator=True), "an imputer's add_indicator=True doesn't convert"),
+        (SplineTransformer(), "SplineTransformer has no converter; PolynomialFeatures and KBinsDiscretizer convert"),
+    ],
+)
+def test_what_does_not_convert_is_told_with_the_way_out(step: object, told: str) -> None:
+    X, y = np.random.default_rng(0).normal(size=(40, 2)), np.arange(40) % 2
+    X[::7, 0] = np.nan if isinstance(step, SimpleImputer) else 0
+    estimator = make_pipeline(step, LogisticRegression()).fit(X, y)
+    with pytest.raises(BuildFailed, match=f"^step can't be converted to ONNX: {told}.*; change the estimator in models/step/train.py"):
+        convert.convert("step", "classification", estimator, X)
+
+
+def test_what_a_graph_of_its_own_is_refused_for_is_told_once() -> None:
+    class Refused:
+        def to_onnx(self, name: str) -> None:
+            raise BuildFailed(f"{name} has an operator that ONNX lacks")
+
+    with pytest.raises(BuildFailed, match=r"^step has an operator that ONNX lacks$"):
+        convert.convert("step", "regression", Refused(), np.zeros((2, 2)))
+
+
+def session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    return onnxruntime.InferenceSession(model.SerializeToString())
