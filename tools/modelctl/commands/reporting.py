@@ -44,16 +44,17 @@ def report(
     if compare and version:
         raise UsageFailed(f"both {version} and --compare were given; expected a version, or two with --compare")
     target = _target(deployment, profile, needed=bool(compare or version))
+    beside: Stored | None
     if compare:
         beside, found = (_published(_there(target), name, each) for each in compare)
-        body, label = _render(found, beside, beside.version), f"{beside.version[-8:]}-{found.version[-8:]}"
+        called, label = beside.version, f"{beside.version[-8:]}-{found.version[-8:]}"
     else:
         found = _chosen(target, name, version)
-        body, label = _render(found, _production(target, name, found), PRODUCTION), found.version
+        beside, called, label = _production(target, name, found), PRODUCTION, found.version
     file = output or paths.BUILD.parent / "reports" / f"{name}-{label}.html"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(body, "utf-8")
-    _tell(name, found, file)
+    verdict = _write(file, found, beside, called)
+    out.print(f"{name} {found.version} {verdict}", soft_wrap=True)
+    out.print(f"Page: {file}", soft_wrap=True)
     if show:
         _open(file)
     else:
@@ -106,20 +107,18 @@ def _production(target: Deployment | None, name: str, found: Stored) -> Stored |
     return None if production is None or production.sha256 == found.sha256 else production
 
 
-def _render(found: Stored, beside: Stored | None, called: str) -> str:
-    from tools.modelctl.report import page  # noqa: PLC0415 - jinja2 is slow to import, and other commands need none of it
+def _write(file: Path, found: Stored, beside: Stored | None, called: str) -> str:
+    """The verdict in a few words."""
+    from tools.modelctl.report import page, standing  # noqa: PLC0415 - jinja2 is slow to import, and other commands need none of it
 
+    other = beside.report if beside else None
     try:
-        return page.render(found.report, production=beside.report if beside else None, called=called)
+        body = page.render(found.report, production=other, called=called)
     except ValueError as error:
         raise UsageFailed(f"the report on {found.version} can't be shown: {error}; build or publish the model again") from None
-
-
-def _tell(name: str, found: Stored, file: Path) -> None:
-    from tools.modelctl.report import page  # noqa: PLC0415 - as above
-
-    out.print(f"{name} {found.version} {page.verdict(found.report)}", soft_wrap=True)
-    out.print(f"Page: {file}", soft_wrap=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(body, "utf-8")
+    return standing.verdict(found.report, other if called == PRODUCTION else None)
 
 
 def _open(file: Path) -> None:

@@ -11,11 +11,11 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template, TemplateError
 from markupsafe import Markup
 
-from tools.modelctl.report import comparison, mistakes, operation, origin, performance
+from tools.modelctl.report import comparison, mistakes, operation, origin, performance, standing
 from tools.modelctl.report.blocks import Block, Facts, Section
 from tools.modelctl.report.text import bounded, bytes_of, counted, micros, number
 
-__all__ = ["failures", "render", "verdict"]
+__all__ = ["render"]
 
 _LONGEST = 400
 """Columns of a text."""
@@ -31,13 +31,14 @@ def render(report: Mapping[str, Any], *, production: Mapping[str, Any] | None = 
     Raises `ValueError` for a report without a manifest.
     """
     mine, other = _tidy(report), _tidy(production) if production else None
+    served = other if called == "production" else None  # what gates against production mean
     try:
         return _template().render(
             manifest=mine["manifest"],
             state=_state(mine),
-            failures=failures(mine),
-            verdict=verdict(mine),
-            gates=[_gate(each) for each in mine["manifest"]["gates"][:40]],
+            failures=standing.failures(mine, served),
+            verdict=standing.verdict(mine, served),
+            gates=standing.held(mine, served),
             glances=_glances(mine),
             sections=list(_sections(mine, other, bounded(called, 60))),
             css=Markup(_css()),  # noqa: S704 - a file of this folder
@@ -46,28 +47,8 @@ def render(report: Mapping[str, Any], *, production: Mapping[str, Any] | None = 
         raise ValueError(f"no report that this release reads ({type(error).__name__}: {error})") from error
 
 
-def failures(report: Mapping[str, Any]) -> list[str]:
-    """What speaks against the version, a sentence each; none where it passed."""
-    manifest = report["manifest"]
-    gates = [f"{each['gate']} doesn't hold: held-out rows gave {number(each['value'])}" for each in manifest["gates"] if not each["passed"]]
-    parity = manifest.get("parity")
-    differs = ["the ONNX model does not answer as the one that was trained"] if parity and not parity["passed"] else []
-    return [*gates, *differs, *map(str, report.get("findings", ()))][:20]
-
-
-def verdict(report: Mapping[str, Any]) -> str:
-    """Whether it passes, in a few words: `passes its 2 gates`."""
-    manifest = report["manifest"]
-    count = len(manifest["gates"])
-    if found := failures(report):
-        return f"fails: {found[0]}" + (f", and {len(found) - 1} more" if len(found) > 1 else "")
-    if not manifest["metrics"]:
-        return "was not scored: it had no rows with a known answer"
-    return f"passes its {counted(count, 'gate')}" if count else "has no gates to pass"
-
-
 def _sections(report: Mapping[str, Any], other: Mapping[str, Any] | None, called: str) -> Iterable[Section]:
-    metrics = other["manifest"]["metrics"] if other else None
+    metrics = other["manifest"]["metrics"] if other and called == "production" else None
     parts: list[tuple[str, str, Callable[[], Iterable[Block]]]] = [
         ("metrics", "How good it is", lambda: performance.metrics(report, metrics)),
         ("answers", "Where it is right and wrong", lambda: mistakes.answers(report)),
@@ -127,10 +108,6 @@ def _state(report: Mapping[str, Any]) -> str:
     """Its version; of one that isn't published yet the digits with which it will end."""
     manifest = report["manifest"]
     return manifest["version"] or str(report.get("files", {}).get("model.onnx", ""))[:8]
-
-
-def _gate(gate: Mapping[str, Any]) -> dict[str, str]:
-    return {"text": gate["gate"], "value": number(gate["value"]), "passed": gate["passed"]}
 
 
 def _tidy(value: Any, depth: int = 0) -> Any:

@@ -9,6 +9,7 @@ import pytest
 from tests.unit.modelctl.report import documents
 from tools.modelctl.report import page
 from tools.modelctl.report.comparison import verdict
+from tools.modelctl.report.standing import verdict as verdict_on
 
 NOT_DRAWN = "not drawn"
 
@@ -44,12 +45,12 @@ def test_the_verdict_comes_first() -> None:
     text = text_of(page.render(documents.regressor()))
     assert "It fails: mae &lt;= 15000 doesn&#39;t hold: held-out rows gave 15,913" in text
     assert text.index("It fails") < text.index("How good it is")
-    assert page.verdict(documents.classifier()) == "passes its 3 gates"
+    assert verdict_on(documents.classifier()) == "passes its 3 gates"
 
 
 def test_a_model_that_nothing_scored_says_so() -> None:
     report = documents.document("bare", "custom", {}, [], {})
-    assert page.verdict(report) == "was not scored: it had no rows with a known answer"
+    assert verdict_on(report) == "was not scored: it had no rows with a known answer"
     assert NOT_DRAWN not in page.render(report)
 
 
@@ -90,6 +91,17 @@ def test_a_gate_is_a_flag_at_its_limit_and_a_relative_one_moves_with_production(
     report["manifest"]["gates"] = [{"gate": "f1 >= production - 0.01", "value": 0.9477, "passed": True}]
     assert 'class="gate"' not in page.render(report)
     assert "gate ≥ 0.9077" in page.render(report, production=worse(report, 0.03))
+
+
+def test_a_gate_against_production_waits_for_one_and_then_fails_where_it_does() -> None:
+    report, better = documents.classifier(), documents.classifier()
+    report["manifest"]["gates"].append({"gate": "recall[malignant] >= production - 0.01", "value": 0.965, "passed": True})
+    better["evaluation"]["per_class"][0]["recall"] = 0.99
+    assert verdict_on(report) == "passes its 3 gates; 1 more waits for a production to be held against"
+    assert verdict_on(report, documents.classifier()) == "passes its 4 gates"
+    assert verdict_on(report, better) == "fails: recall[malignant] >= production - 0.01 doesn't hold: held-out rows gave 0.965"
+    assert "It fails" in page.render(report, production=better)
+    assert "It passes" in page.render(report, production=better, called="20261120T174100Z-1a2b3c4d")
 
 
 def test_a_difference_is_told_from_what_chance_would_make() -> None:

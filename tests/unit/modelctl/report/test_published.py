@@ -37,7 +37,8 @@ def registry(clock: Callable[[], float]) -> Registry:
 
 
 def manifest(accuracy: float) -> Manifest:
-    document = documents.document("fruit", "classification", {"accuracy": accuracy}, [("accuracy >= 0.5", accuracy, True)], {})["manifest"]
+    gates = [("accuracy >= 0.5", accuracy, True), ("recall[lemon] >= production", accuracy, True)]
+    document = documents.document("fruit", "classification", {"accuracy": accuracy}, gates, {})["manifest"]
     return Manifest.from_json(orjson.dumps(document), what="a test")
 
 
@@ -143,7 +144,7 @@ def written(workplace: Path) -> list[str]:
 def test_without_a_version_it_is_on_what_was_built_here(workplace: Path, nothing_running: None) -> None:
     digits = build().report["files"][MODEL_FILE][:8]
     shown = run().stdout.splitlines()
-    assert shown[0] == f"fruit {digits} passes its 1 gate"
+    assert shown[0] == f"fruit {digits} passes its 1 gate; 1 more waits for a production to be held against"
     assert shown[-1] == "Next: modelctl report fruit --open"
     assert written(workplace) == [f"fruit-{digits}.html"]
 
