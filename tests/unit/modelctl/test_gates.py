@@ -82,7 +82,8 @@ def test_a_class_that_is_no_label_is_refused() -> None:
 @pytest.mark.parametrize(
     ("gate", "value", "production", "holds"),
     [
-        ("f1 >= production - 0.005", 0.95, 0.955, True),  # though 0.955 - 0.005 is more than 0.95 in binary
+        ("f1 >= production - 0.005", 0.95, 0.955, True),
+        ("mae <= production + 0.1", 0.8, 0.7, True),  # though 0.7 + 0.1 is less than 0.8 in binary
         ("f1 >= production - 0.005", 0.9499, 0.955, False),
         ("f1 >= production + 0.01", 0.95, 0.95, False),
         ("mae <= production + 1.5", 11.5, 10.0, True),

@@ -89,14 +89,18 @@ def _counted(rows: Classified) -> dict[str, Floats]:
     pairs, counts = np.unique(rows.truth * count + rows.label, return_counts=True)
     drawn = np.random.default_rng(0).multinomial(total, counts / total, size=RESAMPLES).astype(np.float64)
     true, answered = np.eye(count)[pairs // count], np.eye(count)[pairs % count]
-    hits, support, called = drawn @ (true * answered), drawn @ true, drawn @ answered
+    return _of_counts(drawn @ (true * answered), drawn @ true, drawn @ answered)
+
+
+def _of_counts(hits: Floats, support: Floats, called: Floats) -> dict[str, Floats]:
+    """Of rows that are a class and are called so, that are it, and that are called so: each [resamples, classes]."""
     there = np.maximum((support + called > 0).sum(axis=1), 1)
     macro = {
         "precision": hits / np.maximum(called, 1),
         "recall": hits / np.maximum(support, 1),
         "f1": 2 * hits / np.maximum(support + called, 1),
     }
-    accuracy = hits.sum(axis=1) / total
+    accuracy = hits.sum(axis=1) / support.sum(axis=1)
     return {name: values.sum(axis=1) / there for name, values in macro.items()} | dict.fromkeys(
         ("accuracy", "precision_micro", "recall_micro", "f1_micro"), accuracy
     )

@@ -9,7 +9,7 @@ from sklearn import metrics
 
 from tools.modelctl.evaluate import intervals
 from tools.modelctl.evaluate.classes import Classified, classified
-from tools.modelctl.evaluate.metrics import of_classes, of_numbers
+from tools.modelctl.evaluate.metrics import of_classes, of_labels, of_numbers
 
 Draws = list[tuple[float, float]]
 
@@ -46,6 +46,15 @@ def test_each_resample_of_numbers_is_scored_as_scikit_learn_scores_it() -> None:
         again = np.repeat(np.arange(80), weight)
         expected = of_numbers(truth[again, None], prediction[again, None])
         assert {name: values[place] for name, values in drawn.items()} == pytest.approx(expected)
+
+
+def test_metrics_of_counts_are_those_of_scikit_learn() -> None:
+    """Of a class that is often answered and seldom true, so that precision and recall differ."""
+    truth, label = np.array([0] * 30 + [1] * 8 + [2] * 2), np.array([0] * 12 + [1] * 18 + [1] * 6 + [2] * 2 + [2, 0])
+    matrix = metrics.confusion_matrix(truth, label).astype(float)
+    found = intervals._of_counts(np.diag(matrix)[None], matrix.sum(axis=1)[None], matrix.sum(axis=0)[None])
+    expected = of_labels(classified(truth, {"label": label}))
+    assert {name: values[0] for name, values in found.items()} == pytest.approx(expected)
 
 
 def test_counts_of_classes_are_drawn_as_rows_would_be() -> None:
