@@ -101,7 +101,7 @@ def test_a_missing_extra_says_what_installs_it(monkeypatch: pytest.MonkeyPatch) 
         raise ModuleNotFoundError(f"No module named {package!r}", name=package.partition(".")[0])
 
     monkeypatch.setattr("tools.modelctl.frameworks.import_module", missing)
-    with pytest.raises(BuildFailed, match="needs PyTorch, which is not installed; run: .*uv sync --frozen --inexact --extra torch"):
+    with pytest.raises(BuildFailed, match=r"needs PyTorch, which is not installed; run: .*uv sync --frozen --inexact --extra torch"):
         extra("torch", "torch")
     with pytest.raises(BuildFailed, match="needs MLflow, which"):
         extra("mlflow", "mlflow.artifacts")
