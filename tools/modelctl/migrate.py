@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
-from onnx import helper, inliner, version_converter
+from onnx import defs, helper, inliner, version_converter
 
 from models.config import ModelConfig
 from modelserve.manifest import Lineage, Manifest
@@ -20,9 +20,6 @@ from tools.modelctl.lint import IR, OPSETS
 from tools.modelctl.source import Source
 
 __all__ = ["Origin", "migrate", "rewritten"]
-
-_MISSING = re.compile(r"No Adapter (?:From|To) Version \$?(?P<version>[0-9]+) for (?P<operator>\w+)")
-_NEWER = re.compile(r"No Previous Version of (?P<operator>\w+) exists")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,29 +88,56 @@ def rewritten(model: onnx.ModelProto, *, opset: int | None, ir: int | None) -> o
 
 
 def _convert(model: onnx.ModelProto, opset: int) -> None:
-    """In place; all but the graph and its operator sets stays: onnx's converter drops some of it."""
-    try:
-        converted = version_converter.convert_version(inliner.inline_local_functions(model, convert_version=True), opset)
-    except (RuntimeError, version_converter.ConvertError) as error:
-        raise BuildFailed(_refusal(str(error), opset, downwards=opset < convert.opsets(model).get("", 0))) from None
+    """In place, version by version; all but the graph and its operator sets stays: onnx's converter drops some of it."""
+    current = convert.opsets(model).get("", opset)
+    step = 1 if opset > current else -1
+    converted = inliner.inline_local_functions(model, convert_version=True)
+    for version in range(current, opset, step):
+        converted = _stepped(converted, version, version + step, opset)
     model.graph.CopyFrom(converted.graph)
     del model.functions[:]
-    versions = {graphs.domain(each.domain): each.version for each in converted.opset_import} | {"": opset}
-    used = {graphs.domain(node.domain) for node in graphs.nodes(converted)} | {""}
+    _relabel(model, opset)
+
+
+def _stepped(model: onnx.ModelProto, before: int, after: int, wanted: int) -> onnx.ModelProto:
+    """By onnx's converter, or, where that lacks an adapter, as it is: if nothing but types has changed, which the checker looks at."""
+    try:
+        return version_converter.convert_version(model, after)
+    except (RuntimeError, version_converter.ConvertError):
+        if operator := next(_changed(model, before, after), None):
+            raise BuildFailed(
+                f"{operator} stands in the way of operator set {wanted}: it changed between {before} and {after}, and onnx's converter has "
+                f"no adapter; expected --opset {before} or {'later' if after < before else 'earlier'}, or the original converted with "
+                f"target_opset {wanted}"
+            ) from None
+        _relabel(model, after)
+        return model
+
+
+def _changed(model: onnx.ModelProto, before: int, after: int) -> Iterator[str]:
+    """Operators of ai.onnx that aren't in `after`, or have other inputs, outputs or attributes there."""
+    for node in graphs.nodes(model):
+        if graphs.domain(node.domain) == "":
+            try:
+                old, new = defs.get_schema(node.op_type, before), defs.get_schema(node.op_type, after)
+            except defs.SchemaError:
+                yield node.op_type
+                continue
+            if old.since_version != new.since_version and _form(old) != _form(new):
+                yield node.op_type
+
+
+def _form(schema: defs.OpSchema) -> tuple[object, ...]:
+    attributes = {name: (each.type, each.required, each.default_value.SerializeToString()) for name, each in schema.attributes.items()}
+    return attributes, *([(each.name, each.option, each.is_homogeneous) for each in ends] for ends in (schema.inputs, schema.outputs))
+
+
+def _relabel(model: onnx.ModelProto, opset: int) -> None:
+    """Names the operator sets that nodes are of, ai.onnx in that version."""
+    versions = {graphs.domain(each.domain): each.version for each in model.opset_import} | {"": opset}
+    used = {graphs.domain(node.domain) for node in graphs.nodes(model)} | {""}
     del model.opset_import[:]
     model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()) if domain in used)
-
-
-def _refusal(text: str, opset: int, *, downwards: bool) -> str:
-    if found := _MISSING.search(text):
-        operator, version = found["operator"], found["version"]
-        return (
-            f"{operator} stands in the way of operator set {opset}: onnx's converter can't carry it past {version}; "
-            f"expected --opset {version} or {'later' if downwards else 'earlier'}, or the original converted with target_opset {opset}"
-        )
-    if found := _NEWER.search(text):
-        return f"{found['operator']} stands in the way of operator set {opset}, which has no such operator; expected a newer --opset"
-    return f"onnx can't convert the model to operator set {opset}: {text.strip().splitlines()[-1] if text.strip() else 'no reason given'}"
 
 
 def _within(option: str, value: int | None, bounds: tuple[int, int]) -> None:

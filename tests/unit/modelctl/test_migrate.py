@@ -30,6 +30,8 @@ from tools.modelctl.trial import Trial
 
 MEAN = """<ir_version: 8, opset_import: ["" : 18], producer_name: "us", model_version: 3, doc_string: "said">
 agraph (float[N,3] input) => (float[N,1] prediction) <int64[1] axes = {1}> { prediction = ReduceMean(input, axes) }"""
+TRILU = """<ir_version: 8, opset_import: ["" : 18]>
+agraph (float[N,3] input) => (float[N,3] prediction) { prediction = Trilu(input) }"""
 GELU = """<ir_version: 9, opset_import: ["" : 20]>
 agraph (float[N,3] input) => (float[N,3] prediction) { prediction = Gelu(input) }"""
 RELU = """<ir_version: 8, opset_import: ["" : 18, "ai.onnx.ml" : 1]>
@@ -53,7 +55,9 @@ def answers(folder: Path, model: onnx.ModelProto) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("text", "opset", "ir"), [(MEAN, 21, 10), (MEAN, 13, 8), (RELU, 25, 13), (FUNCTION, 18, 8)], ids=["up", "down", "far up", "function"]
+    ("text", "opset", "ir"),
+    [(MEAN, 21, 10), (MEAN, 13, 8), (RELU, 25, 13), (RELU, 7, 8), (FUNCTION, 18, 8)],
+    ids=["up", "down", "far up", "far down", "function"],
 )
 def test_another_operator_set_answers_the_same(tmp_path: Path, text: str, opset: int, ir: int) -> None:
     """The IR is the first that has the operator set, unless it is newer already."""
@@ -82,8 +86,8 @@ def test_only_the_ir_may_change() -> None:
 @pytest.mark.parametrize(
     ("text", "opset", "told"),
     [
-        (RELU, 13, "Relu stands in the way of operator set 13.*expected --opset 14 or later"),
-        (GELU, 18, "Gelu stands in the way of operator set 18, which has no such operator"),
+        (TRILU, 13, "Trilu stands in the way of operator set 13.*expected --opset 14 or later"),
+        (GELU, 18, "Gelu stands in the way of operator set 18.*expected --opset 20 or later"),
     ],
 )
 def test_the_operator_that_stands_in_the_way_is_named(text: str, opset: int, told: str) -> None:
