@@ -27,7 +27,9 @@ def cluttered() -> onnx.ModelProto:
     del graph.graph.node[:]
     graph.graph.node.extend([*extra, *nodes])
     graph.graph.initializer.append(numpy_helper.from_array(np.zeros(1000, np.float32), "unread"))
-    graph.graph.node[-1].metadata_props.add(key="pkg.torch.onnx.stack_trace", value="File train.py, line 2")
+    for part in (graph.graph.node[-1], graph.graph.initializer[0]):
+        part.doc_string = "File train.py, line 3"
+        part.metadata_props.add(key="pkg.torch.onnx.stack_trace", value="File train.py, line 2")
     graph.doc_string = "exported"
     graph.producer_name = "exporter"
     return graph
