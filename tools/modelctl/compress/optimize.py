@@ -60,13 +60,12 @@ def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """What a person wrote or an exporter traced, and nothing reads."""
+    """What a person wrote or an exporter traced, and nothing reads; ONNX Runtime itself drops the metadata of nodes and tensors."""
     model.ClearField("doc_string")
     documented: list[Any] = [*graphs.graphs(model), *graphs.nodes(model), *graphs.tensors(model)]
     for part in documented:
-        for field in ("doc_string", "metadata_props"):
-            if getattr(part, field):  # to clear what isn't there would make a tensor of an attribute that has none
-                part.ClearField(field)
+        if part.doc_string:  # to clear what isn't there would make a tensor of an attribute that has none
+            part.ClearField("doc_string")
 
 
 def _forget_domains(found: onnx.ModelProto, model: onnx.ModelProto) -> None:
