@@ -56,7 +56,7 @@ def _metrics(manifest: Manifest, evaluation: Evaluation) -> Table:
     for name, item in (shown | of_classes).items():
         interval = f"{_rough(item['low'])} to {_rough(item['high'])}" if "low" in item else ""
         held = [(gate.gate.removeprefix(f"{name} "), tables.verdict(gate)) for gate in gates.get(name, [])] or [("", Text())]
-        found.add_row(name, f"{item['value']:.4g}", interval, *held[0])
+        found.add_row(name, _told(item["value"]), interval, *held[0])
         for each in held[1:]:
             found.add_row("", "", "", *each)
     return found
@@ -88,7 +88,7 @@ def _confusion(confusion: dict[str, Any]) -> Table | None:
 
 def _residuals(residuals: dict[str, Any]) -> Table:
     found = table("quantile", *(f">{share}" for share in residuals["quantiles"]), title="y less its prediction")
-    found.add_row("", *(f"{value:.4g}" for value in residuals["quantiles"].values()))
+    found.add_row("", *(_told(value) for value in residuals["quantiles"].values()))
     return found
 
 
@@ -114,7 +114,7 @@ def _folds(validated: dict[str, Any]) -> Table:
     folds = validated["folds"]
     found = table("metric", f">mean of {folds} folds", ">deviation", title="Cross-validation of the original")
     for name, item in validated["metrics"].items():
-        found.add_row(name, f"{item['mean']:.4g}", f"{item['deviation']:.3g}")
+        found.add_row(name, _told(item["mean"]), _rough(item["deviation"]))
     return found
 
 
@@ -123,7 +123,11 @@ def _first(title: str, count: int, most: int) -> str:
 
 
 def _number(item: Mapping[str, Any], key: str) -> str:
-    return f"{item[key]:.4g}" if key in item else "-"
+    return _told(item[key]) if key in item else "-"
+
+
+def _told(value: float) -> str:
+    return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
 
 
 def _rough(value: float) -> str:
