@@ -106,8 +106,8 @@ def _stepped(model: onnx.ModelProto, before: int, after: int, wanted: int) -> on
     except (RuntimeError, version_converter.ConvertError):
         if operator := next(_changed(model, before, after), None):
             raise BuildFailed(
-                f"{operator} stands in the way of operator set {wanted}: it changed between {before} and {after}, and onnx's converter has "
-                f"no adapter; expected --opset {before} or {'later' if after < before else 'earlier'}, or the original converted with "
+                f"{operator} stands in the way of operator set {wanted}: it changed between {before} and {after}, and onnx's converter "
+                f"can't adapt it; expected --opset {before} or {'later' if after < before else 'earlier'}, or the original converted with "
                 f"target_opset {wanted}"
             ) from None
         _relabel(model, after)
