@@ -197,9 +197,7 @@ def _lightgbm(trained: Any) -> Any:
     for line, what, advice in _UNFAITHFUL:
         if re.search(line, text, re.MULTILINE):
             raise _refused(what, advice)
-    found = extra("lightgbm", "lightgbm").Booster(model_str=text)
-    found.params = {}  # a default there says that there is one class
-    return found
+    return extra("lightgbm", "lightgbm").Booster(model_str=text)
 
 
 def _task(trained: Any) -> str:
