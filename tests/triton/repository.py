@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from google.protobuf import text_format  # type: ignore[import-untyped]  # it has no types
+from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
 
 __all__ = ["adapt", "adapted"]

@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from google.protobuf import text_format  # type: ignore[import-untyped]  # it has no types
+from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2 as schema
 
 from models.config import GpuConfig

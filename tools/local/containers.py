@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import onnxruntime as ort
-from google.protobuf import text_format  # type: ignore[import-untyped]  # it has no types
+from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from tools.local import triton

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import DTypeLike, NDArray
-from sklearn.model_selection import train_test_split
 
 from models.config import ModelConfig
 from tools.modelctl.errors import BuildFailed
@@ -49,6 +48,8 @@ class Split:
 
 def split(config: ModelConfig, X: Any, y: Any) -> Split:
     """As model.toml's [data] says; each class keeps its share. Raises `BuildFailed` when there are too few rows."""
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415 - a second, and who only needs tensors splits nothing
+
     options = {"test_size": config.data.held_out, "random_state": config.data.seed}
     try:
         if isinstance(X, dict):

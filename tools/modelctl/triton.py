@@ -72,7 +72,7 @@ def config(manifest: Manifest, gpu: GpuConfig, *, warm_up: bool = True) -> Model
 
 def text(manifest: Manifest, gpu: GpuConfig, *, warm_up: bool = True) -> bytes:
     """`config` as config.pbtxt has it."""
-    from google.protobuf import text_format  # type: ignore[import-untyped]  # noqa: PLC0415 - as above; it has no types
+    from google.protobuf import text_format  # noqa: PLC0415 - as above
 
     return str(text_format.MessageToString(config(manifest, gpu, warm_up=warm_up))).encode()
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import joblib  # type: ignore[import-untyped]
+import joblib
 import numpy as np
 import onnx
 import orjson

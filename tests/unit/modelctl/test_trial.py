@@ -186,4 +186,4 @@ def test_promote_refuses_what_may_not_be_served_until_it_is_forced(registry: Reg
 
     with pytest.raises(ModelRefused, match=rf"fruit may not be served: .*may never end.*modelctl promote fruit {version} --force"):
         releasing._refused(registry, "fruit", version, None)
-    assert releasing._refused(registry, "fruit", version, "a demonstration") == "a demonstration"
+    assert releasing._refused(registry, "fruit", version, "a demonstration")

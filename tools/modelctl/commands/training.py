@@ -43,7 +43,7 @@ def new(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Lower-case letters, digits and _, a letter first.")],
     *,
     kind: Annotated[
-        Kind, typer.Option("--kind", help="A scenario of docs/scenarios.md; `transformer` is one the size of BERT base, random, for load tests.")
+        Kind, typer.Option("--kind", help="A scenario of docs/scenarios.md; `transformer` is random and as large as BERT base.")
     ] = Kind.ESTIMATOR,
 ) -> None:
     """Start a model: a folder that trains and deploys as it is.

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler  # type: ignore[import-untyped]  # joblib has no types
-from joblib.numpy_pickle_utils import _validate_fileobject_and_memmap  # type: ignore[import-untyped]
+from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
+from joblib.numpy_pickle_utils import _validate_fileobject_and_memmap
 from sklearn.utils import Bunch
 
 from tools.modelctl.errors import BuildFailed
