@@ -77,7 +77,9 @@ def _metric(report: Mapping[str, Any], other: Mapping[str, Any], name: str) -> t
 
 def _classes(report: Mapping[str, Any], other: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     """Recall of each class that both know, those that changed most first."""
-    mine, theirs = ({each["name"]: each["recall"] for each in found["evaluation"].get("per_class", [])} for found in (report, other))
+    mine, theirs = (
+        {each["name"]: each["recall"] for each in found["evaluation"].get("per_class", []) if "recall" in each} for found in (report, other)
+    )
     changed = sorted(((mine[name] - theirs[name], name) for name in mine if name in theirs), key=lambda each: -abs(each[0]))
     for difference, name in changed[:10]:
         word = "the same" if not difference else "better" if difference > 0 else "worse"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tools.modelctl.report import figures
 from tools.modelctl.report.blocks import Block, Figure, Table
 from tools.modelctl.report.rows import Row, bars
-from tools.modelctl.report.text import MINUS, bounded, counted, number, percent
+from tools.modelctl.report.text import DASH, MINUS, bounded, counted, number, number_or_dash, percent
 
 __all__ = ["answers"]
 
@@ -62,12 +63,14 @@ def _found_of(names: Sequence[str], counts: Sequence[Sequence[int]]) -> str:
 
 
 def _per_class(found: Sequence[Mapping[str, Any]]) -> Table:
-    some = sorted(found, key=lambda each: each["recall"])[:_CLASSES] if len(found) > _CLASSES else found
+    some = sorted(found, key=lambda each: each.get("recall", math.inf))[:_CLASSES] if len(found) > _CLASSES else found
     rows = [
-        (bounded(each["name"], 40), f"{each['support']:,}", *(number(each[name]) for name in ("precision", "recall", "f1")))
+        (bounded(each["name"], 40), f"{each['support']:,}", *(number_or_dash(each.get(name)) for name in ("precision", "recall", "f1")))
         for each in some
     ]
     says = "Recall is the share of a class that was found; precision the share of right ones among those that were given its name."
+    if any(DASH in row for row in rows):
+        says += f" {DASH}: there is nothing to divide by, no row of the class or none that was given its name."
     if len(found) > _CLASSES:
         says += f" The {_CLASSES} of {len(found)} classes with the lowest recall."
     return Table(title="Class by class", says=says, columns=("class", ">rows", ">precision", ">recall", ">f1"), rows=rows)
@@ -114,7 +117,11 @@ def _residuals(found: Mapping[str, Any]) -> Iterator[Figure]:
         yield Figure(title="Errors by prediction", says=says, drawing=figures.fan("Errors by prediction", says, points, axes=axes))
 
 
-def _clusters(found: Sequence[Mapping[str, Any]]) -> Figure:
+def _clusters(found: Sequence[Mapping[str, Any]]) -> Block:
+    if any("silhouette" not in each for each in found):
+        sizes = [(bounded(each["name"], 40), f"{each['rows']:,}") for each in found[:_CLUSTERS]]
+        says = "How far they are from each other isn't defined: that needs two clusters or more, fewer than rows, of finite numbers."
+        return Table(title="Clusters", says=says, columns=("cluster", ">held-out rows"), rows=sizes)
     rows = [Row(name=str(each["name"]), value=each["silhouette"], beside=counted(each["rows"], "row")) for each in found[:_CLUSTERS]]
     least = min(rows, key=lambda row: row.value)
     says = f"Cluster {least.name} stands out the least: silhouette {number(least.value)}, where 1 is far from all others and 0 between two."

@@ -12,6 +12,7 @@ from tools.modelctl.report.text import bounded, counted, number
 __all__ = ["Held", "failures", "held", "verdict"]
 
 _MOST = 40
+_UNSCORED = {"custom": "a custom model has no metrics", "clustering": "its metrics aren't defined for the held-out rows"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,7 @@ def verdict(report: Mapping[str, Any], production: Mapping[str, Any] | None = No
     if found:
         return f"fails: {found[0]}" + (f", and {len(found) - 1} more" if len(found) > 1 else "")
     if not report["manifest"]["metrics"]:
-        return "was not scored: it had no rows with a known answer"
+        return f"was not scored: {_UNSCORED.get(report['manifest'].get('task'), 'it had no rows with a known answer')}"
     waiting = sum(each.passed is None for each in gates)
     later = f"; {waiting} more {'waits' if waiting == 1 else 'wait'} for a production to be held against" if waiting else ""
     return (f"passes its {counted(len(gates) - waiting, 'gate')}" if len(gates) > waiting else "has no gates to pass yet") + later

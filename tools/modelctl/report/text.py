@@ -7,7 +7,22 @@ import math
 import unicodedata
 from collections.abc import Iterable
 
-__all__ = ["DASH", "MINUS", "TIMES", "bounded", "bytes_of", "columns", "counted", "listed", "micros", "number", "percent", "signed", "tick"]
+__all__ = [
+    "DASH",
+    "MINUS",
+    "TIMES",
+    "bounded",
+    "bytes_of",
+    "columns",
+    "counted",
+    "listed",
+    "micros",
+    "number",
+    "number_or_dash",
+    "percent",
+    "signed",
+    "tick",
+]
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -45,6 +60,11 @@ def number(value: float) -> str:
     if size >= 1000:
         return f"{value:,.0f}".replace("-", MINUS)
     return (f"{value:.3f}" if 0.001 <= size < 0.9995 else f"{value:.4g}" if 0.9995 <= size < 1 else f"{value:.3g}").replace("-", MINUS)
+
+
+def number_or_dash(value: float | None) -> str:
+    """As `number`; a dash for what isn't defined."""
+    return DASH if value is None else number(value)
 
 
 def tick(value: float) -> str:

@@ -41,6 +41,23 @@ def classifier(**evaluation: Any) -> Document:
     return document("tumour", "classification", metrics, gates, found | evaluation, labels=["malignant", "benign"])
 
 
+def uneven(**evaluation: Any) -> Document:
+    """No row was answered `borderline`, and none that was held out is `unknown`: what has nothing to divide by is left out."""
+    found = {
+        "per_class": [
+            {"name": "malignant", "precision": 0.9, "recall": 0.95, "f1": 0.92, "support": 57},
+            {"name": "benign", "precision": 0.95, "recall": 0.98, "f1": 0.96, "support": 80},
+            {"name": "borderline", "recall": 0.0, "f1": 0.0, "support": 6},
+            {"name": "unknown", "support": 0},
+        ],
+        "confusion": {
+            "names": ["malignant", "benign", "borderline", "unknown"],
+            "counts": [[54, 3, 0, 0], [2, 78, 0, 0], [4, 2, 0, 0], [0, 0, 0, 0]],
+        },
+    }
+    return classifier(**found | evaluation)
+
+
 def regressor(**evaluation: Any) -> Document:
     """The price of a house, which is missed by 15,900 dollars in the mean."""
     metrics = {"mae": 15_913.2, "mse": 3.98e8, "rmse": 19_949.0, "r2": 0.9712, "error_p50": 13_420.0, "error_p90": 32_880.0}
@@ -107,6 +124,14 @@ def clusters(**evaluation: Any) -> Document:
     }
     gates = [("silhouette >= 0.2", 0.283, True), ("davies_bouldin <= 1.7", 1.39, True)]
     return document("wine_segments", "clustering", metrics, gates, found | evaluation)
+
+
+def one_cluster() -> Document:
+    """All rows are answered the same, so that no metric is defined."""
+    report = clusters(clusters=[{"name": "0", "rows": 45}])
+    report["manifest"] |= {"metrics": {}, "gates": []}
+    del report["evaluation"]["metrics"]
+    return report
 
 
 def compression() -> Document:

@@ -10,6 +10,7 @@ from tests.unit.modelctl.report import documents
 from tools.modelctl.report import page
 from tools.modelctl.report.comparison import verdict
 from tools.modelctl.report.standing import verdict as verdict_on
+from tools.modelctl.report.text import DASH
 
 NOT_DRAWN = "not drawn"
 
@@ -29,9 +30,11 @@ def text_of(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", body))
 
 
-@pytest.mark.parametrize("make", [documents.classifier, documents.regressor, documents.clusters])
+@pytest.mark.parametrize("make", [documents.classifier, documents.uneven, documents.regressor, documents.clusters, documents.one_cluster])
 def test_a_page_is_one_file_without_script_or_request(make: Any) -> None:
-    html = page.render(make(compression=documents.compression(), migration=documents.migration()), production=make())
+    report = make()
+    report["evaluation"] |= {"compression": documents.compression(), "migration": documents.migration()}
+    html = page.render(report, production=make())
     assert NOT_DRAWN not in html
     assert not re.search(r"https?:|<script|url\(|@import|<img|src=", html)
     assert "default-src 'none'" in html
@@ -48,10 +51,48 @@ def test_the_verdict_comes_first() -> None:
     assert verdict_on(documents.classifier()) == "passes its 3 gates"
 
 
-def test_a_model_that_nothing_scored_says_so() -> None:
-    report = documents.document("bare", "custom", {}, [], {})
-    assert verdict_on(report) == "was not scored: it had no rows with a known answer"
-    assert NOT_DRAWN not in page.render(report)
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ("classification", "it had no rows with a known answer"),
+        ("custom", "a custom model has no metrics"),
+        ("clustering", "its metrics aren't defined for the held-out rows"),
+    ],
+)
+def test_a_model_that_nothing_scored_says_why(task: str, why: str) -> None:
+    report = documents.document("bare", task, {}, [], {})
+    assert verdict_on(report) == f"was not scored: {why}"
+    html = page.render(report)
+    assert NOT_DRAWN not in html
+    assert "How good it is" not in html
+
+
+def test_what_is_not_defined_for_a_class_is_a_dash() -> None:
+    rows = re.findall(r"<tr>(.*?)</tr>", page.render(documents.uneven(), production=documents.uneven()))
+    cells = [tuple(re.findall(r"<td[^>]*>(.*?)</td>", row)) for row in rows]
+    assert ("borderline", "6", DASH, "0", "0") in cells
+    assert ("unknown", "0", DASH, DASH, DASH) in cells
+    assert [row[0] for row in cells if row and row[0].startswith("recall of")] == [
+        "recall of malignant",
+        "recall of benign",
+        "recall of borderline",
+    ]
+
+
+def test_of_many_classes_those_with_the_lowest_recall_are_shown_and_none_without_one() -> None:
+    many = [{"name": "unseen", "support": 0}, *({"name": f"class {index}", "recall": index / 30, "support": 9} for index in range(30))]
+    text = text_of(page.render(documents.classifier(per_class=many)))
+    assert "The 20 of 31 classes with the lowest recall." in text
+    assert "class 19 9" in text
+    assert "class 20 9" not in text
+    assert "unseen" not in text
+
+
+def test_clusters_without_a_distance_are_counted() -> None:
+    text = text_of(page.render(documents.one_cluster()))
+    assert "It was not scored: its metrics aren&#39;t defined for the held-out rows" in text
+    assert "that needs two clusters or more" in text
+    assert re.search(r"cluster held-out rows 0 45\b", text)
 
 
 @pytest.mark.parametrize(
