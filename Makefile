@@ -18,7 +18,7 @@ LOCKED := --frozen --no-emit-project --no-annotate --no-header --quiet
 # Strict: a package that could not be looked up is a failure, not a pass.
 AUDIT := --strict --disable-pip --require-hashes --progress-spinner off
 
-.PHONY: help run demo test test-image test-triton check bench conversions fairness frameworks hostile faults audit sbom lint types format lock synth destroy clean
+.PHONY: help run demo test test-slow test-image test-triton check bench conversions fairness frameworks hostile faults audit sbom lint types format lock synth destroy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -31,6 +31,9 @@ demo: $(READY) ## The same, ending after the first prediction
 
 test: $(READY) ## Run the tests
 	python -m pytest
+
+test-slow: $(READY) ## Run the tests that `make test` leaves out: the real CDK CLI from bootstrap to destroy, a whole `make demo`, memory of data sets
+	python -m pytest -m slow
 
 test-image: $(READY) ## Build the functions' image and predict with it within Lambda's limits; needs Docker (BASE_IMAGE=… for AWS's own base)
 	@python -m tests.image

@@ -49,7 +49,7 @@ def test_a_hostile_request_is_answered_as_it_should_be_and_the_next_one_right(wi
 def test_drawn_requests_are_too_and_no_process_ends_of_them(wire):
     played(wire, [valid(target).case("valid", "warm-up", 200) for target in TARGETS])
     before = functions().keys()
-    tally = played(wire, drawn(150, seed=7))
+    tally = played(wire, drawn(60, seed=7))
     assert [f"{failure.case.title}: {failure.problem}" for failure in tally.failures] == []
     assert before <= functions().keys()
 

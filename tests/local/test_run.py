@@ -72,6 +72,7 @@ def test_the_last_line_is_a_call_that_works_and_ctrl_c_ends_everything(running: 
     assert psutil.wait_procs(family, timeout=10)[1] == []
 
 
+@pytest.mark.slow
 def test_demo_prints_the_steps_that_the_readme_shows_and_ends_by_itself_after_the_answer() -> None:
     process = start("demo", free_port())
     output, _ = process.communicate(timeout=300)

@@ -23,7 +23,7 @@ import pytest
 
 from tests.stacks.factories import ROOT
 
-pytestmark = pytest.mark.xdist_group("cdk-cli")
+pytestmark = [pytest.mark.xdist_group("cdk-cli"), pytest.mark.slow]
 
 GPU = "ServerlessOnnx-dev-Gpu"
 ENVIRONMENT = "aws://123456789012/us-east-1"

@@ -25,6 +25,7 @@ def model(tmp_path_factory):
     return file
 
 
+@pytest.mark.slow
 def test_ten_times_the_rows_take_hardly_more_memory(tmp_path, model, monkeypatch):
     """Less than the added numbers would, of which whoever reads all before it runs has several copies; `make bench` has Parquet too."""
     monkeypatch.setattr(data_sets, "_GROUP", 10_000)

@@ -138,6 +138,7 @@ def test_onnx_runtime_falling_back_to_the_cpu_is_no_measurement(sample: Sample, 
         device.open(sample.model)
 
 
+@pytest.mark.slow
 def test_the_convolutional_sample_has_rows_for_the_largest_batch() -> None:
     found = samples.digits_cnn()
     assert len(found.rows) == max(gpu.BATCHES)
