@@ -19,7 +19,7 @@ from models.config import METRICS, NAME, ModelConfig
 from tools.modelctl import lifecycle
 from tools.modelctl.built import Built
 from tools.modelctl.data import INPUT, Split
-from tools.modelctl.errors import BuildFailed, ModelctlError, UsageFailed
+from tools.modelctl.errors import BuildFailed, ModelctlError, UsageFailed, first_line
 from tools.modelctl.frameworks import Context, ModelFile, child, onnx_files
 from tools.modelctl.frameworks.files import Kind
 from tools.modelctl.frameworks.probe import Probed, Tensor
@@ -63,7 +63,7 @@ def rows_of(data: Path, target: str | None) -> tuple[Any, Any]:
     try:
         rows = readers[data.suffix.lower()](data)
     except (OSError, ValueError, ImportError) as error:
-        raise UsageFailed(f"{data} can't be read as rows: {(str(error).strip().splitlines() or [''])[0]}; correct the file") from None
+        raise UsageFailed(f"{data} can't be read as rows: {first_line(error)}; correct the file") from None
     if target is None:
         return rows, None
     if target not in rows:

@@ -18,6 +18,7 @@ __all__ = [
     "TrainFailed",
     "UsageFailed",
     "VersionAmbiguous",
+    "first_line",
 ]
 
 _SHOWN = 10
@@ -114,3 +115,9 @@ class VersionAmbiguous(ModelctlError):
             f"{text!r} {found} of {name}'s versions; expected a version, the start or end of just one, an alias, or `latest`; "
             f"`modelctl show {name}` lists them"
         )
+
+
+def first_line(error: object, *, named: bool = False) -> str:
+    """Of what a library says, whose further lines are of its own insides; its type where it says nothing, and before it if `named`."""
+    kind, lines = type(error).__name__, str(error).strip().splitlines()
+    return ": ".join([kind] * (named or not lines) + lines[:1])

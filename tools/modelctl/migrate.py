@@ -15,7 +15,7 @@ from tools.modelctl import convert, evaluate, graphs, lifecycle, parity
 from tools.modelctl.assess import Converted, assess
 from tools.modelctl.built import Built
 from tools.modelctl.data import Split, tensors
-from tools.modelctl.errors import BuildFailed, UsageFailed
+from tools.modelctl.errors import BuildFailed, UsageFailed, first_line
 from tools.modelctl.lint import IR, OPSETS
 from tools.modelctl.source import Source
 
@@ -82,8 +82,9 @@ def rewritten(model: onnx.ModelProto, *, opset: int | None, ir: int | None) -> o
     try:
         onnx.checker.check_model(changed, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise BuildFailed(f"the model is none in operator set {opset or current} and IR {changed.ir_version}: {first}") from None
+        raise BuildFailed(
+            f"the model is none in operator set {opset or current} and IR {changed.ir_version}: {first_line(error)}"
+        ) from None
     return changed
 
 

@@ -21,7 +21,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from models.config import ParityConfig
 from tools.modelctl import graphs, on_runtime, parity
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.lint import lint
 from tools.modelctl.parity import Answers
 
@@ -31,6 +31,7 @@ TRITON = "1.24"
 """The ONNX Runtime of Triton 2.67."""
 CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
 _SECONDS = 600  # to fetch that runtime, and to answer
+_SHOWN = 300  # letters of a reason
 _NOT_FOR_OTHERS = ("AWS_", "PYTHON", "VIRTUAL_ENV")
 """Beginnings of the environment variables that another environment's Python neither needs nor should have."""
 Runtime = list[str]
@@ -163,7 +164,7 @@ def _ask(runtime: Runtime, case: Case) -> tuple[str, Answers | None, str] | None
             return None
         if not found.exists():
             reason = report.get("failed") or f"it ended the process that ran it, with exit status {done.returncode}"
-            return str(report["runtime"]), None, _first(str(reason))
+            return str(report["runtime"]), None, first_line(reason)[:_SHOWN]
         with np.load(found, allow_pickle=False) as archive:
             return str(report["runtime"]), dict(archive.items()), ""
 
@@ -192,8 +193,4 @@ def _judged(name: str, runtime: str, case: Case, answers: Answers) -> Outcome:
 
 def _cause(error: Exception, case: Case) -> str:
     missing = without_kernel(onnx.load_model(case.model))
-    return f"has no kernel for {', '.join(missing)}" if missing else _first(str(error))
-
-
-def _first(text: str) -> str:
-    return next(iter(text.strip().splitlines()), "no reason given")[:300]
+    return f"has no kernel for {', '.join(missing)}" if missing else first_line(error)[:_SHOWN]

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import onnx
-import onnxruntime
 
 from tools.modelctl import graphs
 from tools.modelctl.compress.subject import Subject
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
+from tools.modelctl.running import session
 
 __all__ = ["optimize", "restored", "simplified"]
 
@@ -47,16 +47,13 @@ def restored(found: onnx.ModelProto, model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _folded(model: onnx.ModelProto) -> onnx.ModelProto:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4  # the exception says the same
     with tempfile.TemporaryDirectory() as scratch:
-        options.optimized_model_filepath = str(Path(scratch, "folded.onnx"))
+        folded = Path(scratch, "folded.onnx")
         try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+            session(model, folded=folded)
         except Exception as error:  # ONNX Runtime's own have no common base
-            raise BuildFailed(f"ONNX Runtime can't load the graph that is to be made smaller: {str(error).strip()}") from error
-        return onnx.load(options.optimized_model_filepath)
+            raise BuildFailed(f"ONNX Runtime can't load the graph that is to be made smaller: {first_line(error)}") from error
+        return onnx.load(folded)
 
 
 def _strip(model: onnx.ModelProto) -> None:

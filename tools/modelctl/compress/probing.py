@@ -5,21 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import onnx
-import onnxruntime
 
 from tools.modelctl.parity import Answers
+from tools.modelctl.running import session
 
 __all__ = ["answers", "inner", "sweep"]
 
 
 def answers(model: onnx.ModelProto, inputs: Answers, names: list[str] | None = None) -> Answers:
     """By output, those in `names` or all. One thread: the same sums each time."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # a graph on its way may still hold what nothing reads
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    wanted = names or [output.name for output in session.get_outputs()]
-    return dict(zip(wanted, session.run(wanted, inputs), strict=True))
+    found = session(model)
+    wanted = names or [output.name for output in found.get_outputs()]
+    return dict(zip(wanted, found.run(wanted, inputs), strict=True))
 
 
 def inner(model: onnx.ModelProto, tensors: Iterable[str], inputs: Answers) -> Answers:

@@ -14,7 +14,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 
 from tools.modelctl.compress.optimize import restored, simplified
 from tools.modelctl.compress.subject import LEAST, Inapplicable, Subject, advice
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.parity import Answers
 
 __all__ = ["dynamic_int8", "static_int8"]
@@ -106,9 +106,8 @@ class _Told:
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Exception):
-            what = str(error).strip().splitlines()
             raise BuildFailed(
-                f"ONNX Runtime's quantization can't take this graph: {type(error).__name__}: {what[0] if what else ''}. "
+                f"ONNX Runtime's quantization can't take this graph: {first_line(error, named=True)}. "
                 f"Compress it by another method than {self._method}: fp16 and optimize take any graph"
             ) from error
 

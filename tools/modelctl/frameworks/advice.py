@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from tools.modelctl.errors import first_line
+
 __all__ = ["advise"]
 
 _INSTEAD = {
@@ -163,8 +165,7 @@ def advise(error: BaseException, framework: str) -> str:
             if match := re.search(pattern, text, re.DOTALL):
                 groups = {name: value or "" for name, value in match.groupdict().items()}
                 return advice.format(**groups, instead=_instead(groups.get("name", "")))
-    first = (str(error).strip().splitlines() or ["no reason given"])[0]
-    return f"{type(error).__name__}: {first}; docs/models.md lists what converts"
+    return f"{first_line(error, named=True)}; docs/models.md lists what converts"
 
 
 def _instead(name: str) -> str:

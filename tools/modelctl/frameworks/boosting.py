@@ -17,7 +17,7 @@ from skl2onnx.common.shape_calculator import calculate_linear_classifier_output_
 
 from tools.modelctl.convert import OPSETS
 from tools.modelctl.data import INPUT, tensors
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import Context, extra
 from tools.modelctl.frameworks.advice import advise
 from tools.modelctl.frameworks.heads import answers, served
@@ -84,7 +84,7 @@ def load(path: Path, context: Context) -> Any:  # noqa: ARG001 - as every adapte
         return library.Booster(model_str=content.decode()) if package == "lightgbm" else library.Booster(model_file=bytearray(content))
     except Exception as error:  # each library has its own, without a common base
         raise BuildFailed(
-            f"{path.name} is no model of XGBoost or LightGBM: {str(error).strip().splitlines()[0]}; expected the .json or .ubj that "
+            f"{path.name} is no model of XGBoost or LightGBM: {first_line(error)}; expected the .json or .ubj that "
             "Booster.save_model() of XGBoost writes, or the .txt of LightGBM's"
         ) from error
 

@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sklearn.exceptions import InconsistentVersionWarning
 
 from tools.modelctl import console, convert, evaluate, parity
-from tools.modelctl.errors import BuildFailed, ModelctlError
+from tools.modelctl.errors import BuildFailed, ModelctlError, first_line
 from tools.modelctl.frameworks import Context, ModelFile, adapt, sandbox
 from tools.modelctl.frameworks.probe import Probed, framework_of, probe
 from tools.modelctl.limits import Limits
@@ -283,8 +283,7 @@ def _reason(error: Exception, name: str, refusal: type[Exception]) -> str:
         return f"{name} needs more than half of this machine's memory to be opened and converted; convert it to ONNX on a larger one"
     if isinstance(error, ModelctlError):
         return str(error)
-    first = (str(error).strip().splitlines() or [""])[0]
-    return f"{name} can't be opened and converted: {type(error).__name__}: {first}; docs/models.md lists what converts"
+    return f"{name} can't be opened and converted: {first_line(error, named=True)}; docs/models.md lists what converts"
 
 
 def _older(caught: list[warnings.WarningMessage], name: str) -> str:

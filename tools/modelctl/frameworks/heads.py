@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper, numpy_helper
 
 from tools.modelctl.convert import OUTPUTS
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks.rows import FLOATS, INTEGERS, ROWS, Rows, open_rows, own_inputs, shown
 from tools.modelctl.frameworks.tidy import clean, names, rename
 
@@ -50,7 +50,7 @@ def served(
     try:
         onnx.checker.check_model(found)
     except onnx.checker.ValidationError as error:
-        raise BuildFailed(f"{name} is no valid ONNX graph: {str(error).strip().splitlines()[0]}; convert it again") from error
+        raise BuildFailed(f"{name} is no valid ONNX graph: {first_line(error)}; convert it again") from error
     return found
 
 

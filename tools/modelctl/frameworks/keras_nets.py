@@ -13,10 +13,10 @@ import numpy as np
 import onnx
 
 from tools.modelctl.convert import OPSETS
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import Context, extra
 from tools.modelctl.frameworks.advice import advise
-from tools.modelctl.frameworks.nets import Net, Tensors, first_line, inputs, quiet
+from tools.modelctl.frameworks.nets import Net, Tensors, inputs, quiet
 from tools.modelctl.frameworks.tidy import renumber
 
 __all__ = ["adapt", "load"]
@@ -68,7 +68,9 @@ def _refused(path: Path, error: Exception) -> str:
         return f"{path.name} has a Lambda layer, which is Python code that would run as it is opened; {_EXPORT}"
     if own := re.search(r"(?:Could not locate \w+|Unknown \w+:) '(\w+)'", text):
         return f"{path.name} has {own[1]}, a class of its own, which the file doesn't hold; {_EXPORT}"
-    return f"{path.name} is no model of Keras that can be opened: {first_line(error)}; save it again by model.save('NAME.keras')"
+    return (
+        f"{path.name} is no model of Keras that can be opened: {first_line(error, named=True)}; save it again by model.save('NAME.keras')"
+    )
 
 
 def _frameworks() -> tuple[Any, Any]:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import extra
 
 __all__ = ["DESCRIPTION", "fetch", "flavor", "is_uri"]
@@ -61,7 +61,7 @@ def fetch(uri: str, tracking_uri: str | None, to: Path) -> Path:
         try:
             found = artifacts.download_artifacts(artifact_uri=uri, dst_path=str(to))
         except Exception as error:  # noqa: BLE001 - MLflow's own, its HTTP client's, the file system's
-            raise BuildFailed(_without_secrets(f"{uri} can't be had from {where}: {_told(error)}; {_way_out(error)}")) from None
+            raise BuildFailed(_without_secrets(f"{uri} can't be had from {where}: {first_line(error)}; {_way_out(error)}")) from None
     return Path(found)
 
 
@@ -105,7 +105,7 @@ def _flavors(folder: Path) -> dict[str, Any]:
             raise TypeError("flavors is no mapping")
     except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
         raise BuildFailed(
-            f"{folder / DESCRIPTION} is no description of a model ({type(error).__name__}: {str(error).strip().splitlines()[0]}); "
+            f"{folder / DESCRIPTION} is no description of a model ({first_line(error, named=True)}); "
             "expected the folder that MLflow's log_model or save_model wrote"
         ) from None
     return flavors
@@ -125,10 +125,6 @@ def _settings(where: str) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _told(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _way_out(error: Exception) -> str:

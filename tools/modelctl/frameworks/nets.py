@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from tools.modelctl.data import INPUT, tensors
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import Context, heads
 from tools.modelctl.frameworks.tidy import rename
 
-__all__ = ["Net", "Tensors", "first_line", "inputs", "quiet"]
+__all__ = ["Net", "Tensors", "inputs", "quiet"]
 
 Tensors = dict[str, NDArray[Any]]
 _ROWS = 4  # to export with: more than one, which exporters take for a constant
@@ -94,7 +94,7 @@ class Net:
         except BuildFailed:
             raise
         except Exception as error:  # whatever a network raises is told
-            raise BuildFailed(f"{_unable(rows)}: {first_line(error)}; let load() answer X as the network takes it") from error
+            raise BuildFailed(f"{_unable(rows)}: {first_line(error, named=True)}; let load() answer X as the network takes it") from error
 
 
 def inputs(X: Any, kinds: Sequence[Any], attempt: Callable[[Tensors], object]) -> Tensors:
@@ -118,7 +118,7 @@ def inputs(X: Any, kinds: Sequence[Any], attempt: Callable[[Tensors], object]) -
             first = first or error
         else:
             return rows
-    raise BuildFailed(f"{_unable(found)}: {first_line(first)}; let load() answer X as the network takes it") from first
+    raise BuildFailed(f"{_unable(found)}: {first_line(first, named=True)}; let load() answer X as the network takes it") from first
 
 
 @contextmanager
@@ -137,11 +137,6 @@ def quiet() -> Iterator[None]:
 def _unable(rows: Tensors) -> str:
     shown = ", ".join(f"{name} {[-1, *values.shape[1:]]} of {values.dtype.name}" for name, values in rows.items())
     return f"the network can't answer the rows {shown}"
-
-
-def first_line(error: Exception | None) -> str:
-    """Of an error whose further lines are of a framework's own insides."""
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}"
 
 
 def _ordered(found: Tensors, task: str) -> list[NDArray[Any]]:

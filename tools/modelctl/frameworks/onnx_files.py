@@ -20,7 +20,7 @@ from onnx.external_data_helper import load_external_data_for_tensor
 from tools.modelctl import graphs
 from tools.modelctl.convert import datatype
 from tools.modelctl.data import tensors
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import Context, heads
 from tools.modelctl.frameworks.probe import Probed, Tensor
 from tools.modelctl.frameworks.rows import FLOATS, inputs_of
@@ -162,7 +162,7 @@ def _take_in_one(tensor: TensorProto, path: Path) -> None:
     try:
         load_external_data_for_tensor(tensor, str(path.parent))
     except Exception as error:  # onnx raises its checker's, and of files that are cut short whatever numpy says
-        raise BuildFailed(f"the weights of {path.name} can't be read: {str(error).splitlines()[0]}; export it again") from error
+        raise BuildFailed(f"the weights of {path.name} can't be read: {first_line(error)}; export it again") from error
     tensor.data_location = TensorProto.DEFAULT
     del tensor.external_data[:]
 
@@ -190,4 +190,4 @@ def _run(model: ModelProto, rows: Mapping[str, NDArray[Any]]) -> list[NDArray[An
         ]
         return [np.concatenate(found)[:count] for found in zip(*parts, strict=True)]
     except Exception as error:  # ONNX Runtime's own have no common base
-        raise BuildFailed(f"the graph doesn't take these rows: {str(error).strip().splitlines()[0]}; see its inputs, and load()") from error
+        raise BuildFailed(f"the graph doesn't take these rows: {first_line(error)}; see its inputs, and load()") from error

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
 from tools.modelctl.data import INPUT
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks.tidy import names, rename
 
 __all__ = ["FLOATS", "INTEGERS", "ROWS", "Rows", "inputs_of", "open_rows", "own_inputs", "shown"]
@@ -125,7 +125,7 @@ def _run(model: ModelProto, rows: Rows) -> list[NDArray[Any]]:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         found: list[NDArray[Any]] = session.run(None, {name: values.astype(kinds[name]) for name, values in rows.items()})
     except Exception as error:  # ONNX Runtime's own have no common base
-        raise BuildFailed(f"ONNX Runtime can't run {model.graph.name}: {str(error).strip().splitlines()[0]}") from error
+        raise BuildFailed(f"ONNX Runtime can't run {model.graph.name}: {first_line(error)}") from error
     return found
 
 

@@ -17,11 +17,11 @@ import numpy as np
 import onnx
 
 from tools.modelctl.convert import OPSETS
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import Context, extra
 from tools.modelctl.frameworks.advice import advise
 from tools.modelctl.frameworks.beside import made_by
-from tools.modelctl.frameworks.nets import Net, Tensors, first_line, inputs, quiet
+from tools.modelctl.frameworks.nets import Net, Tensors, inputs, quiet
 
 __all__ = ["adapt", "load"]
 
@@ -68,11 +68,13 @@ def load(path: Path, context: Context) -> Any:
             weights = torch.load(path, map_location="cpu", weights_only=True)
         except pickle.UnpicklingError as error:
             raise BuildFailed(
-                f"{path.name} holds Python objects, which run code as they are opened ({first_line(error)}); save the network's "
+                f"{path.name} holds Python objects, which run code as they are opened ({first_line(error, named=True)}); save the "
                 "state_dict() and give its class as --module FILE.py:Class, or save it by torch.export.save"
             ) from error
         except Exception as error:  # PyTorch's own have no common base
-            raise BuildFailed(f"{path.name} is no file of PyTorch that can be opened: {first_line(error)}; save it again") from error
+            raise BuildFailed(
+                f"{path.name} is no file of PyTorch that can be opened: {first_line(error, named=True)}; save it again"
+            ) from error
     return _with_weights(torch, weights, path, context)
 
 
