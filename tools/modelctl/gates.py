@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
-from models.config import Gate, ModelConfig
+from models.config import METRICS_OF_A_CLASS, Gate, ModelConfig
 from modelserve.manifest import GateResult
 from tools.modelctl.errors import BuildFailed
 
-__all__ = ["check", "failures", "measured", "relative"]
+__all__ = ["by_name", "check", "failures", "measured", "relative"]
 
 _OPERATOR = re.compile(r" [<>]= (?=[^\]]*$)")  # the last one: names of classes may hold anything
 _NEEDS = {
@@ -38,6 +39,15 @@ def check(config: ModelConfig, found: Mapping[str, float], *, scored: bool = Tru
 def failures(gates: tuple[GateResult, ...]) -> list[str]:
     """A sentence for each gate that doesn't hold."""
     return [f"the gate {gate.gate} doesn't hold, held-out rows gave {gate.value:.4g}" for gate in gates if not gate.passed]
+
+
+def by_name(metrics: Mapping[str, float], classes: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+    """What gates may bound: the metrics, and those of `classes`, an evaluation's `per_class`, as in `recall[malignant]`.
+
+    Raises `AttributeError`, `LookupError`, `TypeError` or `ValueError` for classes that are something else.
+    """
+    of_classes = {f"{metric}[{each['name']}]": float(each[metric]) for each in classes for metric in METRICS_OF_A_CLASS if metric in each}
+    return {**of_classes, **metrics}
 
 
 def measured(gate: str) -> str:

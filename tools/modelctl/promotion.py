@@ -2,27 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
-import orjson
-
-from models.config import METRICS_OF_A_CLASS, Gate, ModelConfig, ModelConfigError
+from models.config import Gate, ModelConfig, ModelConfigError
 from modelserve.errors import RegistryError, StoreUnavailable
 from modelserve.manifest import Manifest
-from modelserve.record import replace
 from modelserve.registry import Registry
 from tools.modelctl import paths
-from tools.modelctl.gates import measured
+from tools.modelctl.gates import by_name, measured
+from tools.modelctl.report.stored import PRODUCTION, read
 
-__all__ = ["PRODUCTION", "Judgement", "judge"]
-
-PRODUCTION = "production"
-"""The alias that gates compare with."""
-_MOST_BYTES = 20_000_000  # of a report that is read
+__all__ = ["Judgement", "judge"]
 
 
 @dataclass(frozen=True)
@@ -109,26 +100,13 @@ def _unknown(name: str) -> str:
 
 def _recorded(registry: Registry, manifest: Manifest) -> _Recorded:
     """What a manifest says, and of classes the report beside it; other tools publish too, so that this may be missing or anything."""
-    gated = {measured(result.gate): result.value for result in manifest.gates}
-    classes, held_out = {}, None
+    metrics, held_out = {measured(result.gate): result.value for result in manifest.gates} | dict(manifest.metrics), None
     try:
-        report = _evaluation(registry, manifest)
-        held_out = str(report["data"]["held_out_sha256"])
-        classes = {
-            f"{metric}[{item['name']}]": float(item[metric])
-            for item in report.get("per_class", ())
-            for metric in METRICS_OF_A_CLASS
-            if metric in item
-        }
+        evaluation = (read(registry, manifest) or {})["evaluation"]
+        held_out = str(evaluation["data"]["held_out_sha256"])
+        metrics = by_name(metrics, evaluation.get("per_class", ()))
     except StoreUnavailable:
         raise
     except (RegistryError, OSError, ValueError, LookupError, TypeError, AttributeError):
         pass
-    return _Recorded(manifest.version, {**classes, **gated, **manifest.metrics}, held_out)
-
-
-def _evaluation(registry: Registry, manifest: Manifest) -> Any:
-    files = tuple(file for file in manifest.files if file.path == paths.REPORT_FILE and file.size <= _MOST_BYTES)
-    with tempfile.TemporaryDirectory() as scratch:
-        registry.fetch(replace(manifest, files=files), Path(scratch))
-        return orjson.loads((Path(scratch) / paths.REPORT_FILE).read_bytes())["evaluation"]
+    return _Recorded(manifest.version, metrics, held_out)

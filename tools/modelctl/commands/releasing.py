@@ -17,7 +17,8 @@ from tools.modelctl.deployment import Deployment, find
 from tools.modelctl.endpoints import ROLLBACK_WAIT, WAIT, prepare
 from tools.modelctl.errors import ModelRefused, PromotionRefused, UsageFailed
 from tools.modelctl.options import Alias, DeploymentName, DeploymentOption, Json, Name, Profile, Reason, Version, Wait
-from tools.modelctl.promotion import PRODUCTION, judge
+from tools.modelctl.promotion import judge
+from tools.modelctl.report.stored import PRODUCTION
 from tools.modelctl.versions import resolve
 
 __all__ = ["copy", "promote", "prune", "publish", "rollback"]

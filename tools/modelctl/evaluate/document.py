@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import config_context, metrics
 
-from models.config import METRICS, METRICS_OF_A_CLASS, ModelConfig
+from models.config import METRICS, ModelConfig
 from tools.modelctl.data import Split
 from tools.modelctl.evaluate import details, intervals
 from tools.modelctl.evaluate.classes import classified
@@ -20,6 +20,7 @@ from tools.modelctl.evaluate.features import Feature, features
 from tools.modelctl.evaluate.importance import importance
 from tools.modelctl.evaluate.metrics import clusterable, macro, of_classes, of_clusters, of_labels, of_numbers, paired
 from tools.modelctl.evaluate.slices import slices
+from tools.modelctl.gates import by_name
 from tools.modelctl.parity import Answers
 
 __all__ = ["Evaluation", "evaluate"]
@@ -68,10 +69,7 @@ def evaluate(
     classes = parts.pop("classes", None)
     parts = {"data": _data(held) | ({"classes": classes} if classes else {})} | parts
     scored = {name: item["value"] for name, item in parts.get("metrics", {}).items()}
-    each = {
-        f"{metric}[{item['name']}]": item[metric] for item in parts.get("per_class", ()) for metric in METRICS_OF_A_CLASS if metric in item
-    }
-    return Evaluation(metrics=scored, gated=scored | each, document=parts)
+    return Evaluation(metrics=scored, gated=by_name(scored, parts.get("per_class", ())), document=parts)
 
 
 def _parts(held: _Held) -> Parts:

@@ -133,7 +133,10 @@ def _slices(found: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -> 
 def _metric_of(found: Sequence[Mapping[str, Any]], manifest: Mapping[str, Any]) -> str:
     """What a gate is about goes first."""
     gated = [Gate.parse(each["gate"]).measured for each in manifest["gates"][:_SLICES]]
-    return str(next(name for name in (*gated, *manifest["metrics"]) if name in found[0]["metrics"]))
+    for name in (*gated, *manifest["metrics"]):
+        if any(name in each["metrics"] for each in found):
+            return str(name)
+    raise LookupError("the parts of the data have other metrics than all of it")
 
 
 def _importance(found: Mapping[str, Any]) -> Figure:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from models.config import METRICS_OF_A_CLASS, Gate
+from models.config import Gate
+from tools.modelctl.gates import by_name, measured, relative
 from tools.modelctl.report.text import bounded, counted, number
 
 __all__ = ["Held", "failures", "held", "verdict"]
@@ -23,19 +24,25 @@ class Held:
     value: str
     passed: bool | None
     """None of one that waits for a production to be held against."""
+    lacking: bool = False
+    """Whether production is there and records no such value, so that it can't be held against it: promoting refuses that."""
+
+    @property
+    def failure(self) -> str:
+        if self.lacking:
+            return f"{self.gate} can't be held against production, which doesn't record it"
+        return f"{self.gate} doesn't hold: held-out rows gave {self.value}"
 
 
 def held(report: Mapping[str, Any], production: Mapping[str, Any] | None = None) -> list[Held]:
     """Each gate; those against production as `production` is, and not as publishing left them, which had none to look at."""
-    return [
-        Held(gate=bounded(each["gate"], 80), value=number(each["value"]), passed=_passed(each, production))
-        for each in report["manifest"]["gates"][:_MOST]
-    ]
+    others = _metrics(production) if production else None
+    return [_held(each, others) for each in report["manifest"]["gates"][:_MOST]]
 
 
 def failures(report: Mapping[str, Any], production: Mapping[str, Any] | None = None) -> list[str]:
     """What speaks against the version, a sentence each; none where it passed."""
-    gates = [f"{each.gate} doesn't hold: held-out rows gave {each.value}" for each in held(report, production) if each.passed is False]
+    gates = [each.failure for each in held(report, production) if each.passed is False]
     parity = report["manifest"].get("parity")
     differs = ["the ONNX model does not answer as the one that was trained"] if parity and not parity["passed"] else []
     return [*gates, *differs, *(bounded(finding, 400) for finding in report.get("findings", ()))][:_MOST]
@@ -53,19 +60,25 @@ def verdict(report: Mapping[str, Any], production: Mapping[str, Any] | None = No
     return (f"passes its {counted(len(gates) - waiting, 'gate')}" if len(gates) > waiting else "has no gates to pass yet") + later
 
 
-def _passed(gate: Mapping[str, Any], production: Mapping[str, Any] | None) -> bool | None:
-    if "production" not in gate["gate"]:
-        return bool(gate["passed"])
+def _held(gate: Mapping[str, Any], production: Mapping[str, float] | None) -> Held:
+    text = gate["gate"]
+    shown = Held(gate=bounded(text, 80), value=number(gate["value"]), passed=None)
+    if not relative(text):
+        return replace(shown, passed=bool(gate["passed"]))
+    if production is None:
+        return shown
+    if measured(text) not in production:
+        return replace(shown, passed=False, lacking=True)
     try:
-        parsed = Gate.parse(gate["gate"])
-        other = _metrics(production).get(parsed.measured) if production else None
-        return None if other is None else parsed.holds(gate["value"], other)
-    except (AttributeError, LookupError, TypeError, ValueError):  # production is whatever somebody has published
-        return None
+        return replace(shown, passed=Gate.parse(text).holds(gate["value"], production[measured(text)]))
+    except (TypeError, ValueError):  # a newer release's gate, or what somebody else has published
+        return shown
 
 
 def _metrics(report: Mapping[str, Any]) -> dict[str, float]:
-    """Those of all rows, and of each class as gates name them."""
-    classes = report.get("evaluation", {}).get("per_class", ())
-    of_classes = {f"{name}[{each['name']}]": each[name] for each in classes for name in METRICS_OF_A_CLASS}
-    return {**of_classes, **report["manifest"]["metrics"]}
+    """Those of all rows, and of each class as gates name them; without these where somebody has published something else there."""
+    metrics = report["manifest"]["metrics"]
+    try:
+        return by_name(metrics, report.get("evaluation", {}).get("per_class", ()))
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return dict(metrics)

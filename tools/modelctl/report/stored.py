@@ -15,9 +15,10 @@ from modelserve.record import replace
 from modelserve.registry import Registry
 from tools.modelctl.paths import REPORT_FILE
 
-__all__ = ["PRODUCTION", "Stored", "of_production", "of_version"]
+__all__ = ["PRODUCTION", "Stored", "of_production", "of_version", "read"]
 
 PRODUCTION = "production"
+"""The alias that versions are compared with."""
 _MOST_BYTES = 20_000_000
 
 
@@ -32,16 +33,21 @@ class Stored:
 
 
 def of_version(registry: Registry, name: str, version: str) -> Stored | None:
-    """None for a version without a report that can be read, such as one from before reports. Raises `VersionNotFound`.
+    """None for a version without a report that can be read. Raises `VersionNotFound`, and as `read`."""
+    manifest = registry.manifest(name, version)
+    report = read(registry, manifest)
+    return None if report is None else Stored(version, manifest.model_file.sha256, report | {"manifest": _document(manifest)})
+
+
+def read(registry: Registry, manifest: Manifest) -> dict[str, Any] | None:
+    """The report.json of a version; None without one that can be read, such as of a version from before reports.
 
     Of its files only the report is fetched, and it is the one that the manifest names: raises `UnverifiedModel` for any other.
     """
-    manifest = registry.manifest(name, version)
     files = tuple(file for file in manifest.files if file.path == REPORT_FILE and file.size <= _MOST_BYTES)
     with tempfile.TemporaryDirectory() as scratch:
         registry.fetch(replace(manifest, files=files), Path(scratch))
-        report = _read(Path(scratch) / REPORT_FILE)
-    return None if report is None else Stored(version, manifest.model_file.sha256, report | {"manifest": _document(manifest)})
+        return _parsed(Path(scratch) / REPORT_FILE)
 
 
 def of_production(registry: Registry, name: str) -> Stored | None:
@@ -54,7 +60,7 @@ def of_production(registry: Registry, name: str) -> Stored | None:
         return None
 
 
-def _read(file: Path) -> dict[str, Any] | None:
+def _parsed(file: Path) -> dict[str, Any] | None:
     try:
         report = orjson.loads(file.read_bytes())
     except (OSError, ValueError):

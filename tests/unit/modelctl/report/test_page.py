@@ -140,9 +140,25 @@ def test_a_gate_against_production_waits_for_one_and_then_fails_where_it_does() 
     better["evaluation"]["per_class"][0]["recall"] = 0.99
     assert verdict_on(report) == "passes its 3 gates; 1 more waits for a production to be held against"
     assert verdict_on(report, documents.classifier()) == "passes its 4 gates"
+    del better["evaluation"]["per_class"][1]["precision"]  # of a class that production never answered
     assert verdict_on(report, better) == "fails: recall[malignant] >= production - 0.01 doesn't hold: held-out rows gave 0.965"
     assert "It fails" in page.render(report, production=better)
     assert "It passes" in page.render(report, production=better, called="20261120T174100Z-1a2b3c4d")
+
+
+@pytest.mark.parametrize("classes", [[], [{"name": "malignant"}], 7, [3]])
+def test_a_gate_that_production_records_nothing_of_fails_as_it_does_when_promoted(classes: object) -> None:
+    report, other = documents.classifier(), documents.classifier(per_class=classes)
+    report["manifest"]["gates"] = [
+        {"gate": gate, "value": 0.95, "passed": True} for gate in ("recall[malignant] >= production", "f1 >= production", "f1 >= 0.9")
+    ]
+    assert verdict_on(report, other) == "fails: recall[malignant] >= production can't be held against production, which doesn't record it"
+
+
+def test_a_gate_on_a_class_that_is_called_production_waits_for_none() -> None:
+    report = documents.classifier()
+    report["manifest"]["gates"] = [{"gate": "recall[production] >= 0.5", "value": 0.4, "passed": False}]
+    assert verdict_on(report).startswith("fails: recall[production] >= 0.5 doesn't hold")
 
 
 def test_a_difference_is_told_from_what_chance_would_make() -> None:
@@ -194,7 +210,9 @@ def test_hostile_labels_are_text_and_bounded() -> None:
 
 
 @pytest.mark.parametrize("part", ["confusion", "roc", "calibration", "slices", "importance", "latency", "metrics", "data", "per_class"])
-@pytest.mark.parametrize("value", [7, "text", [{}], {"names": ["a"], "counts": [[None]], "bins": [], "features": [{"name": 1}]}])
+@pytest.mark.parametrize(
+    "value", [7, "text", [{}], [{"metrics": {}}], {"names": ["a"], "counts": [[None]], "bins": [], "features": [{"name": 1}]}]
+)
 def test_a_part_that_cannot_be_read_says_so_and_leaves_the_others(part: str, value: object) -> None:
     html = page.render(documents.classifier(**{part: value}))
     assert "It passes its 3 gates" in html
