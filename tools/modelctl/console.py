@@ -8,16 +8,22 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["err", "fail", "next_step", "note", "out", "print_json", "steps", "table", "transfer"]
+__all__ = ["BETWEEN", "err", "fail", "next_step", "note", "out", "print_json", "steps", "table", "transfer"]
 
 # No markup: a reason or a label such as "[/]" is text, not a style.
 out = Console(highlight=False, markup=False)
 err = Console(stderr=True, highlight=False, markup=False)
+
+BETWEEN = 2
+"""Characters between the columns of a table."""
+_LEAST = 8 + BETWEEN
+"""Characters that are left to a column that may be broken."""
 
 
 def print_json(document: Any) -> None:
@@ -41,9 +47,21 @@ def note(text: str) -> None:
     err.print(Text.assemble(("Note: ", "bold yellow"), text), soft_wrap=True)
 
 
+class _Table(Table):
+    """Cuts nothing: where unbroken columns leave no room for the others, all are broken, which rich would shorten without a word."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        whole = [[Measurement.get(console, options, cell).maximum for cell in (column.header, *column.cells)] for column in self.columns]
+        widths = [max(cells) + BETWEEN if column.no_wrap else _LEAST for column, cells in zip(self.columns, whole, strict=True)]
+        if sum(widths) > options.max_width:
+            for column in self.columns:
+                column.no_wrap = False
+        yield from super().__rich_console__(console, options)
+
+
 def table(*columns: str, title: str | None = None) -> Table:
-    """Columns whose names begin with `>` hold numbers; those that begin with `=` are never broken."""
-    found = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    """Columns whose names begin with `>` hold numbers; these, and those that begin with `=`, are broken last."""
+    found = _Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, BETWEEN, 0, 0))
     for column in columns:
         number, whole = column.startswith(">"), column.startswith((">", "="))
         found.add_column(column.lstrip(">="), justify="right" if number else "left", no_wrap=whole, overflow="fold")

@@ -10,14 +10,16 @@ from rich.text import Text
 
 from modelserve.manifest import GateResult, Manifest
 from tools.modelctl import tables
-from tools.modelctl.console import table
+from tools.modelctl.console import BETWEEN, out, table
 from tools.modelctl.gates import measured
 
 __all__ = ["scorecard"]
 
 Evaluation = Mapping[str, Any]
 _MATRIX = 12
-"""Classes of a matrix that still fits a terminal."""
+"""Classes of a matrix at most, where the terminal is wide enough for them."""
+_NAME, _LEAST = 10, 3
+"""Characters of a class's name in the matrix, at most and at least."""
 _CLASSES = 20
 _SLICES = 24
 
@@ -47,7 +49,7 @@ def _rows(evaluation: Evaluation) -> str:
 
 def _metrics(manifest: Manifest, evaluation: Evaluation) -> Table:
     """Without those of micro averages, which are the accuracy where a row has one class."""
-    found = table("=metric", ">value", ">95% interval", "=gate", "=", title=_rows(evaluation))
+    found = table("=metric", ">value", ">95% interval", "gate", "=", title=_rows(evaluation))
     gates: dict[str, list[GateResult]] = {}
     for gate in manifest.gates:
         gates.setdefault(measured(gate.gate), []).append(gate)
@@ -77,9 +79,11 @@ def _classes(classes: list[dict[str, Any]]) -> Table | None:
 def _confusion(confusion: dict[str, Any]) -> Table | None:
     """None of more classes than fit."""
     names, counts = confusion["names"], confusion["counts"]
-    if len(names) > _MATRIX:
+    first = max(len("answered"), min(_NAME, max(map(len, names))))
+    room = (out.width - first - BETWEEN) // len(names) - BETWEEN
+    if len(names) > _MATRIX or room < max(_LEAST, *(len(f"{count:,}") for row in counts for count in row)):
         return None
-    found = table("is, answered", *(f">{_short(name)}" for name in names), title="Confusion")
+    found = table("is, answered", *(f">{_short(name, min(room, _NAME))}" for name in names), title="Confusion")
     for place, (name, row) in enumerate(zip(names, counts, strict=True)):
         cells = [Text(f"{count:,}", "green" if i == place else "bold red") if count else Text("·", "dim") for i, count in enumerate(row)]
         found.add_row(name, *cells)
@@ -134,5 +138,5 @@ def _rough(value: float) -> str:
     return f"{value:,.0f}" if 1_000 <= abs(value) < 1_000_000 else f"{value:.3g}"
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 10 else f"{name[:9]}…"
+def _short(name: str, most: int) -> str:
+    return name if len(name) <= most else f"{name[: most - 1]}…"

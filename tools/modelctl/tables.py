@@ -8,10 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from models.config import METRICS
-from modelserve.manifest import Alias, GateResult, Manifest, TensorSpec
+from modelserve.manifest import Alias, GateResult, Lineage, Manifest, TensorSpec
 from modelserve.registry import Event
 from tools.modelctl import gates
 from tools.modelctl.console import table
+from tools.modelctl.report.standing import tolerated
 
 __all__ = ["events", "metrics", "parity", "signature", "summary", "verdict", "versions"]
 
@@ -37,12 +38,14 @@ def metrics(manifest: Manifest) -> Table:
 
 
 def parity(manifest: Manifest) -> tuple[str, Text] | None:
-    """How far it is from what it was made from, and whether that is near enough; None where nobody compared."""
+    """How far it is from what it was made from, and whether that is near enough, unless it is compressed; None where nobody compared."""
     found = manifest.parity
     if found is None:
         return None
-    differ = f"{found.disagreement:.2%} of {found.rows} labels differ, numbers by up to {found.largest_difference:.1g}"
-    return differ, _verdict(found.passed)
+    share, by = f"{found.disagreement:.2%} of {found.rows} labels", f"numbers by up to {found.largest_difference:.1g}"
+    if found.passed and manifest.lineage and tolerated(manifest.lineage.transform):
+        return f"differs from its parent by {share}, {by}", Text()
+    return f"{share} differ, {by}", _verdict(found.passed)
 
 
 def verdict(gate: GateResult) -> Text:
@@ -63,6 +66,7 @@ def summary(manifest: Manifest) -> Table:
     """What it is, where it comes from, what it is made of."""
     found = table("", "")
     found.show_header = False
+    lineage = manifest.lineage or Lineage(framework="")
     rows = {
         "version": manifest.version,
         "created": manifest.created,
@@ -70,10 +74,12 @@ def summary(manifest: Manifest) -> Table:
         "description": manifest.description,
         "labels": ", ".join(manifest.labels),
         "ONNX": f"IR {manifest.ir}, " + ", ".join(f"{domain or 'ai.onnx'} {number}" for domain, number in manifest.opset.items()),
-        "made by": manifest.lineage.framework if manifest.lineage else "",
+        "made by": lineage.framework,
+        "made from": lineage.parent or "",
+        "by": lineage.transform or "",
         "Triton": {None: "", 0: "each request by itself"}.get(manifest.max_batch, f"up to {manifest.max_batch} rows at once"),
         "rows": {None: "", True: "each by itself", False: "answered by each other"}[manifest.row_wise],
-        "forced": (manifest.lineage.forced or "") if manifest.lineage else "",
+        "forced": lineage.forced or "",
         "files": "\n".join(f"{file.path}  {file.size:,} bytes  sha256 {file.sha256[:12]}" for file in manifest.files),
     }
     for name, text in rows.items():

@@ -145,6 +145,14 @@ def test_a_report_that_is_anything_is_none(registry: Registry, store: MemoryStor
     assert "records no recall[apple]" in failure
 
 
+def test_a_report_that_is_too_large_is_not_read(registry: Registry, tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gated(models, "recall[apple] >= 0.5")
+    version = published(registry, tmp_path, {"f1": 0.9}, recall=0.9)
+    assert judge(registry, version).failures == ()
+    monkeypatch.setattr("tools.modelctl.report.stored._MOST_BYTES", 10)
+    assert "records no recall[apple]" in judge(registry, version).failures[0]
+
+
 def test_a_gate_that_only_a_newer_release_can_read_holds_nothing_up_silently(registry: Registry, tmp_path: Path) -> None:
     version = published(registry, tmp_path, {"f1": 0.9}, gates={"f1 ~ staging": 0.9})
     assert "one of its gates can't be read" in judge(registry, version).failures[0]

@@ -10,7 +10,7 @@ from models.config import Gate
 from tools.modelctl.gates import by_name, measured, relative
 from tools.modelctl.report.text import bounded, counted, number
 
-__all__ = ["Held", "failures", "held", "verdict"]
+__all__ = ["Held", "failures", "held", "tolerated", "verdict"]
 
 _MOST = 40
 _UNSCORED = {"custom": "a custom model has no metrics", "clustering": "its metrics aren't defined for the held-out rows"}
@@ -58,6 +58,14 @@ def verdict(report: Mapping[str, Any], production: Mapping[str, Any] | None = No
     waiting = sum(each.passed is None for each in gates)
     later = f"; {waiting} more {'waits' if waiting == 1 else 'wait'} for a production to be held against" if waiting else ""
     return (f"passes its {counted(len(gates) - waiting, 'gate')}" if len(gates) > waiting else "has no gates to pass yet") + later
+
+
+def tolerated(transform: str | None) -> bool:
+    """Whether parity was measured and nobody judged it: a compressed version may differ from its parent as far as its metric allows.
+
+    `transform` is that of its lineage: a method of compression, or of a migration what it leads to, as in `opset 26, IR 13`.
+    """
+    return bool(transform) and not str(transform).startswith(("opset ", "IR "))
 
 
 def _held(gate: Mapping[str, Any], production: Mapping[str, float] | None) -> Held:

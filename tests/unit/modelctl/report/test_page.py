@@ -161,6 +161,25 @@ def test_a_gate_on_a_class_that_is_called_production_waits_for_none() -> None:
     assert verdict_on(report).startswith("fails: recall[production] >= 0.5 doesn't hold")
 
 
+@pytest.mark.parametrize(
+    ("transform", "said"),
+    [
+        (None, "verdict ✓ answers as its original"),
+        ("opset 26, IR 13", "verdict ✓ answers as its original"),
+        ("static-int8", "differs from its parent by 1.3% of labels, and numbers by up to 0.012"),
+    ],
+)
+def test_a_compressed_version_differs_and_nobody_judged_by_how_much(transform: str | None, said: str) -> None:
+    report = documents.classifier()
+    report["manifest"]["lineage"]["transform"] = transform
+    report["manifest"]["parity"] |= {"disagreement": 0.013, "largest_difference": 0.012}
+    text = text_of(page.render(report))
+    assert said in text
+    assert ("answers as its original" in text) == ("verdict" in said)
+    report["manifest"]["parity"]["passed"] = False
+    assert "✗ differs from its original" in text_of(page.render(report))
+
+
 def test_a_difference_is_told_from_what_chance_would_make() -> None:
     report = documents.classifier()
     assert verdict(report, worse(report, 0.001), "f1") == "better, intervals overlap"
