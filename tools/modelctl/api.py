@@ -16,7 +16,7 @@ from modelserve.clients import Refused, presented
 from tools.modelctl.deployment import Deployment
 from tools.modelctl.errors import CallFailed
 
-__all__ = ["call", "infer", "key_of"]
+__all__ = ["call", "infer", "key_of", "unserved"]
 
 _TIMEOUT = 35
 """Seconds; API Gateway gives up after 29."""
@@ -24,7 +24,7 @@ _POLL_SECONDS = 2.0
 _ADVICE = {
     401: "; `modelctl client list` shows which keys there are",
     403: "; `modelctl client list` shows which models a client may call, and `modelctl doctor` who is in no plan",
-    404: "; `modelctl doctor` names what is not deployed",
+    404: "; `modelctl doctor` names what is not deployed, such as a new folder of models/ before the next `make run` or `cdk deploy`",
 }
 
 
@@ -59,6 +59,16 @@ def infer(
         except CallFailed as error:
             raise CallFailed(f"{error}. That was asked of {job}, which may be asked again") from None
     return found
+
+
+def unserved(deployment: Deployment, name: str) -> bool:
+    """Whether `make run` serves no such model, since its folder is newer; False also where that can't be asked, and on AWS."""
+    if not deployment.local:
+        return False
+    try:
+        return name not in call(deployment, "GET", "v2/models").get("models", [name])
+    except CallFailed:
+        return False
 
 
 def key_of(deployment: Deployment, key: str | None = None) -> str:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from models.config import METRICS_OF_A_CLASS, Gate, ModelConfig
 from modelserve.manifest import GateResult
 from tools.modelctl.errors import BuildFailed
 
-__all__ = ["by_name", "check", "failures", "measured", "relative"]
+__all__ = ["by_name", "check", "failures", "measured", "relative", "telling"]
 
 _OPERATOR = re.compile(r" [<>]= (?=[^\]]*$)")  # the last one: names of classes may hold anything
 _NEEDS = {
@@ -58,6 +58,11 @@ def measured(gate: str) -> str:
 def relative(gate: str) -> bool:
     """Whether a recorded gate is against production."""
     return _OPERATOR.split(gate)[-1].startswith("production")
+
+
+def telling(metrics: Mapping[str, Any], gated: Collection[str]) -> dict[str, Any]:
+    """Without those that a person needs not see: of micro averages, which are the accuracy where a row has one class, only the gated."""
+    return {name: value for name, value in metrics.items() if not name.endswith("_micro") or name in gated}
 
 
 def _undefined(name: str, gate: Gate, found: Mapping[str, float]) -> str:

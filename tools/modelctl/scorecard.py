@@ -11,7 +11,7 @@ from rich.text import Text
 from modelserve.manifest import GateResult, Manifest
 from tools.modelctl import tables
 from tools.modelctl.console import BETWEEN, out, table
-from tools.modelctl.gates import measured
+from tools.modelctl.gates import measured, telling
 
 __all__ = ["scorecard"]
 
@@ -48,12 +48,11 @@ def _rows(evaluation: Evaluation) -> str:
 
 
 def _metrics(manifest: Manifest, evaluation: Evaluation) -> Table:
-    """Without those of micro averages, which are the accuracy where a row has one class."""
     found = table("=metric", ">value", ">95% interval", "gate", "=", title=_rows(evaluation))
     gates: dict[str, list[GateResult]] = {}
     for gate in manifest.gates:
         gates.setdefault(measured(gate.gate), []).append(gate)
-    shown = {name: item for name, item in evaluation.get("metrics", {}).items() if not name.endswith("_micro") or name in gates}
+    shown = telling(evaluation.get("metrics", {}), gates)
     of_classes = {name: {"value": results[0].value} for name, results in gates.items() if name not in shown}
     for name, item in (shown | of_classes).items():
         interval = f"{_rough(item['low'])} to {_rough(item['high'])}" if "low" in item else ""

@@ -215,7 +215,11 @@ def test_what_is_no_key_is_neither_sent_nor_repeated(local: Path, api: Api, key:
         (400, b'{"error": "input has 3 columns, expected 2"}', "the API answered 400: input has 3 columns, expected 2"),
         (401, b'{"error": "no valid key"}', "the API answered 401: no valid key; `modelctl client list` shows"),
         (403, b'{"error": "not yours"}', "the API answered 403: not yours; `modelctl client list` shows which models"),
-        (404, b'{"error": "no model"}', "the API answered 404: no model; `modelctl doctor` names"),
+        (
+            404,
+            b'{"error": "no model"}',
+            "the API answered 404: no model; `modelctl doctor` names what is not deployed, such as",
+        ),
         (403, b'{"message": "Missing Authentication Token"}', "the API answered 403: Missing Authentication Token"),
         (502, b"<html>", "the API answered 502: not JSON"),
     ],
@@ -246,11 +250,16 @@ def test_an_unreachable_api_is_told_in_a_sentence(local: Path, api: Api) -> None
     assert "Traceback" not in result.output
 
 
-def test_the_whole_life_of_a_model_on_this_machine(local: Path) -> None:
-    """Through the endpoint of `make run`, and by the name of this machine's user."""
+def test_the_whole_life_of_a_model_on_this_machine(local: Path, api: Api) -> None:
+    """Through the endpoint of `make run`, and by the name of this machine's user; a folder is served by the next `make run`."""
     model_folder(local / "models")
     run("publish", "step")
-    run("promote", "step", "latest")
+    api.body = b'{"models": ["other"]}'
+    promoted = run("promote", "step", "latest")
+    assert "nothing serves step yet" in promoted.stderr
+    assert promoted.stdout.splitlines()[-1] == "Next: stop `make run`, then: make run"
+    for api.status, api.body in ((200, b'{"models": ["step"]}'), (503, b"{}")):
+        assert "Next: modelctl predict step" in run("promote", "step", "latest").stdout
     (event,) = find("local").registry().history("step")
     assert not event.by.startswith("arn:")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +12,9 @@ import typer
 from modelserve.errors import AliasConflict
 from modelserve.manifest import Manifest
 from modelserve.registry import Registry
+from tools.modelctl import api
 from tools.modelctl.commands.training import build
+from tools.modelctl.commands.uploading import upload
 from tools.modelctl.console import next_step, note, out, print_json, steps, transfer
 from tools.modelctl.deployment import Deployment, find
 from tools.modelctl.endpoints import ROLLBACK_WAIT, WAIT, prepare
@@ -45,9 +48,7 @@ def publish(
     from tools.modelctl import lifecycle  # noqa: PLC0415  # imported by build already, and slow for the other commands here
 
     known = target.registry().versions(name)
-    size = sum(file.stat().st_size for file in built.files.values())
-    with transfer(f"Uploading {name}", size) as moved:
-        manifest = lifecycle.publish(target.registry(moved), built, forced=force)
+    manifest = upload(target, name, built, partial(lifecycle.publish, built=built, forced=force))
     if as_json:
         print_json(manifest)
         return
@@ -108,7 +109,11 @@ def promote(
         print_json(moved)
         return
     out.print(f"{alias} of {name} {text}", soft_wrap=True)
-    next_step(f"modelctl predict {name}", deployment)
+    if api.unserved(target, name):
+        note(f"nothing serves {name} yet: `make run` makes functions of the folders that models/ has when it starts")
+        next_step("stop `make run`, then: make run")
+    else:
+        next_step(f"modelctl predict {name}", deployment)
 
 
 def rollback(

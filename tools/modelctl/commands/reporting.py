@@ -47,6 +47,8 @@ def report(
     beside: Stored | None
     if compare:
         beside, found = (_published(_there(target), name, each) for each in compare)
+        if beside.version == found.version:
+            raise UsageFailed(f"{' and '.join(compare)} are both {found.version}; expected two versions: `modelctl show {name}` lists them")
         called, label = beside.version, f"{beside.version[-8:]}-{found.version[-8:]}"
     else:
         found = _chosen(target, name, version)

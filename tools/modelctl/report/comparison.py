@@ -7,18 +7,16 @@ from typing import Any
 
 from models.config import LOWER_IS_BETTER
 from tools.modelctl.report.blocks import Block, Figure, Table
-from tools.modelctl.report.performance import shares
+from tools.modelctl.report.performance import shares, shown
 from tools.modelctl.report.rows import Row, whiskers
 from tools.modelctl.report.text import bounded, bytes_of, counted, micros, number, signed
 
 __all__ = ["compared", "verdict"]
 
-_MOST = 40
-
 
 def compared(report: Mapping[str, Any], other: Mapping[str, Any], called: str) -> Iterator[Block]:
     """Metrics, classes and costs side by side; `called` is what the other one is, such as `production`."""
-    names = [name for name in report["manifest"]["metrics"] if name in other["manifest"]["metrics"]][:_MOST]
+    names = [name for name in shown(report["manifest"]) if name in other["manifest"]["metrics"]]
     together, apart = shares(names)
     for title, some, axis in (("Shares", together, "held-out rows; 1 is best"), ("Scores and errors", apart, None)):
         if some:

@@ -80,6 +80,8 @@ def compression(report: Mapping[str, Any]) -> Iterator[Block]:
         items=[
             ("method", bounded(found["method"], 60)),
             ("made from", bounded(found.get("parent", "a build that is not published"), 60)),
+            *([("held against", f"{bounded(found['origin'], 60)}, which no compression made")] if "origin" in found else []),
+            *([("note", bounded(found["note"], 600))] if "note" in found else []),
             (
                 "size",
                 f"{number(1 / found['size_ratio'])}{TIMES} smaller"
@@ -107,7 +109,7 @@ def migration(report: Mapping[str, Any]) -> Iterator[Block]:
     ]
     yield Facts(items=[("made from", bounded(found.get("parent", "a build that is not published"), 60)), *steps])
     rows = [
-        (bounded(each["name"], 60), "✓ runs it" if each["ok"] else "✗ does not", bounded(each["found"]))
+        (bounded(each["name"], 60), {True: "✓ runs it", None: "not run"}.get(each["ok"], "✗ does not"), bounded(each["found"]))
         for each in found.get("targets", [])[:_MOST]
     ]
     if rows:

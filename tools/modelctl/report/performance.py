@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from models.config import LOWER_IS_BETTER, Gate
+from tools.modelctl.gates import measured, telling
 from tools.modelctl.report.blocks import Block, Figure
 from tools.modelctl.report.rows import Limit, Row, bars, whiskers
 from tools.modelctl.report.text import bounded, counted, number, signed, tick
 
-__all__ = ["features", "metrics", "shares"]
+__all__ = ["features", "metrics", "shares", "shown"]
 
 _SHARES = frozenset({"accuracy", "precision", "recall", "f1", "precision_micro", "recall_micro", "f1_micro", "roc_auc"})
 """Metrics from 0 to 1 that one axis can show together."""
@@ -43,11 +44,16 @@ def shares(names: Sequence[str]) -> tuple[list[str], list[str]]:
     return [name for name in names if name in _SHARES], [name for name in names if name not in _SHARES]
 
 
+def shown(manifest: Mapping[str, Any]) -> dict[str, float]:
+    """The metrics that the page has; all of them are in report.json."""
+    return dict(list(telling(manifest["metrics"], {measured(each["gate"]) for each in manifest["gates"]}).items())[:_SLICES])
+
+
 def metrics(report: Mapping[str, Any], production: Mapping[str, float] | None) -> Iterator[Block]:
     """Each metric with its interval and gates."""
     manifest, intervals = report["manifest"], report["evaluation"].get("metrics", {})
     limits = _gates_of(manifest, production)
-    rows = [_row(name, value, intervals.get(name, {}), limits.get(name, [])) for name, value in list(manifest["metrics"].items())[:_SLICES]]
+    rows = [_row(name, value, intervals.get(name, {}), limits.get(name, [])) for name, value in shown(manifest).items()]
     together, apart = shares([row.name for row in rows])
     note = "The bar around a dot is where 95 of 100 sets of as many held-out rows would put it (bootstrap)."
     note = note if any(row.low is not None for row in rows) else "No intervals were measured."

@@ -180,6 +180,16 @@ def test_a_compressed_version_differs_and_nobody_judged_by_how_much(transform: s
     assert "✗ differs from its original" in text_of(page.render(report))
 
 
+def test_micro_averages_which_are_the_accuracy_are_shown_only_where_a_gate_is_about_them() -> None:
+    report = documents.classifier()
+    report["manifest"]["metrics"] |= dict.fromkeys(("precision_micro", "recall_micro", "f1_micro"), 0.951)
+    assert "_micro" not in page.render(report, production=report)
+    report["manifest"]["gates"].append({"gate": "f1_micro >= 0.9", "value": 0.951, "passed": True})
+    text = text_of(page.render(report, production=report))
+    assert text.count("f1_micro 0.951 0.951") == 1
+    assert "recall_micro" not in text
+
+
 def test_a_difference_is_told_from_what_chance_would_make() -> None:
     report = documents.classifier()
     assert verdict(report, worse(report, 0.001), "f1") == "better, intervals overlap"

@@ -179,6 +179,13 @@ def test_two_versions_are_compared_from_the_first_to_the_second(workplace: Path,
     assert "better, intervals apart" in html
 
 
+def test_a_version_is_not_compared_with_itself(workplace: Path, running: Registry) -> None:
+    version = lifecycle.publish(running, build()).version
+    running.promote("fruit", version, alias="production", by="ann", reason="")
+    assert f"production and latest are both {version}; expected two versions" in run("--compare", "production", "latest", code=1).stderr
+    assert written(workplace) == []
+
+
 def test_a_version_from_before_reports_is_told_what_shows_it(running: Registry, tmp_path: Path) -> None:
     version = published(running, tmp_path)
     assert f"`modelctl show fruit {version}` shows its manifest" in run("latest", code=1).stderr
