@@ -3,37 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 from onnx import defs, helper, inliner, version_converter
 
 from models.config import ModelConfig
-from modelserve.manifest import Lineage, Manifest
-from tools.modelctl import convert, evaluate, graphs, lifecycle, parity
-from tools.modelctl.assess import Converted, assess
+from tools.modelctl import convert, graphs, parity
+from tools.modelctl.assess import assess
 from tools.modelctl.built import Built
-from tools.modelctl.data import Split, tensors
+from tools.modelctl.data import Split
 from tools.modelctl.errors import BuildFailed, UsageFailed, first_line
 from tools.modelctl.lint import IR, OPSETS
+from tools.modelctl.origin import Origin, space
 from tools.modelctl.source import Source
 
-__all__ = ["Origin", "migrate", "rewritten"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Origin:
-    """What is to be written anew."""
-
-    manifest: Manifest
-    model: Path
-    version: str | None = None
-    """None of a build that is not published."""
-
-    @property
-    def opset(self) -> int:
-        return self.manifest.opset.get("", self.manifest.opset.get("ai.onnx", 0))
+__all__ = ["migrate", "rewritten"]
 
 
 def migrate(config: ModelConfig, source: Source, origin: Origin, rows: Split, folder: Path, *, opset: int | None, ir: int | None) -> Built:
@@ -42,22 +27,10 @@ def migrate(config: ModelConfig, source: Source, origin: Origin, rows: Split, fo
     Clusters are judged where train.py's own pipeline sees them, so it is fitted once more. Raises `UsageFailed` for versions that can't be
     had or are there already, `BuildFailed` naming the operator that stands in the way.
     """
-    before = onnx.load_model(origin.model)
-    after = rewritten(before, opset=opset, ir=ir)
-    lineage = origin.manifest.lineage
-    converted = Converted(
-        model=after,
-        expected=parity.run(origin.model, tensors(rows.held_out_X, convert.datatype(before))),
-        labels=origin.manifest.labels,
-        lineage=Lineage(
-            framework=lineage.framework if lineage else "",
-            source=lineage.source if lineage else "",
-            parent=origin.version,
-            transform=", ".join(f"{what} {version}" for what, version in {"opset": opset, "IR": ir}.items() if version),
-        ),
-        space=evaluate.space(lifecycle.fit(source, rows.X, rows.y), rows.held_out_X) if config.task == "clustering" else None,
-    )
-    return assess(config, converted, rows, folder)
+    after = rewritten(onnx.load_model(origin.model), opset=opset, ir=ir)
+    transform = ", ".join(f"{what} {version}" for what, version in {"opset": opset, "IR": ir}.items() if version)
+    expected = parity.run(origin.model, origin.asked(rows))
+    return assess(config, origin.converted(after, transform, expected, space(config, source, rows)), rows, folder)
 
 
 def rewritten(model: onnx.ModelProto, *, opset: int | None, ir: int | None) -> onnx.ModelProto:

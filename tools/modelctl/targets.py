@@ -20,7 +20,7 @@ from onnx import defs
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 from models.config import ParityConfig
-from tools.modelctl import graphs, on_runtime, parity
+from tools.modelctl import archives, graphs, on_runtime, parity
 from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.lint import lint
 from tools.modelctl.parity import Answers
@@ -122,8 +122,8 @@ def _on_triton(case: Case, runtime: Runtime | None) -> Outcome:
     answer = _ask(runtime, case) if runtime else None
     if answer is None:
         findings = "; ".join(map(str, lint(case.model, memory=case.memory)))
-        told = findings or "by the tables of opsets, IR versions and operators it loads"
-        return Outcome(name="triton", ok=not findings, found=f"onnxruntime {TRITON} can't be had here, so it was not run: {told}")
+        told = findings or "by the tables of opsets, IR versions and operators it would load it"
+        return Outcome(name="triton", ok=False if findings else None, found=f"not run: onnxruntime {TRITON} can't be had here; {told}")
     version, answers, failed = answer
     if answers is None:
         return Outcome(name="triton", ok=False, found=f"onnxruntime {version} on CPU: {failed}")
@@ -151,7 +151,7 @@ def _ask(runtime: Runtime, case: Case) -> tuple[str, Answers | None, str] | None
     environment = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_FOR_OTHERS)}
     with tempfile.TemporaryDirectory() as scratch:
         given, found = Path(scratch, "inputs.npz"), Path(scratch, "answers.npz")
-        _save(given, case.inputs)
+        archives.write(given, case.inputs)
         command = [*runtime, "-I", str(on_runtime.__file__), str(case.model.resolve()), str(given), str(found), CPU]
         try:
             done = subprocess.run(
@@ -165,14 +165,7 @@ def _ask(runtime: Runtime, case: Case) -> tuple[str, Answers | None, str] | None
         if not found.exists():
             reason = report.get("failed") or f"it ended the process that ran it, with exit status {done.returncode}"
             return str(report["runtime"]), None, first_line(reason)[:_SHOWN]
-        with np.load(found, allow_pickle=False) as archive:
-            return str(report["runtime"]), dict(archive.items()), ""
-
-
-def _save(file: Path, tensors: Answers) -> None:
-    """Text as numpy's type U: an array of objects would be a pickle."""
-    plain = {name: values.astype("U") if values.dtype == object else values for name, values in tensors.items()}
-    np.savez(file, **plain)  # type: ignore[arg-type]  # its other parameter is no tensor's name
+        return str(report["runtime"]), archives.read(found), ""
 
 
 def _documents(output: bytes) -> dict[str, Any]:

@@ -153,8 +153,8 @@ def test_other_answers_fail(tmp_path: Path) -> None:
 @pytest.mark.parametrize("runtime", [None, ["/nowhere/python"], ["/bin/false"]], ids=["no uv", "no program", "no network"])
 def test_without_tritons_runtime_the_tables_are_asked_and_that_is_said(tmp_path: Path, runtime: list[str] | None) -> None:
     outcome = of(targets.check(case(tmp_path), triton=runtime), "triton")
-    assert outcome.ok
-    assert "can't be had here, so it was not run: by the tables" in outcome.found
+    assert outcome.ok is None
+    assert "not run: onnxruntime 1.24 can't be had here; by the tables" in outcome.found
     newer = parser.parse_model(RELU.replace('"" : 18', '"" : 26'))
     file = tmp_path / "newer.onnx"
     file.write_bytes(newer.SerializeToString())
@@ -226,7 +226,7 @@ def place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, registry: Registry, b
     monkeypatch.setattr(targets, "fetched", lambda: None)
     monkeypatch.setattr(origins, "build", lambda _: built)
     lifecycle.publish(registry, built)
-    monkeypatch.setattr(origins, "find", lambda *_, **__: SimpleNamespace(registry=lambda *_: registry))
+    monkeypatch.setattr(origins, "find", lambda *_, **__: SimpleNamespace(name="local", registry=lambda *_: registry))
     return tmp_path
 
 
@@ -251,7 +251,8 @@ def test_a_version_in_another_operator_set_names_its_parent_and_how_it_was_made(
     registry.download("step", version, to=into)
     migration = json.loads((into / "report.json").read_bytes())["evaluation"]["migration"]
     assert (migration["parent"], migration["opset"][1], migration["ir"][1]) == (parent, 21, 10)
-    assert [(target["name"], target["ok"]) for target in migration["targets"]] == [("lambda", True), ("triton", True)]
+    assert [(target["name"], target["ok"]) for target in migration["targets"]] == [("lambda", True), ("triton", None), ("cuda", None)]
+    assert "it was not run on triton and cuda, of which nothing is proven" in result.stderr
     assert f"modelctl promote step {version}" in result.stdout
 
 
@@ -267,6 +268,15 @@ def test_a_dry_run_publishes_nothing_and_needs_no_deployment(place: Path, regist
     run("step", "--opset", "21", code=1)
 
 
+def test_a_dry_run_takes_the_local_build_where_nothing_is_published_and_says_so(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    empty = SimpleNamespace(name="local", registry=lambda *_: Registry(MemoryStore()))
+    monkeypatch.setattr(origins, "find", lambda *_, **__: empty)
+    result = run("step", "--ir", "11", "--dry-run", "--json")
+    assert json.loads(result.stdout)["parent"] is None
+    assert "no version of step is published in local, so this is about the local build" in result.stderr
+    assert "run: modelctl publish step" in " ".join(run("step", "--ir", "11", code=1).output.split())
+
+
 def test_a_target_that_fails_ends_with_1_and_nothing_is_published(place: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(targets, "_on_triton", lambda *_: Outcome(name="triton", ok=False, found="it can't"))
     result = run("step", "--opset", "21", "--check-targets", code=1)
@@ -276,7 +286,8 @@ def test_a_target_that_fails_ends_with_1_and_nothing_is_published(place: Path, r
 
 def test_the_version_as_it_is_can_be_checked_alone(place: Path, registry: Registry) -> None:
     result = run("step", "--check-targets")
-    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [["lambda", "yes"], ["triton", "yes"], ["cuda", "-"]]
+    assert [line.split()[:2] for line in result.stdout.splitlines()[1:]] == [["lambda", "yes"], ["triton", "not"], ["cuda", "not"]]
+    assert "nothing is proven" in result.stderr
     assert len(registry.versions("step")) == 1
 
 

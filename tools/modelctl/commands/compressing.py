@@ -5,16 +5,18 @@ from __future__ import annotations
 import shutil
 import tempfile
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.text import Text
+from rich.table import Table
 
 from models.config import ModelConfig
 from tools.modelctl import paths
-from tools.modelctl.commands.origins import origin_of, target_of
-from tools.modelctl.console import next_step, note, out, print_json, steps, table, transfer
+from tools.modelctl.commands.origins import load, origin_of, target_of, uncompressed
+from tools.modelctl.commands.uploading import upload
+from tools.modelctl.console import next_step, note, out, print_json, steps
 from tools.modelctl.deployment import Deployment
 from tools.modelctl.errors import UsageFailed
 from tools.modelctl.options import DeploymentName, DeploymentOption, Json, Name, Profile
@@ -22,7 +24,7 @@ from tools.modelctl.options import DeploymentName, DeploymentOption, Json, Name,
 if TYPE_CHECKING:
     from modelserve.manifest import Manifest
     from tools.modelctl.compress.results import Comparison, Result
-    from tools.modelctl.migrate import Origin
+    from tools.modelctl.origin import Origin
 
 __all__ = ["compress"]
 
@@ -76,17 +78,21 @@ def compress(
 ) -> None:
     """Make a version smaller, as a new version; size, held-out metric, latency and loading are measured against it in one run.
 
-    Exits 1, and publishes nothing, when the result is worse than the limit or not smaller. What it says of speed holds for this CPU.
+    Exits 1, and publishes nothing, when the result is worse than the limit or not smaller, or where nothing scores it. The limit is held
+    against the newest version that no compression made. What it says of speed holds for this CPU.
     Examples: `modelctl compress digits --method static-int8`, `modelctl compress digits --method auto --dry-run`
     """
     if force and method is MethodName.AUTO:
         raise UsageFailed("--force needs one method that it is about; expected another --method than auto")
     config = _config(name, max_drop)
-    target = target_of(deployment, profile, optional=dry_run and parent == "latest")
+    target = target_of(deployment, profile, parent, dry_run=dry_run)
     with tempfile.TemporaryDirectory() as scratch:
-        origin = origin_of(target, name, parent, Path(scratch))
-        comparison = _compare(config, origin, method, student)
+        origin = origin_of(target, name, parent, Path(scratch, "parent"), dry_run=dry_run)
+        against = uncompressed(target, origin, set(MethodName), Path(scratch, "against"))
+        comparison = _compare(config, origin, against, method, student)
         chosen = _chosen(comparison, method, every=every, forced=bool(force))
+        if not dry_run and not comparison.scored and not force:
+            chosen = []  # that nothing speaks against it proves nothing
         if output and chosen:
             output.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(chosen[-1].model, output)
@@ -94,7 +100,7 @@ def compress(
         if as_json:
             print_json(_document(comparison, published))
         else:
-            _show(config, comparison, chosen, output)
+            _show(comparison, chosen, output, gpu=config.target == "gpu")
             _show_end(comparison, chosen, published, method, deployment, dry_run=dry_run)
     if not chosen:
         raise typer.Exit(1)
@@ -107,81 +113,46 @@ def _config(name: str, max_drop: float | None) -> ModelConfig:
     return config.model_copy(update={"compress": config.compress.model_copy(update={"max_drop": max_drop})})
 
 
-def _compare(config: ModelConfig, origin: Origin, method: MethodName, student: Student | None) -> Comparison:
+def _compare(config: ModelConfig, origin: Origin, against: Origin | None, method: MethodName, student: Student | None) -> Comparison:
     with steps(config.name) as begin:
         begin("loading its data")
         from tools.modelctl.compress.run import METHODS, compress  # noqa: PLC0415 - onnx is slow to import
-        from tools.modelctl.data import split  # noqa: PLC0415
-        from tools.modelctl.source import Source  # noqa: PLC0415
 
-        source = Source.of(paths.MODELS / config.name)
-        rows = split(config, *source.load())
+        source, rows = load(config.name)
         methods = list(METHODS) if method is MethodName.AUTO else [str(method)]
-        return compress(config, source, origin, rows, methods, output=paths.BUILD, student=student, progress=begin)
+        return compress(config, source, origin, rows, methods, output=paths.BUILD, against=against, student=student, progress=begin)
 
 
 def _chosen(comparison: Comparison, method: MethodName, *, every: bool, forced: bool) -> list[Result]:
     """What is to be published, the best last, so that it is the latest."""
     if method is not MethodName.AUTO:
         return [each for each in comparison.results if forced or not comparison.problems(each)]
-    return comparison.held[::-1] if every else comparison.held[:1]
+    return [each for each in comparison.held[::-1] if each.method in comparison.front] if every else comparison.held[:1]
 
 
 def _publish(target: Deployment, chosen: list[Result], force: str | None) -> dict[str, Manifest]:
     """By method. Nothing is published before everything was made and judged."""
     from tools.modelctl.compress.run import publish  # noqa: PLC0415 - as above
 
-    published = {}
-    for result in chosen:
-        assert result.built is not None
-        size = sum(file.stat().st_size for file in result.built.files.values())
-        with transfer(f"Uploading {result.method}", size) as moved:
-            published[result.method] = publish(target.registry(moved), result, forced=force)
-    return published
+    return {
+        result.method: upload(target, result.method, built, partial(publish, result=result, forced=force))
+        for result in chosen
+        if (built := result.built)
+    }
 
 
-def _show(config: ModelConfig, comparison: Comparison, chosen: list[Result], output: Path | None) -> None:
-    from tools.modelctl.compress.front import scatter  # noqa: PLC0415 - as above
+def _show(comparison: Comparison, chosen: list[Result], output: Path | None, *, gpu: bool) -> None:
+    from tools.modelctl.compress.scorecard import scorecard  # noqa: PLC0415 - as above
 
-    rows = [str(batch.rows) for batch in comparison.parent.measured.latency]
-    shown = table("=method", ">kB", ">smaller", f">{comparison.metric}", ">drop", *(f">µs, {count}" for count in rows), ">load, ms")
-    for result in (comparison.parent, *comparison.results):
-        shown.add_row(*_cells(comparison, result), style="bold green" if result in chosen else None)
-    out.print(shown)
-    for method, why in comparison.left_out.items():
-        out.print(Text.assemble((f"{method} was left out: ", "dim"), why), soft_wrap=True)
-    if len(comparison.results) > 1 and rows:
-        out.print()
-        for line in scatter(comparison.points, lambda point: point.size / 1000, x="kB", y=comparison.metric):
-            out.print(line, soft_wrap=True)
-        for line in scatter(comparison.points, lambda point: point.latency_us, x=f"µs, {rows[0]}", y=comparison.metric):
-            out.print(line, soft_wrap=True)
-        out.print("● on the front: no other is as small, as good and as fast   ○ beaten in all three", soft_wrap=True)
-    gpu = "; it will run on a GPU, which was not measured" if config.target == "gpu" else ""
-    out.print(
-        f"µs are medians of a run with that many rows, measured in turns, on one thread of this CPU: {comparison.cpu}{gpu}", soft_wrap=True
-    )
+    for part in scorecard(comparison, chosen, gpu=gpu):
+        out.print(part, soft_wrap=not isinstance(part, Table))
+    for text in comparison.notes:
+        note(text)
     for result in comparison.results:
         if text := comparison.note(result):
             note(f"{result.method}: {text}")
     if output and chosen:
         out.print(f"Wrote {chosen[-1].method} to {output}", soft_wrap=True)
-
-
-def _cells(comparison: Comparison, result: Result) -> list[str]:
-    against = ["", ""]
-    if result is not comparison.parent:
-        against = [f"{comparison.parent.size / result.size:.2f}x", f"{comparison.drop(result):.4g}"]
-    times = [f"{batch.p50_us:,.0f}" for batch in result.measured.latency]
-    return [
-        result.method,
-        f"{result.size / 1000:,.1f}",
-        against[0],
-        f"{result.metric:.4g}",
-        against[1],
-        *times,
-        f"{result.measured.load_ms:.3g}",
-    ]
 
 
 def _show_end(
@@ -204,6 +175,9 @@ def _show_end(
         next_step(f"modelctl compress {name} --method {chosen[-1].method}", deployment)
     else:
         out.print("Nothing was published" if not dry_run else "Nothing would be published", soft_wrap=True)
+        if comparison.results and not comparison.scored:
+            next_step(f'modelctl compress {name} --method {comparison.results[0].method} --force "WHY ITS ANSWERS WILL DO"', deployment)
+            return
         other = "auto --dry-run" if method is not MethodName.AUTO else f"auto --dry-run --max-drop {2 * comparison.limit:g}"
         next_step(f"modelctl compress {name} --method {other}", deployment)
 
@@ -220,4 +194,11 @@ def _document(comparison: Comparison, published: dict[str, Manifest]) -> dict[st
         }
         for result in comparison.results
     ]
-    return {"name": comparison.name, "parent": comparison.version, "results": results, "left_out": dict(comparison.left_out)}
+    return {
+        "name": comparison.name,
+        "parent": comparison.version,
+        "origin": comparison.origin or comparison.version,
+        "scored": comparison.scored,
+        "results": results,
+        "left_out": dict(comparison.left_out),
+    }

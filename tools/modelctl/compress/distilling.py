@@ -6,6 +6,7 @@ The teacher's probabilities say more than a label: how like a 7 this 1 looks. Se
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import onnx
@@ -96,9 +97,7 @@ def _lesson(subject: Subject, alpha: float, temperature: float) -> Lesson:
         classes, truth = None, np.asarray(subject.rows.y, dtype=np.float64).reshape(-1, 1) if known else teacher
     else:
         classes = _classes(found, teacher)
-        truth = (np.asarray(subject.rows.y if known else found["label"]).astype(str)[:, np.newaxis] == classes.astype(str)).astype(
-            np.float32
-        )
+        truth = _truth(np.ravel(subject.rows.y if known else found["label"]), classes)
     return Lesson(
         tensor=tensor,
         features=features,
@@ -121,6 +120,19 @@ def _classes(found: Answers, teacher: NDArray[np.float32]) -> NDArray[np.generic
     most = [str(names[np.argmax(counts)]) for names, counts in named]
     classes: NDArray[np.generic] = np.array(most, dtype=object if labels.dtype == object else labels.dtype)
     return classes
+
+
+def _truth(y: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.float32]:
+    """[rows, classes], 1 where it is that class: numbers as numbers, whatever type train.py has them in. Raises `Inapplicable`."""
+    numbers = all(values.dtype.kind in "biuf" for values in (y, classes))
+    mine, theirs = (values.astype(np.float64 if numbers else np.str_) for values in (y, classes))
+    truth: NDArray[np.float32] = np.equal(mine[:, np.newaxis], theirs).astype(np.float32)
+    if (truth.sum(axis=1) != 1).any():
+        shown = [", ".join(map(str, np.unique(values)[:5])) for values in (mine[truth.sum(axis=1) != 1], theirs)]
+        raise Inapplicable(
+            f"y has the classes {shown[0]}, and the model answers {shown[1]}; expected load() to name classes as the model does"
+        )
+    return truth
 
 
 def _best(subject: Subject, kinds: list[str], lesson: Lesson, judge: Validation) -> tuple[str, int]:

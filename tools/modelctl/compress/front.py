@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 
 __all__ = ["NOISE", "Point", "front", "scatter"]
@@ -23,30 +23,35 @@ class Point:
     metric: float
     drop: float
     """How much worse than the parent's; negative when better."""
-    latency_us: float
-    """Median of a run at the smallest batch that was measured."""
+    latency: tuple[float, ...]
+    """µs, medians of a run at each batch that was measured, the smallest first; of all points the same batches."""
+
+    @property
+    def latency_us(self) -> float:
+        """At the smallest batch."""
+        return next(iter(self.latency), 0.0)
 
 
 def front(points: Sequence[Point]) -> set[str]:
-    """The methods of the points that are on the Pareto front: no other is as good in all three and better in one."""
+    """The methods of the points that are on the Pareto front: no other is as good in size, drop and every latency, and better in one."""
     return {point.method for point in points if not any(_beats(other, point) for other in points)}
 
 
 def _beats(one: Point, other: Point) -> bool:
-    as_good = one.size <= other.size and one.drop <= other.drop and one.latency_us <= other.latency_us * NOISE
-    return as_good and (one.size < other.size or one.drop < other.drop or one.latency_us * NOISE < other.latency_us)
+    times = list(zip(one.latency, other.latency, strict=True))
+    as_good = one.size <= other.size and one.drop <= other.drop and all(mine <= theirs * NOISE for mine, theirs in times)
+    return as_good and (one.size < other.size or one.drop < other.drop or any(mine * NOISE < theirs for mine, theirs in times))
 
 
-def scatter(points: Sequence[Point], across: Callable[[Point], float], *, x: str, y: str) -> list[str]:
-    """Lines of text: the metric upwards, a full dot on the front. `x` is the unit of `across`, `y` the metric's name."""
-    found = front(points)
+def scatter(points: Sequence[Point], full: Container[str], across: Callable[[Point], float], *, x: str, y: str) -> list[str]:
+    """Lines of text: the metric upwards, a full dot for the methods in `full`. `x` is the unit of `across`, `y` the metric's name."""
     xs, ys = [across(point) for point in points], [point.metric for point in points]
     grid = [[" "] * _WIDTH for _ in range(_HEIGHT)]
     places = [
         (_place(point.metric, ys, _HEIGHT - 1), _place(across(point), xs, _WIDTH - 1, least=max(xs) * (NOISE - 1))) for point in points
     ]
     for (up, right), point in zip(places, points, strict=True):
-        grid[_HEIGHT - 1 - up][right] = "●" if point.method in found else "○"
+        grid[_HEIGHT - 1 - up][right] = "●" if point.method in full else "○"
     for (up, right), point in zip(places, points, strict=True):
         _write(grid, _HEIGHT - 1 - up, right, point.method)
     lines = [f"{'':{_MARGIN}}│{''.join(row).rstrip()}" for row in grid]

@@ -10,12 +10,15 @@ from typing import Any
 
 from tools.modelctl.built import Built
 from tools.modelctl.compress.front import NOISE, Point, front
+from tools.modelctl.compress.validation import within
 from tools.modelctl.latency import Measured
 
-__all__ = ["PARENT", "Comparison", "Result"]
+__all__ = ["PARENT", "UNSCORED", "Comparison", "Result"]
 
 PARENT = "parent"
 """What the version that was made smaller is called among the methods."""
+UNSCORED = frozenset({"disagreement", "difference"})
+"""What decides where nothing is scored: the share of labels that differ from those before, or the largest difference of a number."""
 _SMALLER = 0.99
 """Of the parent's bytes: what saves less is not worth a version."""
 _FASTER = 0.9
@@ -45,20 +48,33 @@ class Comparison:
     name: str
     version: str | None
     """Of the parent; None of a build that is not published."""
+    transform: str | None = None
+    """How the parent was made from its own parent."""
+    origin: str | None = None
+    """The version that drops are held against, where that isn't the parent: one that no compression made."""
+    reference: float
+    """In `metric`, of that version."""
     metric: str
-    """What decides; `disagreement` or `difference`, from the parent's answers, where nothing is scored."""
+    """What decides; one of `UNSCORED` where nothing is scored."""
     lower_is_better: bool
     limit: float
-    """How much worse than its parent a result may be."""
+    """How much worse than `reference` a result may be."""
     cpu: str
     parent: Result
     results: tuple[Result, ...]
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Why a method made nothing, by method."""
+    notes: tuple[str, ...] = ()
+    """What to know of all results: a sentence each."""
+
+    @property
+    def scored(self) -> bool:
+        """Whether it is known how often answers are right; if not, only how far they are from those before."""
+        return self.metric not in UNSCORED
 
     def drop(self, result: Result) -> float:
-        """How much worse than the parent, in the metric's own unit; negative when better."""
-        return (result.metric - self.parent.metric) * (1 if self.lower_is_better else -1) + 0.0  # no -0
+        """How much worse than `reference`, in the metric's own unit; negative when better."""
+        return (result.metric - self.reference) * (1 if self.lower_is_better else -1) + 0.0  # no -0
 
     def latency(self, result: Result) -> dict[str, float]:
         """Times the parent's median, by rows of a request."""
@@ -77,8 +93,9 @@ class Comparison:
         """Why not to publish it, a sentence each; none of one that may be."""
         assert result.built is not None
         found = list(result.built.failures)
-        if (drop := self.drop(result)) > self.limit:
-            found.insert(0, f"{self.metric} is worse by {drop:.4g} than the parent's, and at most {self.limit:.4g} is allowed")
+        if not within(drop := self.drop(result), self.limit):
+            whose = f"that of {self.origin}, which no compression made" if self.origin else "the parent's"
+            found.insert(0, f"{self.metric} is worse by {drop:.4g} than {whose}, and at most {self.limit:.4g} is allowed")
         if result.size > self.parent.size * _SMALLER and not (result.method == "optimize" and self._faster(result)):
             faster = " and not faster" if result.method == "optimize" else ""
             found.append(f"it is not smaller than its parent by a hundredth{faster}, {result.size:,} bytes to {self.parent.size:,}")
@@ -90,20 +107,27 @@ class Comparison:
 
     @property
     def held(self) -> list[Result]:
-        """Those on the front that may be published, the best first: not slower before slower, then small before large."""
-        fitting = [result for result in self.results if result.method in self.front and not self.problems(result)]
+        """Those that may be published, the best first: not slower before slower, then small before large."""
+        fitting = [result for result in self.results if not self.problems(result)]
         return sorted(fitting, key=lambda result: (bool(self.slower(result)), result.size, self.drop(result)))
 
     @cached_property
     def front(self) -> set[str]:
-        """The methods on the Pareto front, `parent` among them if it is."""
-        return front(self.points)
+        """The methods on the Pareto front of the parent and those that may be published: others push nobody off it."""
+        good = {PARENT, *(result.method for result in self.held)}
+        return front([point for point in self.points if point.method in good])
 
     @property
     def points(self) -> list[Point]:
         """The parent first."""
         return [
-            Point(method=each.method, size=each.size, metric=each.metric, drop=self.drop(each), latency_us=_first(each.measured))
+            Point(
+                method=each.method,
+                size=each.size,
+                metric=each.metric,
+                drop=self.drop(each),
+                latency=tuple(batch.p50_us for batch in each.measured.latency),
+            )
             for each in (self.parent, *self.results)
         ]
 
@@ -120,6 +144,8 @@ class Comparison:
         notes = {each.method: self.note(each) for each in (self.parent, *self.results)}
         return {
             **({"parent": self.version} if self.version else {}),
+            **({"origin": self.origin} if self.origin else {}),
+            **({"note": "; ".join(self.notes)} if self.notes else {}),
             "method": result.method,
             "metric": self.metric,
             "drop": self.drop(result),
@@ -142,10 +168,6 @@ class Comparison:
                 for point in self.points
             ],
         }
-
-
-def _first(measured: Measured) -> float:
-    return measured.latency[0].p50_us if measured.latency else 0.0
 
 
 def _rows(count: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +11,24 @@ import numpy as np
 import onnx
 
 from models.config import LOWER_IS_BETTER, ModelConfig, ParityConfig
-from modelserve.manifest import Lineage, Manifest
+from modelserve.manifest import Manifest
 from modelserve.record import replace
 from modelserve.registry import Registry
-from tools.modelctl import convert, evaluate, latency, lifecycle, parity
-from tools.modelctl.assess import Converted, assess
+from tools.modelctl import evaluate, latency, lifecycle, parity
+from tools.modelctl.assess import assess
 from tools.modelctl.built import Built, amend
 from tools.modelctl.compress.distilling import distill
 from tools.modelctl.compress.optimize import optimize
 from tools.modelctl.compress.precision import fp16
 from tools.modelctl.compress.pruning import prune
 from tools.modelctl.compress.quantize import dynamic_int8, static_int8
-from tools.modelctl.compress.results import PARENT, Comparison, Result
+from tools.modelctl.compress.results import PARENT, UNSCORED, Comparison, Result
 from tools.modelctl.compress.subject import Inapplicable, Method, Subject
 from tools.modelctl.compress.trees import prune_trees
 from tools.modelctl.compress.validation import deciding
-from tools.modelctl.data import Split, tensors
+from tools.modelctl.data import Split
 from tools.modelctl.errors import BuildFailed
-from tools.modelctl.migrate import Origin
+from tools.modelctl.origin import Origin, space
 from tools.modelctl.parity import Answers
 from tools.modelctl.source import Source
 
@@ -57,10 +57,11 @@ class _Judge:
     rows: Split
     inputs: Answers
     expected: Answers
-    """What the parent answers."""
+    """What the version answers that drops are held against."""
     space: Any
     """The held-out rows where clusters are judged."""
     metric: str
+    labels: tuple[str, ...]
 
     @property
     def known(self) -> Any:
@@ -73,7 +74,7 @@ class _Judge:
             return float(np.mean(answers["label"] != self.expected["label"]))
         if self.metric == "difference":
             return parity.compare(self.expected, answers, _ANY).largest_difference
-        found = evaluate.score(self.config.task, self.space, self.rows.held_out_y, answers, known=self.known)
+        found = evaluate.score(self.config.task, self.space, self.rows.held_out_y, answers, known=self.known, labels=self.labels)
         if self.metric not in found:
             expected = f"expected one of {', '.join(found)} as `metric` in [compress] of model.toml"
             raise BuildFailed(f"{self.metric} is not defined for the held-out rows of {self.config.name}; {expected}")
@@ -81,7 +82,7 @@ class _Judge:
 
 
 def _metric(config: ModelConfig, rows: Split, answers: Answers) -> str:
-    """Where nothing is scored, how far answers are from the parent's: the share of labels that differ, or the largest difference."""
+    """Where nothing is scored, one of `UNSCORED`."""
     if config.task == "custom" or (rows.held_out_y is None and config.task != "clustering"):
         return "disagreement" if "label" in answers else "difference"
     return deciding(config)
@@ -95,32 +96,41 @@ def compress(
     methods: Sequence[str],
     *,
     output: Path,
+    against: Origin | None = None,
     student: str | None = None,
     progress: Callable[[str], None] = lambda _: None,
 ) -> Comparison:
     """Each result lies in a folder of `output` named after the model and its method, with all that a version holds.
 
-    Held-out rows judge, and methods see only those for training. With several methods one that makes nothing is left out, and says why;
-    one alone raises `Inapplicable` or `BuildFailed`.
+    Held-out rows judge, and methods see only those for training. Drops are held `against` that version, or else against `origin`. With
+    several methods one that makes nothing is left out, and says why; one alone raises `Inapplicable` or `BuildFailed`.
     """
-    parent = onnx.load_model(origin.model)
-    inputs = tensors(rows.held_out_X, convert.datatype(parent))
-    expected = parity.run(origin.model, inputs)
-    space = evaluate.space(lifecycle.fit(source, rows.X, rows.y), rows.held_out_X) if config.task == "clustering" else rows.held_out_X
-    judge = _Judge(config=config, rows=rows, inputs=inputs, expected=expected, space=space, metric=_metric(config, rows, expected))
-    subject = Subject(config=config, model=parent, rows=rows, student=student, tell=progress)
+    inputs = origin.asked(rows)
+    answers = parity.run(origin.model, inputs)
+    judge = _Judge(
+        config=config,
+        rows=rows,
+        inputs=inputs,
+        expected=parity.run(against.model, against.asked(rows)) if against else answers,
+        space=space(config, source, rows),
+        metric=_metric(config, rows, answers),
+        labels=origin.manifest.labels,
+    )
+    model = onnx.load_model(origin.model)
+    subject = Subject(config=config, model=model, rows=rows, labels=judge.labels, student=student, tell=progress)
     made: dict[str, Built] = {}
     left_out: dict[str, str] = {}
     for method in methods:
         progress(method)
         try:
-            made[method] = _made(subject, origin, judge, method, output)
+            converted = origin.converted(METHODS[method](subject), method, answers, judge.space)
+            made[method] = assess(config, converted, rows, output / f"{config.name}.{method}", allowed=_ANY)
         except (Inapplicable, BuildFailed) as error:
             if len(methods) == 1:
                 raise
             left_out[method] = str(error)
     progress(f"measuring {len(made) + 1} models in turns")
-    comparison = _compared(origin, judge, made, left_out)
+    comparison = _compared(origin, against, judge, made, left_out)
     for result in comparison.results:
         assert result.built is not None
         amend(result.built, compression=comparison.document(result))
@@ -137,24 +147,7 @@ def publish(registry: Registry, result: Result, *, forced: str | None = None) ->
     return lifecycle.publish(registry, built, forced=forced)
 
 
-def _made(subject: Subject, origin: Origin, judge: _Judge, method: str, output: Path) -> Built:
-    lineage = origin.manifest.lineage
-    converted = Converted(
-        model=METHODS[method](subject),
-        expected=judge.expected,
-        labels=origin.manifest.labels,
-        lineage=Lineage(
-            framework=lineage.framework if lineage else "",
-            source=lineage.source if lineage else "",
-            parent=origin.version,
-            transform=method,
-        ),
-        space=judge.space,
-    )
-    return assess(judge.config, converted, judge.rows, output / f"{judge.config.name}.{method}", allowed=_ANY)
-
-
-def _compared(origin: Origin, judge: _Judge, made: Mapping[str, Built], left_out: Mapping[str, str]) -> Comparison:
+def _compared(origin: Origin, against: Origin | None, judge: _Judge, made: Mapping[str, Built], left_out: Mapping[str, str]) -> Comparison:
     files = {PARENT: origin.model, **{method: built.model for method, built in made.items()}}
     measured = latency.measure(files, judge.inputs, seconds=_SECONDS * len(files))
     parent, *results = (
@@ -170,11 +163,35 @@ def _compared(origin: Origin, judge: _Judge, made: Mapping[str, Built], left_out
     return Comparison(
         name=judge.config.name,
         version=origin.version,
+        transform=origin.transform,
+        origin=against.version if against else None,
+        reference=judge.value(judge.expected),
         metric=judge.metric,
-        lower_is_better=judge.metric in {*LOWER_IS_BETTER, "disagreement", "difference"},
+        lower_is_better=judge.metric in LOWER_IS_BETTER | UNSCORED,
         limit=judge.config.compress.max_drop,
         cpu=latency.cpu(),
         parent=parent,
         results=tuple(results),
         left_out=left_out,
+        notes=(*_unscored(judge), *_others(filter(None, (origin, against)), made.values())),
     )
+
+
+def _unscored(judge: _Judge) -> Iterator[str]:
+    if judge.metric in UNSCORED:
+        why = "no metric of a custom task scores" if judge.config.task == "custom" else "load() of train.py gives no y for"
+        yield (
+            f"judged by {judge.rows.held_out:,} rows that {why}: how far its answers are from those before is known, and not whether they "
+            "are right; where load() makes rows up, not even that of real ones"
+        )
+
+
+def _others(before: Iterable[Origin], made: Iterable[Built]) -> Iterator[str]:
+    """Of versions that were judged by other held-out rows than the results."""
+    now = {built.report["evaluation"]["data"]["held_out_sha256"] for built in made}
+    for origin in before:
+        if now and origin.held_out and origin.held_out not in now:
+            yield (
+                f"{origin.version or 'the local build'} was judged by other held-out rows, and may have been trained on some of these, "
+                "which hides or feigns a drop; expected the data, train.py and [data] of model.toml that it was made with"
+            )

@@ -32,6 +32,8 @@ class Subject:
     """The parent's graph; a method copies what it changes."""
     rows: Split
     """As train.py gives them. Methods calibrate, search and train on `rows.X` alone: the held-out rows judge the result."""
+    labels: tuple[str, ...] = ()
+    """Names of its classes."""
     seed: int = 0
     student: str | None = None
     """What `distill` trains: `mlp` or `tree`; None is what fits."""

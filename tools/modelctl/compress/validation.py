@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,7 +18,7 @@ from tools.modelctl.compress.subject import Inapplicable, Subject
 from tools.modelctl.errors import BuildFailed
 from tools.modelctl.parity import Answers
 
-__all__ = ["Validation", "deciding", "furthest", "validation"]
+__all__ = ["Validation", "deciding", "furthest", "validation", "within"]
 
 _SHARE = 0.25  # of the rows for training
 _MOST = 5_000  # rows, enough for a hundredth of a point
@@ -37,21 +38,24 @@ class Validation:
     y: Any
     parent: float
     limit: float
+    known: Any
+    """A y that has every class; None where `y` is all that is known."""
+    labels: tuple[str, ...]
 
     def score(self, model: onnx.ModelProto) -> float:
         """In the deciding metric, larger is better; minus infinity for answers that it isn't defined for."""
-        return _scored(self.config, self.y, answers(model, self.inputs))
+        return _scored(self.config, self.y, answers(model, self.inputs), self.known, self.labels)
 
     def holds(self, model: onnx.ModelProto) -> bool:
         """Whether it is within the limit of its parent."""
-        return self.parent - self.score(model) <= self.limit
+        return within(self.parent - self.score(model), self.limit)
 
 
 def validation(subject: Subject, *, caution: float = 1.0) -> Validation:
     """A quarter of the rows for training, drawn by the subject's seed. Without y the parent's own answers are what is right.
 
     The parent was fitted on these rows too, so a drop on them is not quite one on others: the limit is `caution` times [compress] max_drop.
-    Raises `Inapplicable` for a task that nothing scores row by row.
+    Raises `Inapplicable` for a task that nothing scores row by row, or a metric that those rows don't define.
     """
     config, inputs = subject.config, subject.calibration
     if config.task not in {"classification", "regression"}:
@@ -64,8 +68,20 @@ def validation(subject: Subject, *, caution: float = 1.0) -> Validation:
     fit, judged = np.sort(shuffled[(share := max(1, int(rows * _SHARE))) :]), np.sort(shuffled[: min(share, _MOST)])
     chosen = {name: values[judged] for name, values in inputs.items()}
     found = answers(subject.model, chosen)
-    y = np.asarray(subject.rows.y)[judged] if subject.rows.y is not None else found["label" if "label" in found else "prediction"]
-    return Validation(config, fit, chosen, y, _scored(config, y, found), caution * config.compress.max_drop)
+    known = subject.rows.y
+    y = np.asarray(known)[judged] if known is not None else found["label" if "label" in found else "prediction"]
+    parent = _scored(config, y, found, known, subject.labels)
+    if not np.isfinite(parent):
+        raise Inapplicable(
+            f"{deciding(config)} is not defined for the {len(judged):,} rows for training that were set aside, so no search could hold it; "
+            "set another `metric` in [compress] of model.toml"
+        )
+    return Validation(config, fit, chosen, y, parent, caution * config.compress.max_drop, known, subject.labels)
+
+
+def within(drop: float, limit: float) -> bool:
+    """Also where only float noise keeps a drop from its limit: 0.98 - 0.97 is a little more than 0.01."""
+    return drop <= limit or math.isclose(drop, limit, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def deciding(config: ModelConfig) -> str:
@@ -86,12 +102,12 @@ def furthest(steps: Iterable[_Candidate], holds: Callable[[_Candidate], bool]) -
     return found
 
 
-def _scored(config: ModelConfig, y: Any, found: Answers) -> float:
+def _scored(config: ModelConfig, y: Any, found: Answers, known: Any, labels: tuple[str, ...]) -> float:
     metric = deciding(config)
     # What needs no probabilities is scored without them, in a tenth of the time.
     needed = found if metric in _OF_PROBABILITIES or "label" not in found else {"label": found["label"]}
     try:
-        score = evaluate.score(config.task, None, y, needed).get(metric, -np.inf)
+        score = evaluate.score(config.task, None, y, needed, known=known, labels=labels).get(metric, -np.inf)
     except BuildFailed:
         return -np.inf
     return -score if metric in LOWER_IS_BETTER and np.isfinite(score) else score

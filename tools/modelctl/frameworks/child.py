@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 from sklearn.exceptions import InconsistentVersionWarning
 
-from tools.modelctl import console, convert, evaluate, parity
+from tools.modelctl import archives, console, convert, evaluate, parity
 from tools.modelctl.errors import BuildFailed, ModelctlError, first_line
 from tools.modelctl.frameworks import Context, ModelFile, adapt, sandbox
 from tools.modelctl.frameworks.probe import Probed, framework_of, probe
@@ -197,15 +197,14 @@ def _graph(file: Path, name: str, limits: Limits) -> onnx.ModelProto:
 
 
 def _arrays(file: Path) -> parity.Answers:
-    """Text comes as numpy's own, which needs no pickle, and goes on as objects, as everywhere else."""
+    """Raises `BuildFailed` for a file that is no such archive, or too large."""
     try:
         if file.is_symlink():
             raise ValueError
         with zipfile.ZipFile(file) as archive:
             if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
                 raise ValueError
-        with np.load(file, allow_pickle=False) as arrays:
-            return {name: values.astype(object) if (values := arrays[name]).dtype.kind == "U" else values for name in arrays.files}
+        return archives.read(file)
     except (OSError, ValueError, zipfile.BadZipFile):
         raise BuildFailed("the process that opened the file left no answers that can be read; don't trust the file") from None
 
@@ -260,17 +259,11 @@ def _adapt(request: _Request, scratch: Path) -> _Facts:
     rows = context.rows.held_out_X
     model = adapt(_load(request), context)
     onnx.save_model(convert.convert(context.config.name, task, model, rows), scratch / _MODEL)
-    answers = parity.original(task, model, rows)
-    np.savez(scratch / _ANSWERS, allow_pickle=False, **{name: _without_objects(values) for name, values in answers.items()})
+    archives.write(scratch / _ANSWERS, parity.original(task, model, rows))
     if task == "clustering":
         np.save(scratch / _SPACE, np.asarray(evaluate.space(model, rows), dtype=np.float64), allow_pickle=False)
     classes = tuple(item.item() if hasattr(item, "item") else item for item in getattr(model, "classes_", ()))
     return _Facts(framework=framework_of(model), classes=classes)
-
-
-def _without_objects(values: Any) -> NDArray[Any]:
-    array = np.asarray(values)
-    return array.astype(str) if array.dtype.kind == "O" else array
 
 
 def _reason(error: Exception, name: str, refusal: type[Exception]) -> str:

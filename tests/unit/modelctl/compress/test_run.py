@@ -1,5 +1,7 @@
 """A version made smaller: judged against the one that it was made from, and published only if it holds the limit."""
 
+import re
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +25,7 @@ from tools.modelctl.compress.subject import Inapplicable, Subject
 from tools.modelctl.data import split
 from tools.modelctl.errors import BuildFailed, GateFailed
 from tools.modelctl.latency import Batch, Measured
-from tools.modelctl.migrate import Origin
+from tools.modelctl.origin import Origin
 from tools.modelctl.source import Source
 from tools.modelctl.trial import Trial
 
@@ -41,7 +43,13 @@ def quick() -> Iterator[None]:
 
 
 def compress(
-    root: Path, *methods: str, origin: Origin | None = None, train: str = TRAIN, toml: str = TOML, limit: float = 0.05
+    root: Path,
+    *methods: str,
+    origin: Origin | None = None,
+    against: Origin | None = None,
+    train: str = TRAIN,
+    toml: str = TOML,
+    limit: float = 0.05,
 ) -> Comparison:
     folder = model_folder(root / "models", "small", toml=toml, train=train)
     config = ModelConfig.load(folder).model_copy(update={"compress": CompressConfig(max_drop=limit)})
@@ -49,7 +57,7 @@ def compress(
     if origin is None:
         built = lifecycle.build(config, models=root / "models", output=root / "build")
         origin = Origin(manifest=built.manifest, model=built.model, version="20261120T174100Z-1a2b3c4d")
-    return run.compress(config, source, origin, split(config, *source.load()), methods, output=root / "build")
+    return run.compress(config, source, origin, split(config, *source.load()), methods, output=root / "build", against=against)
 
 
 def worse(subject: Subject) -> onnx.ModelProto:
@@ -144,6 +152,49 @@ def test_one_that_is_slower_comes_after_those_that_are_not(compared: Comparison)
     assert [result.method for result in replace(compared, results=(slower, other)).held] == ["larger", "static-int8"]
 
 
+def test_the_best_is_the_smallest_that_is_not_slower_at_any_batch(compared: Comparison) -> None:
+    """Also where it is beaten in size and at one row by another one, or by one that may not be published."""
+    _, small = timed(compared, "static-int8", 1.0)
+    (one, *others) = small.measured.latency
+    small = replace(small, measured=Measured(1.0, (one, *(Batch(each.rows, 2 * each.p50_us, 2 * each.p90_us) for each in others))))
+    _, large = timed(compared, "static-int8", 1.0)
+    large = replace(large, method="larger", model=compared.parent.model.parent / "larger.onnx")
+    large.model.write_bytes(small.model.read_bytes() + bytes(100))
+    assert [result.method for result in replace(compared, results=(small, large)).held] == ["larger", "static-int8"]
+    refused = replace(small, measured=large.measured, built=compared.results[1].built)
+    again = replace(compared, results=(refused, large))
+    assert [result.method for result in again.held] == ["larger"]
+    assert again.front == {"parent", "larger"}
+
+
+def test_float_noise_is_no_drop(compared: Comparison) -> None:
+    result = replace(compared.results[0], metric=0.97)
+    near = replace(compared, reference=0.98, limit=0.01, results=(result,))
+    assert near.drop(result) > near.limit
+    assert near.problems(result) == []
+    assert near.problems(replace(result, metric=0.9699)) != []
+
+
+def test_drops_are_held_against_the_version_that_no_compression_made(tmp_path: Path, compared: Comparison) -> None:
+    """Here one that answers otherwise, and was judged by other rows."""
+    first, bad = compared.results[0].built, compared.results[1].built
+    assert first is not None
+    assert bad is not None
+    shutil.copytree(bad.folder, tmp_path / "bad")
+    report = tmp_path / "bad" / "report.json"
+    report.write_text(re.sub(r'"held_out_sha256": "\w+"', '"held_out_sha256": "00"', report.read_text()))
+    against = Origin(manifest=bad.manifest, model=tmp_path / "bad" / MODEL_FILE, version="20261119T174101Z-1a2b3c4d")
+    found = compress(tmp_path, "optimize", origin=Origin(manifest=first.manifest, model=first.model, version="2"), against=against)
+    (result,) = found.results
+    assert (found.reference, found.parent.metric) == (compared.results[1].metric, compared.results[0].metric)
+    assert found.drop(result) == pytest.approx(found.reference - result.metric)
+    assert found.transform == "static-int8"
+    document = found.document(result)
+    assert document["origin"] == against.version
+    assert document["note"].startswith("20261119T174101Z-1a2b3c4d was judged by other held-out rows")
+    assert len(found.notes) == 1
+
+
 def test_it_is_published_with_its_parent_which_stays_as_it_is(compared: Comparison, registry: Registry) -> None:
     manifest = run.publish(registry, compared.results[0])
     assert registry.versions("small") == [manifest.version]
@@ -174,6 +225,8 @@ def test_without_y_the_share_of_labels_that_differ_is_held(tmp_path: Path) -> No
     found = compress(tmp_path, "static-int8", train=train, toml='task = "classification"\n')
     assert (found.metric, found.parent.metric) == ("disagreement", 0.0)
     assert found.drop(found.results[0]) == found.results[0].metric < 0.2
+    assert not found.scored
+    assert "judged by 100 rows that load() of train.py gives no y for" in found.document(found.results[0])["note"]
 
 
 def test_one_method_alone_that_makes_nothing_is_an_error(tmp_path: Path) -> None:
