@@ -12,6 +12,7 @@ from modelserve.manifest import GateResult, Manifest
 from tools.modelctl import tables
 from tools.modelctl.console import BETWEEN, out, table
 from tools.modelctl.gates import measured, telling
+from tools.modelctl.report.standing import unscored
 
 __all__ = ["scorecard"]
 
@@ -41,14 +42,16 @@ def scorecard(manifest: Manifest, evaluation: Evaluation) -> Iterator[Table | Te
             yield shown
 
 
-def _rows(evaluation: Evaluation) -> str:
+def _rows(manifest: Manifest, evaluation: Evaluation) -> str:
     data = evaluation.get("data", {})
-    scored = "" if "metrics" in evaluation else "; without y, so that nothing is scored"
+    scored = "" if manifest.metrics else f"; it was not scored: {unscored(manifest.task)}"
     return f"{data.get('held_out', 0):,} of {data.get('rows', 0):,} rows held out{scored}"
 
 
-def _metrics(manifest: Manifest, evaluation: Evaluation) -> Table:
-    found = table("=metric", ">value", ">95% interval", "gate", "=", title=_rows(evaluation))
+def _metrics(manifest: Manifest, evaluation: Evaluation) -> Table | Text:
+    if not manifest.metrics:
+        return Text(_rows(manifest, evaluation))
+    found = table("=metric", ">value", ">95% interval", "gate", "=", title=_rows(manifest, evaluation))
     gates: dict[str, list[GateResult]] = {}
     for gate in manifest.gates:
         gates.setdefault(measured(gate.gate), []).append(gate)

@@ -42,10 +42,14 @@ def parity(manifest: Manifest) -> tuple[str, Text] | None:
     found = manifest.parity
     if found is None:
         return None
-    share, by = f"{found.disagreement:.2%} of {found.rows} labels", f"numbers by up to {found.largest_difference:.1g}"
+    largest = f"up to {found.largest_difference:.1g}"
+    labels = any(spec.name == "label" for spec in manifest.outputs)
+    by = (
+        f"{found.disagreement:.2%} of {found.rows} labels, numbers by {largest}" if labels else f"{largest} in numbers of {found.rows} rows"
+    )
     if found.passed and manifest.lineage and tolerated(manifest.lineage.transform):
-        return f"differs from its parent by {share}, {by}", Text()
-    return f"{share} differ, {by}", _verdict(found.passed)
+        return f"differs from its parent by {by}", Text()
+    return f"differs by {by}", _verdict(found.passed)
 
 
 def verdict(gate: GateResult) -> Text:

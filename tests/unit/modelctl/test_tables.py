@@ -75,6 +75,20 @@ def test_a_number_is_whole_where_there_is_room_for_it() -> None:
     assert "at promote" in found
 
 
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        ("regression", "it had no rows with a known answer"),
+        ("custom", "a custom model has no metrics"),
+        ("clustering", "its metrics aren't defined for the held-out rows"),
+    ],
+)
+def test_a_model_that_nothing_scored_says_why(task: str, why: str) -> None:
+    unscored = replace(draft(), task=task)
+    (line,) = scorecard(unscored, {"data": {"rows": 80, "held_out": 20}})
+    assert shown(line) == f"20 of 80 rows held out; it was not scored: {why}\n"
+
+
 @pytest.mark.parametrize(("classes", "width", "there"), [(6, 80, True), (12, 80, False), (12, 120, True), (13, WIDE, False)])
 def test_a_matrix_that_does_not_fit_is_left_out(classes: int, width: int, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.out, "width", width)
@@ -85,17 +99,24 @@ def test_a_matrix_that_does_not_fit_is_left_out(classes: int, width: int, there:
 @pytest.mark.parametrize(
     ("manifest", "said", "verdict"),
     [
-        (made_by(None), "1.33% of 450 labels differ, numbers by up to 0.01", "passed"),
-        (made_by("opset 21, IR 10"), "1.33% of 450 labels differ, numbers by up to 0.01", "passed"),
-        (made_by("IR 10"), "1.33% of 450 labels differ, numbers by up to 0.01", "passed"),
+        (made_by(None), "differs by 1.33% of 450 labels, numbers by up to 0.01", "passed"),
+        (made_by("opset 21, IR 10"), "differs by 1.33% of 450 labels, numbers by up to 0.01", "passed"),
+        (made_by("IR 10"), "differs by 1.33% of 450 labels, numbers by up to 0.01", "passed"),
         (made_by("static-int8"), "differs from its parent by 1.33% of 450 labels, numbers by up to 0.01", ""),
-        (made_by("static-int8", passed=False), "1.33% of 450 labels differ, numbers by up to 0.01", "failed"),
+        (made_by("static-int8", passed=False), "differs by 1.33% of 450 labels, numbers by up to 0.01", "failed"),
     ],
 )
 def test_a_compressed_version_differs_and_nobody_judged_by_how_much(manifest: Manifest, said: str, verdict: str) -> None:
     found = tables.parity(manifest)
     assert found is not None
     assert (found[0], found[1].plain) == (said, verdict)
+
+
+def test_an_answer_without_labels_differs_in_numbers_alone() -> None:
+    manifest = made_by(None)
+    found = tables.parity(replace(manifest, outputs=(replace(manifest.outputs[0], name="prediction"),)))
+    assert found is not None
+    assert found[0] == "differs by up to 0.01 in numbers of 450 rows"
 
 
 def test_a_version_says_what_it_was_made_from() -> None:

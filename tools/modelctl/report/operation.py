@@ -25,13 +25,15 @@ def parity(report: Mapping[str, Any]) -> Iterator[Block]:
     found, lineage = report["manifest"].get("parity"), report["manifest"].get("lineage") or {}
     if not found:
         return
+    labels = any(each["name"] == "label" for each in report["manifest"]["outputs"])
     measured = [
         ("rows compared", f"{found['rows']:,}"),
-        ("labels that differ", percent(found["disagreement"])),
+        *([("labels that differ", percent(found["disagreement"]))] if labels else []),
         ("largest difference of a number", f"{number(found['largest_difference'])}, relative to the larger of 1 and its magnitude"),
     ]
     if found["passed"] and tolerated(lineage.get("transform")):
-        by = f"{percent(found['disagreement'])} of labels, and numbers by up to {number(found['largest_difference'])}"
+        share = f"{percent(found['disagreement'])} of labels, and " if labels else ""
+        by = f"{share}numbers by up to {number(found['largest_difference'])}"
         yield Facts(items=[("differs from its parent by", f"{by}: a compressed version may, as far as its metric allows"), measured[0]])
         return
     said = "✓ answers as its original" if found["passed"] else "✗ differs from its original by more than [parity] allows"

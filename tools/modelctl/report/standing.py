@@ -10,7 +10,7 @@ from models.config import Gate
 from tools.modelctl.gates import by_name, measured, relative
 from tools.modelctl.report.text import bounded, counted, number
 
-__all__ = ["Held", "failures", "held", "tolerated", "verdict"]
+__all__ = ["Held", "failures", "held", "tolerated", "unscored", "verdict"]
 
 _MOST = 40
 _UNSCORED = {"custom": "a custom model has no metrics", "clustering": "its metrics aren't defined for the held-out rows"}
@@ -54,10 +54,15 @@ def verdict(report: Mapping[str, Any], production: Mapping[str, Any] | None = No
     if found:
         return f"fails: {found[0]}" + (f", and {len(found) - 1} more" if len(found) > 1 else "")
     if not report["manifest"]["metrics"]:
-        return f"was not scored: {_UNSCORED.get(report['manifest'].get('task'), 'it had no rows with a known answer')}"
+        return f"was not scored: {unscored(report['manifest'].get('task'))}"
     waiting = sum(each.passed is None for each in gates)
     later = f"; {waiting} more {'waits' if waiting == 1 else 'wait'} for a production to be held against" if waiting else ""
     return (f"passes its {counted(len(gates) - waiting, 'gate')}" if len(gates) > waiting else "has no gates to pass yet") + later
+
+
+def unscored(task: str | None) -> str:
+    """Why a model of this task has no metrics."""
+    return _UNSCORED.get(str(task), "it had no rows with a known answer")
 
 
 def tolerated(transform: str | None) -> bool:

@@ -176,6 +176,9 @@ def test_a_compressed_version_differs_and_nobody_judged_by_how_much(transform: s
     text = text_of(page.render(report))
     assert said in text
     assert ("answers as its original" in text) == ("verdict" in said)
+    report["manifest"]["outputs"][0]["name"] = "prediction"
+    assert "of labels" not in text_of(page.render(report))
+    assert "labels that differ" not in text_of(page.render(report))
     report["manifest"]["parity"]["passed"] = False
     assert "✗ differs from its original" in text_of(page.render(report))
 
