@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from types_boto3_s3.client import S3Client
 
 from modelserve.errors import ObjectNotFound, PreconditionFailed, UnverifiedModel
-from modelserve.manifest import MODEL_FILE, Manifest
+from modelserve.manifest import MODEL_FILE, GateResult, Lineage, Manifest
 from modelserve.record import replace
 from modelserve.registry import Registry
 from tests.unit.modelctl.conftest import BUCKET
@@ -257,6 +257,90 @@ def test_progress_tells_of_what_was_there_too(s3: S3Client, tmp_path: Path) -> N
     assert sum(moved) == 5
 
 
+def judged(metrics: tuple[str, ...] = (), gates: tuple[str, ...] = (), forced: str | None = None, *, value: float = 0.9) -> Manifest:
+    results = tuple(GateResult(gate=gate, value=value, passed=forced is None) for gate in gates)
+    return replace(draft(), metrics=dict.fromkeys(metrics, value), gates=results, lineage=Lineage(framework="x", forced=forced))
+
+
+BETTER = {
+    "scored": (judged(), judged(("f1",))),
+    "scored, where an older release wrote no lineage": (draft(), judged(("f1",))),
+    "with a gate": (judged(("f1",)), judged(("f1",), ("f1 >= 0.8",))),
+    "with one gate more": (judged(("f1",), ("f1 >= 0.8",)), judged(("f1",), ("f1 >= 0.8", "f1 >= production"))),
+    "by another bound": (judged(("f1",), ("f1 >= 0.9",)), judged(("f1",), ("f1 >= 0.8",))),
+    "not forced": (judged(("f1",), ("f1 >= 0.8",), "a demo"), judged(("f1",), ("f1 >= 0.8",))),
+}
+
+
+@pytest.mark.parametrize("signer", [None, Signature()], ids=["unsigned", "signed"])
+@pytest.mark.parametrize(("worse", "better"), BETTER.values(), ids=BETTER)
+def test_what_is_judged_better_is_another_version_of_the_same_bytes(
+    tmp_path: Path, worse: Manifest, better: Manifest, signer: Signature | None
+) -> None:
+    """Or it could never be promoted: nothing of a version changes."""
+    registry, files = registry_of(MemoryStore(), signer=signer), {MODEL_FILE: model_file(tmp_path, b"model")}
+    first, second = (registry.publish(each, files) for each in (worse, better))
+    assert registry.versions("fruit") == [first.version, second.version]
+    found = registry.manifest("fruit", second.version)
+    assert (found.metrics, found.gates, found.lineage) == (better.metrics, better.gates, better.lineage)
+    assert registry.promote("fruit", second.version, alias="production", by="ann", reason="").version == second.version
+
+
+@pytest.mark.parametrize(("worse", "better"), BETTER.values(), ids=BETTER)
+def test_what_is_judged_worse_or_otherwise_is_the_version_that_is_there(tmp_path: Path, worse: Manifest, better: Manifest) -> None:
+    registry, files = registry_of(MemoryStore()), {MODEL_FILE: model_file(tmp_path, b"model")}
+    first = registry.publish(better, files)
+    other = replace(better, metrics=dict.fromkeys(better.metrics, 0.5), description="as before", lineage=None)
+    dropped = replace(worse, gates=better.gates[:1])
+    assert {registry.publish(each, files).version for each in (better, other, dropped)} == {first.version}
+
+
+@pytest.mark.parametrize("at", [1, 2])
+@pytest.mark.parametrize("signer", [None, Signature()], ids=["unsigned", "signed"])
+@pytest.mark.parametrize(("worse", "better"), BETTER.values(), ids=BETTER)
+def test_of_two_publishers_at_once_the_one_judged_better_gets_a_version_with_its_judgement(
+    tmp_path: Path, worse: Manifest, better: Manifest, signer: Signature | None, at: int
+) -> None:
+    """Whichever comes in the other's way: with the same files in the same second, only the manifests conflict."""
+    some = {MODEL_FILE: model_file(tmp_path, b"model")}
+    for mine, theirs in ((worse, better), (better, worse)):
+        store = Watched()
+
+        def meanwhile(number: int, store: Watched = store, theirs: Manifest = theirs) -> None:
+            if number == at:
+                registry_of(store, signer=signer).publish(theirs, some)
+
+        store.before = meanwhile
+        found = registry_of(store, signer=signer).publish(mine, some)
+        store.before = lambda _: None
+        assert found.holds(replace(mine, files=found.files))
+        assert registry_of(store, signer=signer).publish(better, some).metrics == better.metrics
+        assert 1 <= len(registry_of(store).versions("fruit")) <= 2
+
+
+JUDGED = st.builds(
+    judged,
+    st.sampled_from([(), ("f1",), ("f1", "roc_auc")]),
+    st.sampled_from([(), ("f1 >= 0.8",), ("f1 >= 0.9",), ("f1 >= 0.8", "f1 >= 0.9")]),
+    st.sampled_from([None, "a demo", "no data"]),
+    value=st.floats(0, 1),
+)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(JUDGED, min_size=1, max_size=8))
+def test_publishing_a_second_time_adds_no_version_whatever_was_published_between(tmp_path: Path, drafts: list[Manifest]) -> None:
+    """So that `make run`, and a job that publishes each night, fill no store; and what is answered is never judged less."""
+    registry, files = registry_of(MemoryStore()), {MODEL_FILE: model_file(tmp_path, b"model")}
+    for each in drafts:
+        found = registry.publish(each, files)
+        assert found.holds(replace(each, files=found.files))
+    there = registry.versions("fruit")
+    for each in drafts:
+        registry.publish(each, files)
+    assert registry.versions("fruit") == there
+
+
 class Publishing(RuleBasedStateMachine):
     """Publishers of a few models with a few reports, who end at any write, at any time, and somebody who puts objects in the way."""
 
@@ -270,14 +354,20 @@ class Publishing(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.folder.cleanup()
 
-    @rule(model=st.sampled_from([b"1", b"2"]), report=st.sampled_from([b"r", b"s"]), ends=st.integers(1, 6), signed=st.booleans())
-    def publish(self, model: bytes, report: bytes, ends: int, signed: bool) -> None:
+    @rule(
+        model=st.sampled_from([b"1", b"2"]),
+        report=st.sampled_from([b"r", b"s"]),
+        metrics=st.sampled_from([(), ("f1",)]),
+        ends=st.integers(1, 6),
+        signed=st.booleans(),
+    )
+    def publish(self, model: bytes, report: bytes, metrics: tuple[str, ...], ends: int, signed: bool) -> None:
         self.store.writes.clear()
         self.store.after = breaking(ends)
         registry = registry_of(self.store, at=self.now, signer=Signature() if signed else None)
         before = registry.versions("fruit")
         try:
-            published = registry.publish(draft(), files(Path(self.folder.name), model, report))
+            published = registry.publish(judged(metrics), files(Path(self.folder.name), model, report))
         except Interrupted:
             return
         assert published.version in registry.versions("fruit")
@@ -307,7 +397,7 @@ class Publishing(RuleBasedStateMachine):
         registry = registry_of(self.store)
         signed = {key.split("/")[3] for key in self.store.objects if key.endswith(".sig")}
         plain: list[Manifest] = [registry.manifest("fruit", version) for version in registry.versions("fruit") if version not in signed]
-        assert len({manifest.model_file.sha256 for manifest in plain}) == len(plain)
+        assert len({(manifest.model_file.sha256, bool(manifest.metrics)) for manifest in plain}) == len(plain)
 
 
 TestPublishing = Publishing.TestCase

@@ -530,4 +530,4 @@ def test_what_a_version_does_not_know_of_its_rows_is_not_written() -> None:
     for row_wise in (True, False):
         known = replace(draft(), row_wise=row_wise)
         assert Manifest.from_json(known.to_json(), what="it") == known
-        assert not known.serves_like(draft())
+        assert not known.holds(draft())

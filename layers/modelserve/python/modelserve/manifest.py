@@ -177,9 +177,22 @@ class Manifest(Record):
         file = self.model_file
         return replace(file, path=version_prefix(self.name, self.version) + file.path)
 
-    def serves_like(self, other: Manifest) -> bool:
-        """Whether both are the same bytes, served in the same way; reports and metrics may differ."""
-        return self._served() == other._served()
+    def holds(self, draft: Manifest) -> bool:
+        """Whether publishing `draft` would add nothing: the same bytes, served in the same way, and judged at least as well.
+
+        Values of metrics and gates may differ, and reports.
+        """
+        return self._served() == draft._served() and not self._judged_less(draft)
+
+    def _judged_less(self, draft: Manifest) -> bool:
+        """Without metrics where `draft` has some, without one of its gates, or forced where it passed."""
+        gates = [result.gate for result in self.gates]
+        unscored = bool(draft.metrics) and not self.metrics
+        return unscored or any(result.gate not in gates for result in draft.gates) or (self._forced and not draft._forced)
+
+    @property
+    def _forced(self) -> bool:
+        return bool(self.lineage and self.lineage.forced)
 
     def _served(self) -> tuple[object, ...]:
         files = {(file.path, file.sha256) for file in self.files if file.path in {MODEL_FILE, ARCHIVE_FILE}}

@@ -63,7 +63,8 @@ class Versions:
     def publish(self, draft: Manifest, files: Mapping[str, Path]) -> Manifest:
         """Stores `files` as a new version; the same model, archive, task, tensors and labels give the version that already holds them.
 
-        `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
+        Unless that has no metrics or lacks a gate of `draft`, or was forced and `draft` wasn't: this is a new version then, which can be
+        promoted. `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
         visible version, because the manifest is written last; publishing again takes that upload up, and keeps of it what is
         there byte for byte. So do two who publish the same at once: one version becomes visible, and both are told it.
         With a signer a version that holds them must be signed, or be signed now: only if it has no signature yet, and is in
@@ -171,7 +172,7 @@ class Versions:
             if version.endswith(content[:8]):
                 try:
                     known, digest = self._read_manifest(draft.name, version)
-                    same = known.serves_like(draft)
+                    same = known.holds(draft)
                 except UnverifiedModel:
                     continue
                 if same and self._signed(known, digest, draft):
