@@ -71,13 +71,19 @@ def _differences(one: onnx.ModelProto, other: onnx.ModelProto) -> Iterator[str]:
         elif _plain(first) != _plain(second):
             yield (
                 f"node {place}, {_named(first)}, has other inputs, outputs or attributes, "
-                "where ai.onnx.ml's linear models, scalers and trees keep what they learnt"
+                "where ai.onnx.ml's linear models, scalers, encoders and trees keep what they learnt"
             )
     for what, specs in {"input": (one.graph.input, other.graph.input), "output": (one.graph.output, other.graph.output)}.items():
         for given, found in zip_longest(*specs):
             if given is None or found is None or (given.name, given.type) != (found.name, found.type):
                 names = [getattr(spec, "name", "missing") for spec in (found, given)]
                 yield f"{what} {names[0]!r} instead of {names[1]!r}, or of another type"
+    yield from _unlike_weights(one, other)
+
+
+def _unlike_weights(one: onnx.ModelProto, other: onnx.ModelProto) -> Iterator[str]:
+    if any(graph.sparse_initializer for model in (one, other) for graph in graphs.graphs(model)):
+        yield "sparse weights, which have no mean here, instead of dense ones"
     for given, found in zip_longest(map(_kind, _weights(one)), map(_kind, _weights(other))):
         if given != found:
             yield f"weight {found or 'missing'} instead of {given or 'missing'}"
@@ -88,13 +94,14 @@ def _named(node: onnx.NodeProto | None) -> str:
 
 
 def _plain(node: onnx.NodeProto) -> bytes:
-    """Without its tensors, which `_weights` has, its subgraphs, whose nodes are walked too, and its note."""
+    """Without a constant, which `_weights` has, its subgraphs, whose nodes are walked too, and its note."""
     plain = onnx.NodeProto()
     plain.CopyFrom(node)
     plain.ClearField("doc_string")
     for attribute in plain.attribute:
-        attribute.ClearField("t")
         attribute.ClearField("g")
+        if node.op_type == "Constant" and attribute.name == "value":
+            attribute.ClearField("t")
     return bytes(plain.SerializeToString(deterministic=True))
 
 

@@ -19,6 +19,13 @@ from tools.modelctl.origin import Origin, space
 from tools.modelctl.source import Source
 
 __all__ = ["migrate", "rewritten"]
+_CARRIED_OVER = {
+    (13, 12): {"Softmax", "LogSoftmax"},
+    (12, 13): {"Hardmax"},
+    (20, 21): {"GroupNormalization"},
+    (21, 20): {"GroupNormalization"},
+}
+"""Operators that changed between two operator sets, and that onnx's converter only relabels."""
 
 
 def migrate(config: ModelConfig, source: Source, origin: Origin, rows: Split, folder: Path, *, opset: int | None, ir: int | None) -> Built:
@@ -75,17 +82,40 @@ def _convert(model: onnx.ModelProto, opset: int) -> None:
 
 def _stepped(model: onnx.ModelProto, before: int, after: int, wanted: int) -> onnx.ModelProto:
     """By onnx's converter, or, where that lacks an adapter, as it is: if nothing but types has changed, which the checker looks at."""
+    if operator := next(_otherwise(model, before, after), None):
+        raise _in_the_way(operator, before, after, wanted)
     try:
         return version_converter.convert_version(model, after)
     except (RuntimeError, version_converter.ConvertError):
         if operator := next(_changed(model, before, after), None):
-            raise BuildFailed(
-                f"{operator} stands in the way of operator set {wanted}: it changed between {before} and {after}, and onnx's converter "
-                f"can't adapt it; expected --opset {before} or {'later' if after < before else 'earlier'}, or the original converted with "
-                f"target_opset {wanted}"
-            ) from None
+            raise _in_the_way(operator, before, after, wanted) from None
         _relabel(model, after)
         return model
+
+
+def _in_the_way(operator: str, before: int, after: int, wanted: int) -> BuildFailed:
+    return BuildFailed(
+        f"{operator} stands in the way of operator set {wanted}: it changed between {before} and {after}, and onnx's converter "
+        f"can't adapt it; expected --opset {before} or {'later' if after < before else 'earlier'}, or the original converted with "
+        f"target_opset {wanted}"
+    )
+
+
+def _otherwise(model: onnx.ModelProto, before: int, after: int) -> Iterator[str]:
+    """Operators that onnx's converter carries over although they mean something else: an axis that is not the last, scales of groups."""
+    wrong = _CARRIED_OVER.get((before, after), set())
+    for node in graphs.nodes(model):
+        if graphs.domain(node.domain) == "" and node.op_type in wrong:
+            axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1 if before < after else -1)
+            if node.op_type == "GroupNormalization" or axis not in _last(model, node.input[0]):
+                yield node.op_type
+
+
+def _last(model: onnx.ModelProto, tensor: str) -> set[int]:
+    """How an axis may be written that is the last one of a tensor, whose rank may not be known."""
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = [value for value in (*graph.input, *graph.value_info, *graph.output) if value.name == tensor]
+    return {-1, *(len(value.type.tensor_type.shape.dim) - 1 for value in values if value.type.tensor_type.HasField("shape"))}
 
 
 def _changed(model: onnx.ModelProto, before: int, after: int) -> Iterator[str]:

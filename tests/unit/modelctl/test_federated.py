@@ -107,6 +107,30 @@ def other_input() -> onnx.ModelProto:
     return model
 
 
+def with_an_encoder(learnt: float) -> onnx.ModelProto:
+    """What it answers for each number lies in tensors that are attributes."""
+    model = network([1, 2, 3, 4])
+    tables = {"keys_tensor": np.array([1.0], np.float32), "values_tensor": np.array([learnt], np.float32)}
+    attributes = {name: numpy_helper.from_array(values, name) for name, values in tables.items()}
+    attributes["default_tensor"] = numpy_helper.from_array(np.array([0.0], np.float32), "default_tensor")
+    model.graph.node.append(helper.make_node("LabelEncoder", ["prediction"], ["encoded"], domain="ai.onnx.ml", **attributes))
+    return model
+
+
+def sparse() -> onnx.ModelProto:
+    model = network([1, 2, 3, 4])
+    values = helper.make_tensor("sparse", TensorProto.FLOAT, [1], [5.0])
+    places = helper.make_tensor("places", TensorProto.INT64, [1], [0])
+    model.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, [4]))
+    return model
+
+
+def test_what_an_encoder_has_learnt_has_no_mean() -> None:
+    average([with_an_encoder(2.0), with_an_encoder(2.0)])
+    with pytest.raises(BuildFailed, match="node 3, LabelEncoder '', has other inputs, outputs or attributes"):
+        average([with_an_encoder(2.0), with_an_encoder(3.0)])
+
+
 def not_a_number() -> onnx.ModelProto:
     return network([1, 2, 3, float("nan")])
 
@@ -120,6 +144,7 @@ def not_a_number() -> onnx.ModelProto:
         (one_node_more, "node 3 is Neg '' instead of missing"),
         (other_opset, "operator sets"),
         (other_input, "input 'rows' instead of 'input'"),
+        (sparse, "sparse weights"),
         (not_a_number, "'weight' holds NaN or infinity"),
         (lambda: network([1, 2, 3, 4], place=2), "'place' is INT64 and not the same in all models"),
         (lambda: network([1, 2, 3, 4], kind=np.float64), "weight 'weight' DOUBLE"),
@@ -159,6 +184,19 @@ def test_the_command_writes_what_the_example_of_three_sites_needs_and_it_beats_e
     pixels = {"input": rows.held_out_X.astype(np.float32)}
     found = {file.stem: accuracy_score(rows.held_out_y, parity.run(file, pixels)["label"]) for file in sorted(tmp_path.glob("*.onnx"))}
     assert found.pop("all") > max(found.values()) + 0.03
+
+
+def test_the_example_leaves_its_files_in_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(example.__file__).parents[2]
+    assert folder / "build" / "federated" == example.SENT  # of a folder of models/
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(example, "SENT", tmp_path / "build" / "federated")
+    monkeypatch.setattr(example, "ROUNDS", 1)
+    monkeypatch.setattr(example, "EPOCHS", 1)
+    example.main()
+    assert sorted(str(file.relative_to(tmp_path)) for file in tmp_path.rglob("*.onnx")) == [
+        f"build/federated/{name}.onnx" for name in ("middle", "north", "south")
+    ]
 
 
 def test_the_command_refuses_a_file_that_the_lint_refuses_and_one_of_the_models_as_its_output(tmp_path: Path) -> None:

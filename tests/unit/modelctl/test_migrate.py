@@ -50,10 +50,10 @@ TRIED = Trial(load_seconds=0.0, run_seconds=0.0, peak_megabytes=1, answers_zeros
 ROWS = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 
 
-def answers(folder: Path, model: onnx.ModelProto) -> np.ndarray:
+def answers(folder: Path, model: onnx.ModelProto, rows: np.ndarray = ROWS) -> np.ndarray:
     file = folder / "model.onnx"
     file.write_bytes(model.SerializeToString())
-    return parity.run(file, {"input": ROWS})["prediction"]
+    return parity.run(file, {"input": rows})["prediction"]
 
 
 @pytest.mark.parametrize(
@@ -96,6 +96,35 @@ def test_only_the_ir_may_change() -> None:
 def test_the_operator_that_stands_in_the_way_is_named(text: str, opset: int, told: str) -> None:
     with pytest.raises(BuildFailed, match=told):
         rewritten(parser.parse_model(text), opset=opset, ir=None)
+
+
+@pytest.mark.parametrize(
+    ("operator", "axis", "before", "after", "carried"),
+    [
+        ("Softmax", 1, 13, 12, False),
+        ("Softmax", 2, 13, 12, True),
+        ("LogSoftmax", -1, 13, 12, True),
+        ("LogSoftmax", 0, 13, 11, False),
+        ("Softmax", 1, 12, 13, True),
+        ("Hardmax", None, 12, 13, False),
+        ("Hardmax", 2, 12, 13, True),
+    ],
+)
+def test_an_operator_that_the_converter_would_carry_over_wrongly_is_named(
+    tmp_path: Path, operator: str, axis: int | None, before: int, after: int, *, carried: bool
+) -> None:
+    attribute = "" if axis is None else f"<axis = {axis}>"
+    model = parser.parse_model(
+        f"""<ir_version: 7, opset_import: ["" : {before}]>
+agraph (float[N,3,2] input) => (float[N,3,2] prediction) {{ prediction = {operator}{attribute}(input) }}"""
+    )
+    if carried:
+        cube = ROWS.reshape(2, 3, 2)
+        changed = rewritten(model, opset=after, ir=None)
+        np.testing.assert_allclose(answers(tmp_path, changed, cube), answers(tmp_path, model, cube), rtol=1e-6)
+    else:
+        with pytest.raises(BuildFailed, match=f"{operator} stands in the way of operator set {after}: it changed between 1[23] and 1[23]"):
+            rewritten(model, opset=after, ir=None)
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ HIDDEN, ROUNDS, EPOCHS = 32, 8, 4
 SHARES = {"north": [8, 8, 8, 8, 1, 1, 1, 1, 1, 1], "middle": [1, 1, 1, 1, 6, 6, 6, 1, 1, 1], "south": [1, 1, 1, 1, 1, 1, 1, 4, 4, 4]}
 """Of each digit's images that a site has, relative to the other sites."""
 SHAPES = {"hidden": (64, HIDDEN), "hidden_bias": (HIDDEN,), "last": (HIDDEN, 10), "last_bias": (10,)}
+SENT = Path(__file__).parents[2] / "build" / "federated"
 Weights = dict[str, np.ndarray]
 
 
@@ -108,12 +109,13 @@ def read(model: onnx.ModelProto) -> Weights:
 
 
 def main() -> None:
-    """Each site alone against all together, on images that none has seen; and a file of each site, as it would send it in a first round."""
+    """Each site alone against all together, on images that none has seen; and in `SENT` what each would send in a first round."""
+    SENT.mkdir(parents=True, exist_ok=True)
     X, held_out_X, y, held_out_y = train_test_split(*load(), stratify=load()[1], random_state=SEED)
     for name, rows in sites(X, y).items():
         alone = local(Network(start()), *rows, epochs=ROUNDS * EPOCHS)
         print(f"{name} alone, {len(rows[1])} rows: accuracy {np.mean(alone.predict(held_out_X) == held_out_y):.3f}")
-        Path(f"{name}.onnx").write_bytes(local(Network(start()), *rows).to_onnx(name).SerializeToString())
+        (SENT / f"{name}.onnx").write_bytes(local(Network(start()), *rows).to_onnx(name).SerializeToString())
     print(f"together, {len(y)} rows: accuracy {np.mean(train(X, y).predict(held_out_X) == held_out_y):.3f}")
 
 
