@@ -247,3 +247,15 @@ def test_there_are_two_kinds_of_students() -> None:
     teacher = RandomForestClassifier(20, random_state=0).fit(X, Y)
     with pytest.raises(Inapplicable, match="mlp, tree"):
         distill(subject("classification", teacher, X, Y, student="forest"))
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.bool_, np.int32])
+def test_classes_are_the_same_in_whatever_type_load_answers_them(kind: type) -> None:
+    """1.0 and True are the 1 that the graph answers."""
+    y = np.array([0, 1, 1])
+    assert distilling._truth(y.astype(kind), np.array([0, 1])).tolist() == [[1, 0], [0, 1], [0, 1]]
+
+
+def test_classes_that_the_model_does_not_answer_are_named() -> None:
+    with pytest.raises(Inapplicable, match="y has the classes high, and the model answers 0, 1"):
+        distilling._truth(np.array(["0", "high"]), np.array([0, 1]))
