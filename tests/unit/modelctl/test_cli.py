@@ -15,7 +15,7 @@ from modelserve.registry import Registry
 from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
 from tools.modelctl import console, lifecycle, lint, paths
 from tools.modelctl.cli import app
-from tools.modelctl.deployment import find, stack_name
+from tools.modelctl.deployment import Deployment, find, stack_name
 from tools.modelctl.errors import EndpointFailed
 from tools.modelctl.limits import Limits
 from tools.modelctl.trial import Refused, Trial, attempt
@@ -200,12 +200,16 @@ def test_promote_records_the_callers_arn_and_the_reason(workplace: Path, aws: No
 def test_promote_is_refused_where_production_is_better_unless_a_reason_is_given(
     workplace: Path, aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One reason for all that speaks against it, gates and safety alike; going back needs none."""
+    """One reason for all that speaks against it, gates and safety alike; going back needs none. Nobody else's move is written over."""
     toml = TOML.replace('0.9"]', '0.9", "log_loss <= production + 0.01"]')
     for strength in (100, 1):
         model_folder(workplace / "models", toml=toml, train=TRAIN.replace("C=100", f"C={strength}"))
         run("publish", "step")
     strong, weak = registry().versions("step")
+    with monkeypatch.context() as patch:  # who promotes is asked last, when all is judged
+        patch.setattr(Deployment, "caller", lambda _: registry().promote("step", weak, alias="production", by="bob", reason="bob's").alias)
+        assert "moved by somebody else at the same time" in run("promote", "step", strong, code=1).stderr
+    assert registry().alias("step", "production").version == weak
     run("promote", "step", strong)
     refused = run("promote", "step", weak, "--alias", "candidate", code=1).stderr
     assert f"step was not promoted to {weak}" in refused
@@ -216,7 +220,7 @@ def test_promote_is_refused_where_production_is_better_unless_a_reason_is_given(
     assert "at most 1 are served" in forced
     assert "is needed (production" in forced
     run("rollback", "step")
-    assert [event.reason for event in registry().history("step")] == ["", "Friday; forced: we know", ""]
+    assert [event.reason for event in registry().history("step")] == ["bob's", "", "Friday; forced: we know", ""]
     assert registry().alias("step", "production").version == strong
 
 

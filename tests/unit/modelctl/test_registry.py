@@ -21,7 +21,7 @@ from modelserve.errors import (
     UnverifiedModel,
     VersionNotFound,
 )
-from modelserve.manifest import MODEL_FILE, Manifest
+from modelserve.manifest import MODEL_FILE, Manifest, Object
 from modelserve.record import replace
 from modelserve.registry import Registry
 from tests.unit.modelctl.conftest import BUCKET
@@ -154,6 +154,56 @@ def test_an_alias_that_is_no_name_is_refused(registry: Registry, tmp_path: Path,
     version = published(registry, tmp_path)
     with pytest.raises(RegistryError, match="can't be an alias"):
         promote(registry, version, alias=alias)
+
+
+class Moving(MemoryStore):
+    """Somebody else writes the alias before it is read for the `at`-th time."""
+
+    at, body = -1, b""
+
+    def get(self, key: str, *, version_id: str | None = None, unless_etag: str | None = None) -> Object | None:
+        if "/aliases/" in key:
+            self.at -= 1
+            if not self.at:
+                self.objects[key] = self.body
+        return super().get(key, version_id=version_id, unless_etag=unless_etag)
+
+
+def three(folder: Path) -> tuple[Moving, Registry, list[str], list[bytes]]:
+    """A store, its versions, oldest first, and what an alias of each is; production names the second, and before the first."""
+    store = Moving()
+    registry, key, bodies = Registry(store), "models/fruit/aliases/production.json", []
+    versions = [published(registry, folder, body) for body in (b"1", b"2", b"3")]
+    for version in (*versions[2:], *versions[:2]):
+        promote(registry, version)
+        bodies.append(store.objects[key])
+    return store, registry, versions, [*bodies[1:], bodies[0]]
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_promotion_that_expects_another_version_there_leaves_the_alias(tmp_path: Path, damaged: bool) -> None:
+    store, registry, (first, second, third), bodies = three(tmp_path)
+    if damaged:
+        store.objects["models/fruit/aliases/production.json"] = b"{"
+    for other in (first, third, second if damaged else None):
+        with pytest.raises(AliasConflict):
+            registry.promote("fruit", third, alias="production", by="ann", reason="", expected=other)
+    with pytest.raises(AliasConflict):
+        registry.promote("fruit", third, alias="new", by="ann", reason="", expected=second)
+    assert len(registry.history("fruit")) == 3
+    registry.promote("fruit", third, alias="production", by="ann", reason="", expected=None if damaged else second)
+    registry.promote("fruit", third, alias="new", by="ann", reason="", expected=None)
+    assert (production(registry), registry.alias("fruit", "new").version) == (third, third)
+    assert store.objects["models/fruit/aliases/production.json"] == bodies[2]
+
+
+@pytest.mark.parametrize("at", [2, 3])
+def test_a_rollback_leaves_what_somebody_else_moved_meanwhile(tmp_path: Path, at: int) -> None:
+    store, registry, (_, _, third), bodies = three(tmp_path)
+    store.at, store.body = at, bodies[2]
+    with pytest.raises(AliasConflict):
+        registry.rollback("fruit", alias="production", by="ann", reason="")
+    assert production(registry) == third
 
 
 def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(s3: S3Client, registry: Registry, tmp_path: Path) -> None:

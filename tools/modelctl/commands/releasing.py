@@ -103,7 +103,8 @@ def promote(
             reason = "; ".join(filter(None, (reason, f"forced: {force}")))
         if registry.aliases(name).get(PRODUCTION) != served:  # the gates were held against another one
             raise AliasConflict(name, PRODUCTION)
-        moved = registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason)
+        expected = before.version if before else None
+        moved = registry.promote(name, chosen, alias=alias, by=target.caller(), reason=reason, expected=expected)
         text = f"is now {chosen}" + (f", before {before.version}" if before and before.version != chosen else "")
     if as_json:
         print_json(moved)

@@ -33,8 +33,10 @@ from .manifest import (
 from .record import Record
 from .versions import Versions, published_at
 
-__all__ = ["Event", "Registry"]
+__all__ = ["ANYTHING", "Event", "Registry"]
 
+ANYTHING = "*"
+"""As in If-Match: whatever an alias names."""
 _DAY = 86_400.0  # seconds
 
 
@@ -87,15 +89,20 @@ class Registry(Versions):
         manifest, digest = self._read_manifest(name, version)
         return _alias(alias, manifest, digest, self._signature(name, version, digest))
 
-    def promote(self, name: str, version: str, *, alias: str, by: str, reason: str, event: str = "promote") -> Alias:
+    def promote(
+        self, name: str, version: str, *, alias: str, by: str, reason: str, event: str = "promote", expected: str | None = ANYTHING
+    ) -> Alias:
         """Points `alias` at `version`, whatever is in its place but an alias of a newer release.
 
-        Raises as `promotion`; `AliasConflict` when somebody else moved the alias meanwhile.
+        `expected` is the version that the caller saw there, None where it saw none that can be read. Raises as `promotion`;
+        `AliasConflict` when the alias names another one, or somebody else moves it meanwhile.
         """
         if not ALIAS_NAME.fullmatch(alias):
             raise RegistryError(f"{alias!r} can't be an alias; expected lower-case letters, digits, - and _, a letter first, 32 at most")
         moved = self.promotion(name, version, alias=alias)
         before, etag = self._before(name, alias)
+        if expected not in (ANYTHING, before):
+            raise AliasConflict(name, alias)
         try:
             self._put_once(alias_key(name, alias), moved.to_json(), if_etag=etag)
         except (PreconditionFailed, ObjectNotFound):
@@ -108,10 +115,11 @@ class Registry(Versions):
 
         Raises as `before` and `promote`; `AliasConflict` where it would not name `to`, which `before` said a while ago.
         """
+        current, _ = self._before(name, alias)
         version = self.before(name, alias=alias)
         if to not in (None, version):
             raise AliasConflict(name, alias)
-        return self.promote(name, version, alias=alias, by=by, reason=reason, event="rollback")
+        return self.promote(name, version, alias=alias, by=by, reason=reason, event="rollback", expected=current)
 
     def before(self, name: str, *, alias: str) -> str:
         """The version that `rollback` would name.
