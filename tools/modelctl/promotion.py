@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from models.config import Gate, ModelConfig, ModelConfigError
-from modelserve.errors import RegistryError, StoreUnavailable
+from modelserve.errors import AliasNotFound, RegistryError, StoreUnavailable, VersionNotFound
 from modelserve.manifest import Manifest
 from modelserve.registry import Registry
 from tools.modelctl import paths
@@ -36,7 +36,8 @@ class _Recorded:
 def judge(registry: Registry, manifest: Manifest) -> Judgement:
     """By the gates that models/<name>/model.toml has now, or without it by those that the version was published with.
 
-    Gates against production are held against what it names at this moment; they hold while that is nothing, or this version.
+    Gates against production are held against what it names at this moment; they hold while that is nothing, or this version,
+    and fail while it can't be read.
     """
     forced = manifest.lineage.forced if manifest.lineage else None
     failures = [f"it did not pass when it was published, and was forced: {forced}"] if forced else []
@@ -49,7 +50,14 @@ def judge(registry: Registry, manifest: Manifest) -> Judgement:
     if not gates:
         return Judgement(tuple(failures))
     found = _recorded(registry, manifest)
-    production, notes = _production(registry, manifest, gates, found)
+    production: _Recorded | None = None
+    notes: list[str] = []
+    try:
+        production, notes = _production(registry, manifest, gates, found)
+    except StoreUnavailable:
+        raise
+    except (RegistryError, VersionNotFound) as error:
+        failures.append(f"{PRODUCTION} can't be read, so that no gate can be held against it: {error}")
     failures += [sentence for gate in gates if (sentence := _failure(gate, found, production))]
     return Judgement(tuple(failures), tuple(notes))
 
@@ -62,13 +70,14 @@ def _gates(manifest: Manifest) -> tuple[Gate, ...]:
 
 
 def _production(registry: Registry, manifest: Manifest, gates: tuple[Gate, ...], found: _Recorded) -> tuple[_Recorded | None, list[str]]:
-    """What production names, and what a person should know of the comparison."""
+    """What production names, and what a person should know of the comparison. Raises `RegistryError`, `VersionNotFound`."""
     if not any(gate.relative for gate in gates):
         return None, []
-    alias = registry.aliases(manifest.name).get(PRODUCTION)
-    if alias is None and PRODUCTION in registry.damaged(manifest.name):
-        return None, [f"{PRODUCTION} of {manifest.name} can't be read, so that nothing was compared with it"]
-    if alias is None or alias.version == manifest.version:
+    try:
+        alias = registry.alias(manifest.name, PRODUCTION)
+    except AliasNotFound:
+        return None, []
+    if alias.version == manifest.version:
         return None, []
     production = _recorded(registry, registry.manifest(manifest.name, alias.version))
     if production.held_out and production.held_out == found.held_out:

@@ -158,10 +158,25 @@ def test_a_gate_that_only_a_newer_release_can_read_holds_nothing_up_silently(reg
     assert "one of its gates can't be read" in judge(registry, version).failures[0]
 
 
-def test_a_production_that_cannot_be_read_is_told_and_can_be_repaired(registry: Registry, store: MemoryStore, tmp_path: Path) -> None:
-    version = published(registry, tmp_path, {"f1": 0.9}, gates={"f1 >= production": 0.9})
-    promoted(registry, version)
-    store.objects["models/fruit/aliases/production.json"] = b"{"
-    judged = judge(registry, version)
-    assert judged.failures == ()
-    assert "can't be read" in judged.notes[0]
+GATED = ((0.95, "f1 >= production"), (0.9, "f1 >= production"), (0.8, "f1 >= 0.7"))
+
+
+@pytest.mark.parametrize("what", ["aliases/production.json", "versions/{}/manifest.json"])
+@pytest.mark.parametrize("damage", [b"{", b'{"schema": 99}', None], ids=["broken", "newer", "gone"])
+def test_a_production_that_cannot_be_read_holds_up_what_is_gated_against_it(
+    registry: Registry, store: MemoryStore, tmp_path: Path, what: str, damage: bytes | None
+) -> None:
+    """Whatever it was, this version may be worse; a person who knows it isn't repairs it with --force."""
+    served, version, plain = (published(registry, tmp_path, {"f1": f1}, gates={gate: f1}) for f1, gate in GATED)
+    promoted(registry, served)
+    key = f"models/fruit/{what.format(served.version)}"
+    if damage is None:
+        del store.objects[key]
+    else:
+        store.objects[key] = damage
+    assert judge(registry, plain).failures == ()
+    if (what, damage) == ("aliases/production.json", None):  # nothing is in production
+        assert judge(registry, version).failures == ()
+        return
+    (failure,) = judge(registry, version).failures
+    assert failure.startswith("production can't be read, so that no gate can be held against it: ")
