@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,7 +21,7 @@ from tools.modelctl import console, lifecycle, paths
 from tools.modelctl.built import Built
 from tools.modelctl.cli import app
 from tools.modelctl.commands import origins
-from tools.modelctl.commands.compressing import MethodName
+from tools.modelctl.commands.compressing import MethodName, _chosen
 from tools.modelctl.compress import run as compressing
 from tools.modelctl.compress.quantize import static_int8
 from tools.modelctl.compress.subject import Subject
@@ -160,6 +161,13 @@ def test_auto_publishes_the_best_or_all_of_the_front_and_the_best_last(
     assert {each["method"] for each in found if each["published"]} == front - {"parent"}
 
 
+def test_all_are_those_of_the_front() -> None:
+    best, beaten, last = (SimpleNamespace(method=name) for name in ("best", "beaten", "last"))
+    comparison: Any = SimpleNamespace(held=[best, beaten, last], front={"parent", "best", "last"})
+    assert _chosen(comparison, MethodName.AUTO, every=True, forced=False) == [last, best]
+    assert _chosen(comparison, MethodName.AUTO, every=False, forced=False) == [best]
+
+
 def test_a_dry_run_needs_no_deployment_nor_anything_published(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ("small", "--method", "fp16", "--dry-run", "--json")
     result = run(*options)
@@ -185,7 +193,7 @@ def test_what_nothing_scores_is_published_only_with_a_reason(registry: Registry)
     assert "judged by 100 rows that load() of train.py gives no y for" in result.stderr
     assert '--force "' in result.stdout.strip().splitlines()[-1]
     assert len(registry.versions("unscored")) == 1
-    run(*options, "--dry-run")
+    assert '--force "' in run(*options, "--dry-run").stdout.strip().splitlines()[-1]
     run(*options, "--force", "these rows are real")
     assert len(registry.versions("unscored")) == 2
 

@@ -172,14 +172,20 @@ def _show_end(
         next_step(f"modelctl promote {name} {published[chosen[-1].method].version}", deployment)
     elif chosen:
         out.print(f"Nothing was published; {chosen[-1].method} lies in {chosen[-1].model.parent}", soft_wrap=True)
-        next_step(f"modelctl compress {name} --method {chosen[-1].method}", deployment)
+        next_step(_again(comparison, chosen[-1]) if comparison.version else f"modelctl publish {name}", deployment)
     else:
         out.print("Nothing was published" if not dry_run else "Nothing would be published", soft_wrap=True)
         if comparison.results and not comparison.scored:
-            next_step(f'modelctl compress {name} --method {comparison.results[0].method} --force "WHY ITS ANSWERS WILL DO"', deployment)
+            next_step(_again(comparison, comparison.results[0]), deployment)
             return
         other = "auto --dry-run" if method is not MethodName.AUTO else f"auto --dry-run --max-drop {2 * comparison.limit:g}"
         next_step(f"modelctl compress {name} --method {other}", deployment)
+
+
+def _again(comparison: Comparison, result: Result) -> str:
+    """The command that publishes a result."""
+    forced = "" if comparison.scored else ' --force "WHY ITS ANSWERS WILL DO"'
+    return f"modelctl compress {comparison.name} --method {result.method}{forced}"
 
 
 def _document(comparison: Comparison, published: dict[str, Manifest]) -> dict[str, Any]:
