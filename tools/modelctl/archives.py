@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def write(file: Path, tensors: Answers) -> None:
     np.savez(file, allow_pickle=False, **plain)
 
 
-def read(file: Path) -> Answers:
+def read(file: Path | BinaryIO) -> Answers:
     """Text as objects, as everywhere else. Raises `OSError`, `ValueError` and `BadZipFile` for a file that is none."""
     with np.load(file, allow_pickle=False) as archive:
         return {name: values.astype(object) if values.dtype.kind == "U" else values for name, values in archive.items()}

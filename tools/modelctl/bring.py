@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,8 +30,11 @@ __all__ = ["Wish", "bring", "name_of", "rows_of"]
 
 _ROWS = 64  # that are made where none were given
 _OPEN = 16  # for a dimension that is open
+_MOST_MADE = 2**26  # numbers, which normal() makes as 8 bytes each
 _MOST_CLASSES = 50
 _MODULE = "network.py"
+_UNFINISHED = ".import-"
+_DAY = 86_400  # s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +79,8 @@ def rows_of(data: Path, target: str | None) -> tuple[Any, Any]:
 def bring(kind: Kind, wish: Wish, *, models: Path, output: Path, tell: Callable[[str], None]) -> Built:
     """Leaves models/NAME, and its build in `output`, or nothing at all. Raises `ModelctlError`, `ModelConfigError`."""
     X, y = rows_of(wish.data, wish.target) if wish.data else (None, None)
-    with TemporaryDirectory(dir=models, prefix=".import-") as scratch:
+    _tidy(models)
+    with TemporaryDirectory(dir=models, prefix=_UNFINISHED) as scratch:
         folder = Path(scratch) / wish.name
         folder.mkdir()
         file = _copied(kind, wish, folder)
@@ -91,12 +97,20 @@ def bring(kind: Kind, wish: Wish, *, models: Path, output: Path, tell: Callable[
         return _moved(built, folder, models, output)
 
 
+def _tidy(models: Path) -> None:
+    """Deletes what imports that were killed have left, with the rows in it; a day is longer than any takes."""
+    for left in models.glob(f"{_UNFINISHED}*"):
+        if time.time() - left.stat().st_mtime > _DAY:
+            shutil.rmtree(left, ignore_errors=True)
+
+
 def _moved(built: Built, folder: Path, models: Path, output: Path) -> Built:
+    """The build before the folder: a build without one is nothing to anybody, a folder without its build looks imported."""
     target = output / folder.name
-    folder.rename(models / folder.name)
-    shutil.rmtree(target, ignore_errors=True)
     output.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(target, ignore_errors=True)
     shutil.move(built.folder, target)
+    folder.rename(models / folder.name)
     return Built(folder=target, manifest=built.manifest, cached=False, findings=built.findings)
 
 
@@ -259,12 +273,15 @@ def _load_made(task: str, known: Probed) -> tuple[str, str]:
 
 
 def _made(tensor: Tensor) -> str:
+    """Raises `UsageFailed` for rows that would take more memory than is worth making noise in."""
     shape = (_ROWS, *(_OPEN if size < 0 else size for size in tensor.shape))
+    if math.prod(shape) > _MOST_MADE:
+        raise UsageFailed(f"rows of the shape {shape} are more than is made of noise; give some of its own: --data FILE")
     if tensor.dtype == "object":
         return f'np.full({shape}, "", dtype=object)'
-    if tensor.dtype.startswith(("int", "uint", "bool")):
-        return f"random.integers(0, 2, {shape}).astype(np.{tensor.dtype if tensor.dtype != 'bool' else 'bool_'})"
-    return f"random.normal(size={shape}).astype(np.{tensor.dtype if tensor.dtype in {'float16', 'float64'} else 'float32'})"
+    if tensor.dtype.startswith("float"):
+        return f"random.normal(size={shape}).astype(np.{tensor.dtype})"
+    return f"random.integers(0, 2, {shape}).astype(np.{tensor.dtype if tensor.dtype != 'bool' else 'bool_'})"
 
 
 def _arrays(path: Path) -> Mapping[str, Any]:
@@ -273,11 +290,13 @@ def _arrays(path: Path) -> Mapping[str, Any]:
 
 
 def _toml_text(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """JSON's escapes are TOML's, which has longer ones for what can't be seen."""
+    text = json.dumps(value, ensure_ascii=False).encode("utf-8", "replace").decode()
+    return "".join(letter if letter.isprintable() else f"\\U{ord(letter):08x}" for letter in text)
 
 
 def _quoted(value: Any) -> str:
     """As Python and ruff write it."""
     if isinstance(value, list):
         return f"[{', '.join(map(_quoted, value))}]"
-    return repr(value) if '"' in value and value.isprintable() else json.dumps(value, ensure_ascii=False)
+    return repr(value) if '"' in value or not value.isprintable() else json.dumps(value, ensure_ascii=False)

@@ -1,8 +1,10 @@
 """`modelctl import`, from a file to a folder that trains."""
 
+import os
 import pickle
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ from tests.unit.modelserve.graphs import endless, pair, scaled
 from tools.modelctl import bring, console, lifecycle, paths
 from tools.modelctl.cli import app
 from tools.modelctl.errors import BuildFailed, UsageFailed
-from tools.modelctl.frameworks import ModelFile, child, files, sandbox
+from tools.modelctl.frameworks import ModelFile, child, files, onnx_files, sandbox
 from tools.modelctl.frameworks.probe import Probed, Tensor
 from tools.modelctl.source import Source
 from tools.modelctl.trial import Trial
@@ -109,6 +111,54 @@ def test_a_pickle_that_runs_something_leaves_nothing(workplace: Path) -> None:
     assert left(workplace) == []
     assert not (workplace / "build").exists()
     assert not mark.exists()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_pickle_writes_nothing_of_its_own_into_the_train_py(workplace: Path) -> None:
+    """Which is run here, with all that a person may."""
+    fitted, tensor = LinearRegression().fit(X, TABLE["price"]), StandardScaler()
+    tensor.__dict__.update(dtype=f"int64 if open({str(workplace / 'mark')!r}, 'w') else np.int64", shape=(1, 2))
+    fitted.__dict__.update(example_inputs=([tensor],), framework="\x1b[2J signed")
+    result = bring_in(saved(workplace, fitted))
+    assert not (workplace / "mark").exists()
+    assert "open(" not in (workplace / "models/price_of_houses/train.py").read_text()
+    assert "(scikit-learn 1." in result.stdout
+
+
+@pytest.mark.usefixtures("in_process")
+def test_rows_that_no_memory_holds_are_not_made(workplace: Path) -> None:
+    fitted = LinearRegression().fit(X, TABLE["price"])
+    fitted.n_features_in_ = 2**31 - 1
+    assert "more than is made of noise; give some" in bring_in(saved(workplace, fitted), code=1).stderr
+    assert left(workplace) == []
+
+
+@pytest.mark.parametrize(("name", "size", "told"), [("\x1b[2J", 1, r"name '\\x1b\[2J'"), ("x", 2**40, "shape 1099511627776")])
+def test_a_graph_whose_input_can_not_be_told_is_refused(name: str, size: int, told: str) -> None:
+    graph = onnx.load_model_from_string(pair())
+    graph.graph.input[0].CopyFrom(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [None, size]))
+    with pytest.raises(BuildFailed, match=told):
+        onnx_files.probed(graph)
+
+
+@pytest.mark.usefixtures("in_process")
+def test_what_a_killed_import_left_is_deleted_a_day_later(workplace: Path) -> None:
+    for name, age in (("old", 86_500), ("new", 100)):
+        kept = workplace / "models" / f".import-{name}"
+        (kept / "some").mkdir(parents=True)
+        (kept / "some/rows.csv").write_text("of a person")
+        os.utime(kept, (time.time() - age,) * 2)
+    bring_in(saved(workplace, LinearRegression().fit(X, TABLE["price"])))
+    assert not (workplace / "models/.import-old").exists()
+    assert (workplace / "models/.import-new/some/rows.csv").exists()
+
+
+@pytest.mark.usefixtures("in_process")
+def test_a_build_that_can_not_be_kept_leaves_nothing(workplace: Path) -> None:
+    (workplace / "build").write_text("no folder")
+    result = CliRunner().invoke(app, ["import", str(saved(workplace, LinearRegression().fit(X, TABLE["price"])))])
+    assert result.exit_code != 0
+    assert left(workplace) == []
 
 
 @pytest.mark.usefixtures("in_process")

@@ -18,7 +18,7 @@ from joblib.numpy_pickle import NumpyArrayWrapper, NumpyUnpickler
 from joblib.numpy_pickle_utils import _validate_fileobject_and_memmap
 from sklearn.utils import Bunch
 
-from tools.modelctl.errors import BuildFailed
+from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import extra
 
 __all__ = ["load"]
@@ -92,8 +92,9 @@ def load(path: Path) -> Any:
         except (BuildFailed, MemoryError):
             raise
         except Exception as error:  # a damaged pickle raises whatever its next byte means
+            told = first_line(error, named=bool(str(error)))
             raise BuildFailed(
-                f"{path.name} is no whole pickle: {type(error).__name__}: {str(error)[:200]}; it is cut short or damaged, or was written "
+                f"{path.name} is no whole pickle: {told:.200}; it is cut short or damaged, or was written "
                 "by releases that don't fit the installed ones: copy it again, or write it again with joblib.dump"
             ) from error
 

@@ -5,10 +5,13 @@ The rows go in as a pickle of ours; nothing that the process leaves is ever unpi
 
 from __future__ import annotations
 
+import io
 import json
+import math
 import os
 import pickle
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -18,7 +21,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import onnx
@@ -30,7 +33,7 @@ from sklearn.exceptions import InconsistentVersionWarning
 from tools.modelctl import archives, console, convert, evaluate, parity
 from tools.modelctl.errors import BuildFailed, ModelctlError, first_line
 from tools.modelctl.frameworks import Context, ModelFile, adapt, sandbox
-from tools.modelctl.frameworks.probe import Probed, framework_of, probe
+from tools.modelctl.frameworks.probe import Probed, Text, framework_of, probe
 from tools.modelctl.limits import Limits
 from tools.modelctl.lint import lint
 
@@ -40,6 +43,7 @@ _SECONDS = 300
 _MOST_BYTES = 2**31
 _FACTS_BYTES = 2**20
 _SHOWN = 1500
+_ENCRYPTED = 1  # of a zip member's flags
 _MODEL, _ANSWERS, _SPACE, _FACTS, _REQUEST = "model.onnx", "answers.npz", "space.npy", "facts.json", "request.pickle"
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -74,8 +78,9 @@ class _Facts(BaseModel):
 
     refused: str = ""
     notes: tuple[str, ...] = ()
-    framework: str = ""
-    classes: tuple[bool | int | float | str, ...] = ()
+    """Neither is shown but as `_plain` makes it."""
+    framework: Text = ""
+    classes: tuple[bool | int | float | Text, ...] = ()
     probed: Probed = Probed()
 
 
@@ -83,6 +88,8 @@ class _Facts(BaseModel):
 class Opened:
     """An `Adapted` that another process has made of a file."""
 
+    elsewhere: ClassVar[bool] = True
+    """Where it was trained: its rows, where they have no y, may be nothing but noise."""
     framework: str
     classes_: tuple[Any, ...]
     model: onnx.ModelProto
@@ -109,9 +116,10 @@ def adapted(file: ModelFile, adapter: str, context: Context) -> Opened:
         facts = _ask(_Request(file, adapter, context, only_probe=False), scratch)
         model = _graph(scratch / _MODEL, file.path.name, Limits.of(context.config))
         expected = _arrays(scratch / _ANSWERS)
-        space = _space(scratch / _SPACE)
+        space = _space(scratch / _SPACE) if context.config.task == "clustering" else None
     wanted = [spec.name for spec in convert.signature(model)[1]]
-    if sorted(expected) != sorted(wanted) or any(len(values) != context.rows.held_out for values in expected.values()):
+    rows = {len(each) for each in (*expected.values(), *(() if space is None else (space,)))}
+    if sorted(expected) != sorted(wanted) or rows != {context.rows.held_out}:
         raise BuildFailed(f"{file.path.name} was opened, but what came back isn't an answer for each row; convert it to ONNX elsewhere")
     _compare(facts.classes, context.rows.held_out_y)
     return Opened(framework=facts.framework, classes_=facts.classes, model=model, expected=expected, X=context.rows.held_out_X, space=space)
@@ -186,42 +194,64 @@ def _too_long(name: str) -> BuildFailed:
 
 
 def _graph(file: Path, name: str, limits: Limits) -> onnx.ModelProto:
-    """Read by the lint before anything else looks at it."""
-    if findings := lint(file, memory=limits.memory):
-        told = "; ".join(map(str, findings[:5]))
-        raise BuildFailed(f"{name} became a graph that may not be served: {_plain(told)}")
-    try:
-        return onnx.load_model(file, load_external_data=False)
-    except DecodeError:
-        raise BuildFailed(f"{name} became no ONNX model; convert it to ONNX elsewhere, and import that file") from None
+    """Read by the lint before anything else looks at it, and where nothing that the process may have left can change it meanwhile."""
+    with tempfile.TemporaryDirectory() as folder:
+        kept = Path(folder) / _MODEL
+        try:
+            kept.write_bytes(_bytes(file, _MOST_BYTES))
+        except OSError:
+            raise BuildFailed(f"the process that opened {name} left no graph that can be read; don't trust the file") from None
+        if findings := lint(kept, memory=limits.memory):
+            told = "; ".join(map(str, findings[:5]))
+            raise BuildFailed(f"{name} became a graph that may not be served: {_plain(told)}")
+        try:
+            return onnx.load_model(kept, load_external_data=False)
+        except DecodeError:
+            raise BuildFailed(f"{name} became no ONNX model; convert it to ONNX elsewhere, and import that file") from None
 
 
 def _arrays(file: Path) -> parity.Answers:
-    """Raises `BuildFailed` for a file that is no such archive, or too large."""
+    """Raises `BuildFailed` for a file that is no archive of arrays as `archives.write` leaves it, or too large."""
     try:
-        if file.is_symlink():
-            raise ValueError
-        with zipfile.ZipFile(file) as archive:
-            if sum(member.file_size for member in archive.infolist()) > _MOST_BYTES:
-                raise ValueError
-        return archives.read(file)
-    except (OSError, ValueError, zipfile.BadZipFile):
+        body = _bytes(file, _MOST_BYTES)
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            if sum(member.file_size for member in archive.infolist()) > len(body):
+                raise ValueError("its members lie over one another")
+            for member in archive.infolist():
+                if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & _ENCRYPTED:
+                    raise ValueError("it is packed")
+                with archive.open(member) as opened:
+                    _check_header(opened, member.file_size)
+        return archives.read(io.BytesIO(body))
+    except Exception:  # noqa: BLE001 - zipfile and numpy raise whatever the next byte means
         raise BuildFailed("the process that opened the file left no answers that can be read; don't trust the file") from None
 
 
-def _space(file: Path) -> NDArray[Any] | None:
-    if file.is_symlink() or not file.is_file() or file.stat().st_size > _MOST_BYTES:
-        return None
+def _space(file: Path) -> NDArray[Any]:
+    """Raises `BuildFailed` as `_arrays`."""
     try:
-        found: NDArray[Any] = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError):
-        return None
+        body = _bytes(file, _MOST_BYTES)
+        _check_header(io.BytesIO(body), len(body))
+        found: NDArray[Any] = np.load(io.BytesIO(body), allow_pickle=False)
+    except Exception:  # noqa: BLE001 - as above
+        raise BuildFailed("the process that opened the file left no distances that can be read; don't trust the file") from None
     return found
 
 
+def _check_header(file: Any, size: int) -> None:
+    """numpy makes an array of the shape that the header says before it reads any of it. Raises `ValueError` for one that has no room."""
+    if np.lib.format.read_magic(file) != (1, 0):
+        raise ValueError("it is of another version than numpy writes of numbers")
+    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+    if not shape or dtype.kind not in "biufU" or math.prod(shape) * max(dtype.itemsize, 1) > size:
+        raise ValueError("it is no array of rows, or larger than its file")
+
+
 def _bytes(file: Path, most: int) -> bytes:
-    """Raises `OSError` for a link, or a file larger than `most`."""
-    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW)) as opened:
+    """Raises `OSError` for a file larger than `most`, and for a link, or a pipe, which would be waited for."""
+    with open(file, "rb", opener=lambda path, flags: os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as opened:
+        if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
+            raise OSError
         body = opened.read(most + 1)
     if len(body) > most:
         raise OSError

@@ -26,6 +26,8 @@ _FILES = {
     "sklearn": "pickled_model",
 }
 """Which key of a flavor names its file, or the folder it lies in; of several flavors the first here is taken."""
+_MOST_BYTES = 2**20
+_SHOWN = 100  # letters of what may be of any length
 _LOG = "log it again by its framework's own flavor, such as mlflow.onnx.log_model or mlflow.sklearn.log_model"
 _SECRETS = ("MLFLOW_TRACKING_TOKEN", "MLFLOW_TRACKING_PASSWORD")
 _SETTINGS = {
@@ -73,17 +75,24 @@ def flavor(folder: Path) -> Path:
     flavors = _flavors(folder)
     name = next((name for name in _FILES if name in flavors), None)
     if name is None:
-        found = ", ".join(sorted(map(str, flavors))) or "none"
+        found = ", ".join(sorted(ascii(key).strip("'") for key in flavors))[:_SHOWN] or "none"
         code = "python_function is Python code, which ONNX can't hold; " if set(flavors) == {"python_function"} else ""
         raise BuildFailed(f"the model in {folder} has the flavors {found}; expected one of {', '.join(_FILES)}; {code}{_LOG}")
     entry = flavors[name] if isinstance(flavors[name], dict) else {}
     given = entry.get(_FILES[name], entry.get("data"))
-    path = folder / str(given)
-    if path.suffix == ".skops":
+    if isinstance(given, str) and given.endswith(".skops"):
         raise BuildFailed(f"the {name} model in {folder} is of the format skops; log it again with serialization_format='pickle'")
-    if not isinstance(given, str) or not path.resolve().is_relative_to(folder.resolve()) or not path.exists():
-        raise BuildFailed(f"the {name} model in {folder} is said to be in {given!r}, which isn't there; {_LOG}")
-    return _within(path)
+    if not isinstance(given, str) or not _is_inside(folder, given):
+        told = ascii(given)[:_SHOWN] if isinstance(given, str | None) else f"a {type(given).__name__}"
+        raise BuildFailed(f"the {name} model in {folder} is said to be in {told}, which isn't there; {_LOG}")
+    return _within(folder / given)
+
+
+def _is_inside(folder: Path, name: str) -> bool:
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve()) and (folder / name).exists()
+    except (OSError, ValueError):  # no name that a file can have
+        return False
 
 
 def _within(path: Path) -> Path:
@@ -98,14 +107,16 @@ def _within(path: Path) -> Path:
 
 def _flavors(folder: Path) -> dict[str, Any]:
     yaml = extra("mlflow", "yaml")
+    file = folder / DESCRIPTION
     try:
-        found = yaml.safe_load((folder / DESCRIPTION).read_text(encoding="utf-8"))
-        flavors = found["flavors"]
+        if file.stat().st_size > _MOST_BYTES:
+            raise ValueError(f"it has {file.stat().st_size:,} bytes, MLflow's own at most {_MOST_BYTES:,}")
+        flavors = yaml.safe_load(file.read_text(encoding="utf-8"))["flavors"]
         if not isinstance(flavors, dict):
             raise TypeError("flavors is no mapping")
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, yaml.YAMLError) as error:
         raise BuildFailed(
-            f"{folder / DESCRIPTION} is no description of a model ({first_line(error, named=True)}); "
+            f"{file} is no description of a model ({first_line(error, named=True):.{_SHOWN}}); "
             "expected the folder that MLflow's log_model or save_model wrote"
         ) from None
     return flavors

@@ -16,13 +16,14 @@ from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
 from onnx.external_data_helper import load_external_data_for_tensor
+from pydantic import ValidationError
 
 from tools.modelctl import graphs
 from tools.modelctl.convert import datatype
 from tools.modelctl.data import tensors
 from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import Context, heads
-from tools.modelctl.frameworks.probe import Probed, Tensor
+from tools.modelctl.frameworks.probe import Probed, Tensor, dtype_of
 from tools.modelctl.frameworks.rows import FLOATS, inputs_of
 from tools.modelctl.lint import lint
 
@@ -116,9 +117,13 @@ def examined(path: Path) -> ModelProto:
 
 
 def probed(model: ModelProto) -> Probed:
-    """What the graph declares."""
+    """What the graph declares. Raises `BuildFailed` for names that steer a terminal, and sizes that no row has."""
     inputs = [value for value in inputs_of(model.graph) if value.type.WhichOneof("value") == "tensor_type"]
-    return Probed(task=_task(model), inputs=tuple(map(_tensor, inputs)))
+    try:
+        return Probed(task=_task(model), inputs=tuple(map(_tensor, inputs)))
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        raise BuildFailed(f"an input of the graph has {wrong['loc'][0]} {wrong['input']!a:.100}; export it again with another") from None
 
 
 def _task(model: ModelProto) -> Any:
@@ -136,7 +141,7 @@ def _task(model: ModelProto) -> Any:
 def _tensor(value: ValueInfoProto) -> Tensor:
     tensor = value.type.tensor_type
     kind = "object" if tensor.elem_type == TensorProto.STRING else helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
-    return Tensor(name=value.name, dtype=kind, shape=tuple(dim.dim_value or -1 for dim in tensor.shape.dim[1:]))
+    return Tensor(name=value.name, dtype=dtype_of(kind), shape=tuple(dim.dim_value or -1 for dim in tensor.shape.dim[1:]))
 
 
 def _take_in(model: ModelProto, path: Path) -> None:

@@ -2,20 +2,38 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_args
 
 import sklearn
 from onnx import ModelProto
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from sklearn.base import is_classifier, is_clusterer, is_regressor
 
 from tools.modelctl.data import INPUT
 
-__all__ = ["Probed", "Tensor", "framework_of", "probe"]
+__all__ = ["Probed", "Tensor", "Text", "dtype_of", "framework_of", "probe"]
 
-_DTYPES = ("float16", "float32", "float64", "bool", *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)), "object")
+_MOST_LETTERS = 1000
+
+
+def _told(text: str) -> str:
+    if not _is_plain(text):
+        raise ValueError(f"expected text of at most {_MOST_LETTERS} characters, none of which steers a terminal")
+    return text
+
+
+def _is_plain(text: str) -> bool:
+    return len(text) <= _MOST_LETTERS and not any(unicodedata.category(letter).startswith("C") for letter in text)
+
+
+Text = Annotated[str, AfterValidator(_told)]
+"""Of a file that nobody trusts: it may be shown, and written into a source file."""
+Dtype = Literal["float16", "float32", "float64", "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "object"]
+"""numpy's names; no other is written into a train.py."""
+Size = Annotated[int, Field(ge=-1, lt=2**31)]
 
 
 class _Fact(BaseModel):
@@ -25,28 +43,33 @@ class _Fact(BaseModel):
 class Tensor(_Fact):
     """An input: numpy's name of its elements, and its shape without the rows, -1 where that is open."""
 
-    name: str
-    dtype: str = "float32"
-    shape: tuple[int, ...]
+    name: Text
+    dtype: Dtype = "float32"
+    shape: tuple[Size, ...]
 
 
 class Probed(_Fact):
     """Nothing of it is known of every model."""
 
     task: Literal["", "classification", "regression", "clustering", "custom"] = ""
-    columns: tuple[str, ...] = ()
+    columns: tuple[Text, ...] = ()
     """Of the table that it was fitted on."""
     is_table: bool = False
     """Whether the kinds of these columns may differ, as a ColumnTransformer's."""
     inputs: tuple[Tensor, ...] = ()
 
 
+def dtype_of(name: str) -> Dtype:
+    """What rows are made as for elements of that name; float32 for those that numpy or a graph's rows don't have."""
+    return cast("Dtype", name) if name in get_args(Dtype) else "float32"
+
+
 def framework_of(model: Any) -> str:
-    """Such as `xgboost 3.4.0`."""
+    """Such as `xgboost 3.4.0`. What an object says of itself is believed of this room's own classes alone."""
     if isinstance(model, ModelProto):
         return "onnx"
-    if found := getattr(model, "framework", None):
-        return str(found)
+    if type(model).__module__.startswith(f"{__package__}."):
+        return str(model.framework)
     for base in type(model).__mro__:
         package = base.__module__.partition(".")[0]
         if package in {"xgboost", "lightgbm", "torch", "keras", "tensorflow"}:
@@ -59,7 +82,7 @@ def probe(model: Any) -> Probed:
     columns = tuple(map(str, getattr(model, "feature_names_in_", ())))
     return Probed(
         task=_task(model),
-        columns=columns if hasattr(model, "predict") else (),
+        columns=columns if hasattr(model, "predict") and all(map(_is_plain, columns)) else (),
         is_table=any(hasattr(part, "transformers_") for part in _parts(model)),
         inputs=tuple(_inputs(model)),
     )
@@ -92,21 +115,27 @@ def _parts(model: Any) -> Iterator[Any]:
 
 
 def _inputs(model: Any) -> Iterator[Tensor]:
-    if hasattr(model, "example_inputs") and model.example_inputs:  # an ExportedProgram of torch: positional and keyword arguments
-        for place, tensor in enumerate(model.example_inputs[0]):
-            dtype = str(tensor.dtype).removeprefix("torch.")
-            name = INPUT if len(model.example_inputs[0]) == 1 else f"input_{place}"
-            yield Tensor(name=name, dtype=dtype, shape=tuple(map(int, tensor.shape[1:])))
-    elif hasattr(model, "inputs") and hasattr(model, "layers"):  # Keras
-        for tensor in model.inputs:
+    if _is_a(model, "torch", "ExportedProgram"):  # positional and keyword arguments
+        given = model.example_inputs[0] if model.example_inputs else ()
+        for place, tensor in enumerate(given):
+            name = INPUT if len(given) == 1 else f"input_{place}"
+            yield Tensor(name=name, dtype=dtype_of(str(tensor.dtype).removeprefix("torch.")), shape=tuple(map(int, tensor.shape[1:])))
+    elif _is_a(model, "keras", "Model"):
+        for tensor in model.inputs or ():
             name = INPUT if len(model.inputs) == 1 else str(tensor.name)
-            yield Tensor(name=name, dtype=str(tensor.dtype), shape=tuple(-1 if size is None else int(size) for size in tensor.shape[1:]))
+            shape = tuple(-1 if size is None else int(size) for size in tensor.shape[1:])
+            yield Tensor(name=name, dtype=dtype_of(str(tensor.dtype)), shape=shape)
     else:
         for attribute in ("n_features_in_", "num_features", "num_feature"):  # scikit-learn's; a Booster's of XGBoost or LightGBM
             found = getattr(model, attribute, None)
             if found is not None:
                 yield Tensor(name=INPUT, shape=(int(found() if callable(found) else found),))
                 return
+
+
+def _is_a(model: Any, package: str, name: str) -> bool:
+    """By its class, which a pickle can't make up, and not by attributes, which it can."""
+    return any(base.__name__ == name and base.__module__.partition(".")[0] == package for base in type(model).__mro__)
 
 
 def _version(package: str) -> str:

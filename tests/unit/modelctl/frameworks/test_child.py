@@ -1,5 +1,6 @@
 """What comes back from the process that opens a file is believed no further than it can be checked."""
 
+import io
 import os
 import subprocess
 import zipfile
@@ -11,6 +12,7 @@ from typing import Any
 import joblib
 import numpy as np
 import onnx
+import pandas as pd
 import pytest
 from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
@@ -22,7 +24,7 @@ from tests.unit.modelserve.graphs import endless, scaled
 from tools.modelctl.data import Split
 from tools.modelctl.errors import BuildFailed
 from tools.modelctl.frameworks import Context, ModelFile, child, sandbox
-from tools.modelctl.frameworks.probe import Probed
+from tools.modelctl.frameworks.probe import Probed, Tensor
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
 Y = np.where(X[:, 0] > 0, "up", "down")
@@ -94,6 +96,74 @@ def bomb(scratch: Path) -> None:
             file.write(bytes(2**20))
 
 
+def header(shape: tuple[int, ...], descr: str = "<f4") -> bytes:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": descr, "fortran_order": False, "shape": shape})
+    return file.getvalue()
+
+
+def archive(scratch: Path, body: bytes, members: int = 1) -> None:
+    with zipfile.ZipFile(scratch / "answers.npz", "w") as file:
+        for place in range(members):
+            file.writestr("y.npy" if not place else f"y{place}.npy", body)
+
+
+def huge(scratch: Path) -> None:
+    archive(scratch, header((12, 10**10)))
+
+
+def of_nothing(scratch: Path) -> None:
+    archive(scratch, header((12, 10**10), "<U0"))
+
+
+def of_any_bytes(scratch: Path) -> None:
+    archive(scratch, header((12,), "|V0"))
+
+
+def single(scratch: Path) -> None:
+    archive(scratch, header(()) + bytes(4))
+
+
+def change_member(scratch: Path, local: int, central: int, value: bytes) -> None:
+    """Of the first member, where it begins and where the archive lists it."""
+    archive(scratch, header((12,)) + bytes(48))
+    content = bytearray((scratch / "answers.npz").read_bytes())
+    listed = content.index(b"PK\1\2")
+    content[local : local + len(value)] = content[listed + central : listed + central + len(value)] = value
+    (scratch / "answers.npz").write_bytes(content)
+
+
+def encrypted(scratch: Path) -> None:
+    change_member(scratch, 6, 8, b"\1")
+
+
+def damaged(scratch: Path) -> None:
+    change_member(scratch, 14, 16, bytes(4))  # its checksum
+
+
+def overlapping(scratch: Path) -> None:
+    change_member(scratch, 22, 24, b"\xff\xff\xff\x7f")  # its size
+
+
+def piped_graph(scratch: Path) -> None:
+    (scratch / "model.onnx").unlink()
+    os.mkfifo(scratch / "model.onnx")
+
+
+def piped_facts(scratch: Path) -> None:
+    (scratch / "facts.json").unlink()
+    os.mkfifo(scratch / "facts.json")
+
+
+def steering(scratch: Path) -> None:
+    (scratch / "facts.json").write_text('{"framework": "torch \\u001b[2J"}')
+
+
+def any_type(scratch: Path) -> None:
+    """Which would be written into a train.py."""
+    (scratch / "facts.json").write_text('{"probed": {"inputs": [{"name": "x", "dtype": "int64 if print() else np.int64", "shape": [1]}]}}')
+
+
 def linked(scratch: Path) -> None:
     (scratch / "facts.json").rename(scratch / "other.json")
     (scratch / "facts.json").symlink_to(scratch / "other.json")
@@ -132,8 +202,16 @@ def no_graph(scratch: Path) -> None:
         (objects, "no answers that can be read"),
         (no_archive, "no answers that can be read"),
         (bomb, "no answers that can be read"),
+        *(
+            (changed, "no answers that can be read")
+            for changed in (huge, of_nothing, of_any_bytes, single, overlapping, encrypted, damaged)
+        ),
         (linked, "before it had answered"),
-        (linked_graph, "is no file of its own"),
+        (linked_graph, "no graph that can be read"),
+        (piped_graph, "no graph that can be read"),
+        (piped_facts, "before it had answered"),
+        (steering, "before it had answered"),
+        (any_type, "before it had answered"),
         (large_facts, "before it had answered"),
         (more_facts, "before it had answered"),
         (no_facts, "before it had answered"),
@@ -225,7 +303,6 @@ def test_clusters_leave_where_they_are_judged(tmp_path: Path) -> None:
     fitted = make_pipeline(StandardScaler(), KMeans(2, n_init=1, random_state=0)).fit(X)
     assert not answered(tmp_path, fitted, context("clustering")).refused
     space = child._space(tmp_path / "space.npy")
-    assert space is not None
     assert np.allclose(space, fitted[:-1].transform(X))
 
 
@@ -234,6 +311,27 @@ def test_a_model_says_what_it_was_trained_for(tmp_path: Path) -> None:
     assert facts.probed.task == "classification"
     assert [tensor.shape for tensor in facts.probed.inputs] == [(3,)]
     assert isinstance(facts.probed, Probed)
+
+
+def test_distances_that_no_file_could_hold_are_not_made_room_for(tmp_path: Path) -> None:
+    (tmp_path / "space.npy").write_bytes(header((10**11,)))
+    with pytest.raises(BuildFailed, match="no distances that can be read"):
+        child._space(tmp_path / "space.npy")
+
+
+def test_what_an_estimator_says_of_itself_is_not_believed(tmp_path: Path) -> None:
+    fitted, tensor = LogisticRegression().fit(X, Y), StandardScaler()
+    tensor.__dict__.update(dtype="int64 if print() else np.int64", shape=(1, 4), name="x")
+    fitted.__dict__.update(framework="\x1b]0;TITLE\x07 signed", example_inputs=([tensor],), inputs=[tensor], layers=[])
+    facts = answered(tmp_path, fitted, context(), only_probe=True)
+    assert facts.probed.inputs == (Tensor(name="input", shape=(3,)),)
+    assert answered(tmp_path, fitted, context("classification", y=Y)).framework.startswith("scikit-learn 1.")
+
+
+@pytest.mark.parametrize("name", ["of \x1b[2J", "\u202egnp.exe", "x" * 1001])
+def test_columns_that_steer_a_terminal_are_not_told(tmp_path: Path, name: str) -> None:
+    fitted = LogisticRegression().fit(pd.DataFrame(X, columns=[name, "b", "c"]), Y)
+    assert answered(tmp_path, fitted, context(), only_probe=True).probed.columns == ()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,10 @@ def test_the_file_of_its_framework_is_found(tmp_path: Path, flavors: dict[str, A
         ({"onnx": {"data": "../secret"}}, "'../secret', which isn't there"),
         ({"onnx": {"data": "/etc/hostname"}}, "'/etc/hostname', which isn't there"),
         ({"onnx": {"data": "gone.onnx"}}, "'gone.onnx', which isn't there"),
+        ({"onnx": {"data": "a\0b"}}, r"'a\\x00b', which isn't there"),
+        ({"onnx": {"data": "a" * 5000}}, "aaa, which isn't there"),
+        ({"onnx": {"data": [["lol"] * 9] * 9}}, "in a list, which isn't there"),
+        ({"\x1b[2J": {}}, r"has the flavors \\x1b\[2J; expected"),
         ({"onnx": {}}, "None, which isn't there"),
         ({"onnx": None}, "None, which isn't there"),
         ({"pytorch": {"model_data": "data"}}, "expected one file model"),
@@ -64,7 +68,12 @@ def test_what_has_no_such_file_is_refused(tmp_path: Path, flavors: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    "text", ["", "no mapping", "flavors: 3", "{", "!!python/object/apply:os.system ['touch owned']", "flavors: {onnx: {data: \x00}}"]
+    "text",
+    [
+        *("", "no mapping", "flavors: 3", "{", "!!python/object/apply:os.system ['touch owned']", "flavors: {onnx: {data: \x00}}"),
+        *("[" * 1100, "# " + "x" * 2**20),
+    ],
+    ids=range(8),
 )
 def test_a_description_that_is_none_runs_nothing_and_is_refused(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
