@@ -119,5 +119,5 @@ class VersionAmbiguous(ModelctlError):
 
 def first_line(error: object, *, named: bool = False) -> str:
     """Of what a library says, whose further lines are of its own insides; its type where it says nothing, and before it if `named`."""
-    kind, lines = type(error).__name__, str(error).strip().splitlines()
-    return ": ".join([kind] * (named or not lines) + lines[:1])
+    kind, lines = type(error).__name__, str(error).strip().splitlines() or [""]
+    return f"{kind}: {lines[0] or 'no reason given'}" if named else lines[0] or kind

@@ -9,7 +9,7 @@ from tools.modelctl.errors import first_line
     ("error", "line", "named"),
     [
         (ValueError("\n it broke\n  at line 3"), "it broke", "ValueError: it broke"),
-        (RuntimeError(" \n"), "RuntimeError", "RuntimeError"),
+        (RuntimeError(" \n"), "RuntimeError", "RuntimeError: no reason given"),
         (None, "None", "NoneType: None"),
     ],
 )
