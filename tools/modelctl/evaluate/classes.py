@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,7 +40,10 @@ class Classified:
 
 
 def classified(y: Any, answers: Mapping[str, NDArray[Any]], *, known: Any = None, labels: Sequence[str] = ()) -> Classified:
-    """`known` is a y of all rows there are, None where `y` has every class; `labels` name its classes, sorted."""
+    """`known` is a y of all rows there are, None where `y` has every class; `labels` name its classes, sorted.
+
+    Of text the labels are the classes, and the probabilities are in their order.
+    """
     truth, label = _flat(y), _flat(answers["label"])
     classes, names = _classes(np.unique(truth if known is None else _flat(known)), tuple(labels))
     classes, truth, label = _comparable(classes, truth, label)
@@ -51,21 +55,27 @@ def classified(y: Any, answers: Mapping[str, NDArray[Any]], *, known: Any = None
 
 
 def _classes(found: NDArray[Any], labels: tuple[str, ...]) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """The values of the classes and their names. Labels may name more classes than the rows have."""
+    """The values of the classes in the order of the probabilities, and their names. Labels may name more classes than the rows have."""
     if len(labels) > len(found) and found.dtype.kind in "iu" and found.min() >= 0 and found.max() < len(labels):
         return np.arange(len(labels)), labels
-    if len(labels) > len(found) and set(map(str, found)) <= set(labels):
-        return np.array(labels), labels
+    if found.dtype.kind == "U" and set(labels) & set(found.tolist()):  # text is its own name, and a graph's columns are as labels
+        every = np.concatenate([np.array(labels), np.setdiff1d(found, labels)])
+        return every, tuple(every.tolist())
     return found, labels if len(labels) == len(found) else tuple(map(str, found))
 
 
 def _comparable(*arrays: NDArray[Any]) -> list[NDArray[Any]]:
-    numbers = all(array.dtype.kind in "biuf" for array in arrays)
-    return [array.astype(np.float64 if numbers else np.str_) for array in arrays]
+    """As numbers where some are and all can be: 1.0 is "1"; otherwise as text."""
+    if any(array.dtype.kind in "biuf" for array in arrays):
+        with suppress(TypeError, ValueError):
+            return [array.astype(np.float64) for array in arrays]
+    return [array.astype(np.str_) for array in arrays]
 
 
 def _flat(values: Any) -> NDArray[Any]:
-    return np.asarray(values).ravel()
+    """Of objects what they are: numbers, truth or text."""
+    found = np.asarray(values).ravel()
+    return np.array(found.tolist()) if found.dtype.kind == "O" else found
 
 
 def _scores(scores: NDArray[Any] | None, count: int) -> NDArray[np.float64] | None:

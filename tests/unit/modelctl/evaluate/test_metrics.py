@@ -138,8 +138,28 @@ def test_a_prediction_of_another_shape_than_y_is_told() -> None:
         ([2, 0, 2], np.array([2, 0, 2]), ("x", "y", "z"), ("x", "y", "z")),
         (["c", "a", "c"], np.array(["c", "a", "c"]), ("a", "b", "c"), ("a", "b", "c")),
         (np.array([10, 9, 10], object), np.array([10, 9, 10]), (), ("9", "10")),
+        (np.array([True, False, True], object), np.array([1, 0, 1]), (), ("False", "True")),
+        (np.array([1.0, 0.0, 1.0], object), np.array([1, 0, 1]), (), ("0.0", "1.0")),
+        ([1.0, 2.0, 1.0], np.array(["1", "2", "1"], object), (), ("1.0", "2.0")),
+        ([True, False, True], np.array(["True", "False", "True"], object), (), ("False", "True")),
+        (["cat", "dog", "cat"], np.array(["cat", "dog", "cat"], object), ("dog", "cat"), ("dog", "cat")),
+        (["cat", "bird", "cat"], np.array(["cat", "bird", "cat"], object), ("dog", "cat"), ("dog", "cat", "bird")),
     ],
-    ids=["named numbers", "truth", "text", "floats", "a number that no row has", "a name that no row has", "objects"],
+    ids=[
+        "named numbers",
+        "truth",
+        "text",
+        "floats",
+        "a number that no row has",
+        "a name that no row has",
+        "objects",
+        "objects of truth",
+        "objects of floats",
+        "numbers as text",
+        "truth as text",
+        "text that is not sorted",
+        "text that has no label",
+    ],
 )
 def test_answers_are_the_classes_of_y_whatever_their_types(
     y: Any, label: np.ndarray, labels: tuple[str, ...], names: tuple[str, ...]
@@ -147,6 +167,11 @@ def test_answers_are_the_classes_of_y_whatever_their_types(
     found = classified(y, {"label": label}, labels=labels)
     assert found.names == names
     assert (found.truth == found.label).all()
+
+
+def test_texts_that_are_the_same_number_are_two_classes() -> None:
+    found = classified(["01", "1"], {"label": np.array(["01", "1"], object)})
+    assert (found.names, found.truth.tolist()) == (("01", "1"), [0, 1])
 
 
 def test_an_answer_that_is_no_class_of_y_is_one_more() -> None:
