@@ -87,7 +87,7 @@ def _scored(config: ModelConfig, rows: Split) -> bool:
 
 
 def _try(config: ModelConfig, folder: Path) -> Trial:
-    """Before this process runs the model itself, and without a bound."""
+    """Before this process runs the model itself, where its memory has no bound, and its time a wider one."""
     outcome = attempt(folder / MODEL_FILE, folder / EXAMPLE_FILE, Limits.of(config))
     if isinstance(outcome, Refused):
         raise BuildFailed(f"{config.name} was converted, but {outcome}")
@@ -96,7 +96,7 @@ def _try(config: ModelConfig, folder: Path) -> Trial:
 
 def _costs(folder: Path, inputs: parity.Answers) -> dict[str, Any]:
     """What serving it takes on this machine, which differs from run to run."""
-    measured = latency.measure({"model": folder / MODEL_FILE}, inputs, seconds=_MEASURED_FOR)["model"]
+    measured = latency.measure({folder.name: folder / MODEL_FILE}, inputs, seconds=_MEASURED_FOR)[folder.name]
     return {
         "latency": [asdict(batch) for batch in measured.latency],
         "load_ms": measured.load_ms,

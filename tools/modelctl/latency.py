@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
+from modelserve.errors import DeadlineExceeded
 from modelserve.session import OnnxSession
 from modelserve.tensors import Tensor, encode_bytes
 from tools.modelctl.data import DATATYPES
-from tools.modelctl.parity import Answers
+from tools.modelctl.parity import Answers, too_slow
 
 __all__ = ["BATCHES", "Batch", "Measured", "cpu", "measure"]
 
@@ -27,7 +28,7 @@ _LOADS = 0.3  # of the time goes to loading
 _LEAST = 3  # times each, where a time is to be a median of anything
 _MOST = 2_000
 _INTEGER = {"avx512_vnni", "avx_vnni", "asimddp", "i8mm"}  # as Linux names the instructions, of Intel, AMD and Arm
-_DEADLINE = 600.0  # seconds of one run; whoever measures has tried the model before
+_DEADLINE = 60.0  # seconds of a run: a row is answered within what a trial allows, and of more there are as many as are expected in less
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def measure(
     """By name of `models`, which take turns, so that what slows this machine for a while slows all of them.
 
     Batches are rows of `inputs`, over and over where it has fewer. Takes about `seconds` in all, longer only for what three turns take.
-    Raises `UnverifiedModel`, `ModelFailed`, `InsufficientMemory` for a model that can't be loaded or run.
+    Raises `UnverifiedModel`, `ModelFailed`, `InsufficientMemory` for a model that can't be loaded or run, `BuildFailed` for one that does
+    not end.
     """
     sessions, loads = _load(models, seconds * _LOADS)
     found: dict[str, list[Batch]] = {name: [] for name in models}
@@ -128,7 +130,14 @@ def _seconds(call: Callable[[], object]) -> float:
 
 def _call(session: OnnxSession, feed: list[Tensor]) -> Callable[[], object]:
     outputs = [output.name for output in session.outputs]
-    return lambda: session.run(feed, outputs, seconds=_DEADLINE)
+
+    def call() -> None:
+        try:
+            session.run(feed, outputs, seconds=_DEADLINE)
+        except DeadlineExceeded:
+            raise too_slow(session.name, feed[0].shape[0], _DEADLINE) from None
+
+    return call
 
 
 def _takes(session: OnnxSession, rows: int) -> bool:

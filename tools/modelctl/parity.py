@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +16,20 @@ from models.config import ParityConfig
 from modelserve.manifest import Manifest, Parity
 from tools.modelctl.errors import BuildFailed
 
-__all__ = ["Answers", "apart", "compare", "failures", "original", "row_wise", "run", "run_each"]
+__all__ = ["Answers", "apart", "compare", "failures", "original", "row_wise", "run", "run_each", "too_slow"]
 
 MOST = float(np.finfo(np.float64).max)
 """JSON has no infinity."""
 Answers = dict[str, NDArray[Any]]
 """Tensors by name, a row of each for every row."""
 _ROWS = 8  # enough to tell, of a model that takes a second for each
+_SECONDS = 600.0
+"""Of one run. A graph that answers the example may never end for as many rows as are held out."""
 _NOISE = ParityConfig(disagreement=0.0, tolerance=1e-5)  # of sums in another order, and of nothing else
 
 
 def run(model: Path, inputs: Answers) -> Answers:
-    """What ONNX Runtime answers, by output. Raises `BuildFailed` when it can't load or run the model."""
+    """What ONNX Runtime answers, by output. Raises `BuildFailed` when it can't load or run the model, or that takes too long."""
     return run_each(model, [inputs])[0]
 
 
@@ -34,12 +38,41 @@ def run_each(model: Path, requests: Iterable[Answers]) -> list[Answers]:
     try:
         session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
         names = [output.name for output in session.get_outputs()]
-        return [dict(zip(names, session.run(names, inputs), strict=True)) for inputs in requests]
+        with ThreadPoolExecutor(1) as thread:
+            call = partial(_answers, thread, model.parent.name, session, names)
+            return [dict(zip(names, call(inputs), strict=True)) for inputs in requests]
+    except BuildFailed:
+        raise
     except Exception as error:  # ONNX Runtime's own have no common base
         raise BuildFailed(
             f"{model.parent.name} was converted, but ONNX Runtime can't run it: {type(error).__name__}: {str(error).strip()}. "
             f"docs/models.md lists what doesn't convert; change the estimator in models/{model.parent.name}/train.py"
         ) from error
+
+
+def too_slow(name: str, rows: int, seconds: float, *, otherwise: str = "") -> BuildFailed:
+    """That the model did not answer so many rows at once."""
+    return BuildFailed(
+        f"{name} did not answer {rows:,} rows at once within {seconds:g} s; "
+        f"take out of its graph what runs for longer with them than with one, such as a Loop{otherwise}"
+    )
+
+
+def _answers(
+    thread: ThreadPoolExecutor, name: str, session: onnxruntime.InferenceSession, outputs: list[str], inputs: Answers
+) -> list[NDArray[Any]]:
+    """Here Python only waits, so that Ctrl-C ends the run. Raises `BuildFailed` for one that is too slow."""
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = 4  # what fails is raised
+    answers = thread.submit(session.run, outputs, inputs, options)
+    try:
+        found: list[NDArray[Any]] = answers.result(_SECONDS)
+    except TimeoutError:
+        rows = max(map(len, inputs.values()), default=0)
+        raise too_slow(name, rows, _SECONDS, otherwise=", or hold out fewer rows ([data] in model.toml)") from None
+    finally:
+        options.terminate = True  # of a run that is still going
+    return found
 
 
 def apart(model: Path, inputs: Answers, config: ParityConfig) -> bool:

@@ -10,7 +10,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from modelserve.errors import UnverifiedModel
+from tests.unit.modelserve.graphs import endless_for
 from tools.modelctl import latency
+from tools.modelctl.errors import BuildFailed
 from tools.modelctl.latency import measure
 
 ROWS = {"input": np.random.default_rng(0).normal(size=(5, 64)).astype(np.float32)}
@@ -65,6 +67,15 @@ def test_a_batch_that_the_graph_does_not_take_is_left_out(tmp_path: Path) -> Non
 def test_a_batch_that_would_run_for_longer_than_there_is_time_is_left_out(tmp_path: Path) -> None:
     found = measure({"model": graph(tmp_path, 20)}, ROWS, batches=(1, 2_000_000), seconds=0.01)
     assert [batch.rows for batch in found["model"].latency] == [1]
+
+
+def test_a_batch_that_never_ends_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "_DEADLINE", 0.1)
+    file, rows = tmp_path / "model.onnx", {"x": np.ones((5, 2), np.float32)}
+    file.write_bytes(endless_for(256))
+    with pytest.raises(BuildFailed, match=r"^step did not answer 256 rows at once within 0\.1 s; .* a Loop$"):
+        measure({"step": file}, rows, seconds=1.0)
+    assert [batch.rows for batch in measure({"step": file}, rows, batches=(1, 32), seconds=0.01)["step"].latency] == [1, 32]
 
 
 def test_text_is_measured_too(tmp_path: Path) -> None:

@@ -1,5 +1,9 @@
 """How far the ONNX model is from the estimator it was made from."""
 
+import signal
+import threading
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,6 +11,11 @@ from hypothesis import strategies as st
 
 from models.config import ParityConfig
 from modelserve.manifest import Parity
+from tests.unit.modelserve.graphs import endless_for
+from tools.modelctl import parity
+from tools.modelctl.errors import BuildFailed
+from tools.modelctl.evaluate.features import Feature
+from tools.modelctl.evaluate.importance import importance
 from tools.modelctl.parity import MOST, compare, failures
 
 NUMBERS = st.floats(-1e6, 1e6)
@@ -54,3 +63,35 @@ def test_a_failure_says_how_much_differs() -> None:
     (text,) = failures(Parity(rows=40, disagreement=0.1, largest_difference=0.5, passed=False))
     assert "10.00% of 40 labels" in text
     assert "0.5" in text
+
+
+@pytest.fixture
+def endless(tmp_path: Path) -> Path:
+    """A graph that never ends for five rows, and only for five."""
+    (tmp_path / "step").mkdir()
+    (tmp_path / "step" / "model.onnx").write_bytes(endless_for(5))
+    return tmp_path / "step" / "model.onnx"
+
+
+def asked(rows: int) -> parity.Answers:
+    return {"x": np.ones((rows, 2), np.float32)}
+
+
+def test_a_graph_that_never_ends_for_so_many_rows_is_refused(endless: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parity, "_SECONDS", 0.1)
+    assert parity.run(endless, asked(4))["y"].shape == (4, 2)
+    with pytest.raises(BuildFailed, match=r"^step did not answer 5 rows at once within 0\.1 s; .* a Loop, or hold out fewer rows"):
+        parity.run(endless, asked(5))
+    features = [Feature(name, "number", "x", column, np.ones(5)) for column, name in enumerate("ab")]
+    with pytest.raises(BuildFailed, match="step did not answer 5 rows"):
+        importance(endless, "f1", features, asked(9), lambda *_: 0.0)
+
+
+def test_ctrl_c_ends_a_graph_that_does_not(endless: Path) -> None:
+    main = threading.main_thread().ident
+    assert main is not None
+    interrupt = threading.Timer(0.1, signal.pthread_kill, (main, signal.SIGINT))
+    interrupt.start()
+    with pytest.raises(KeyboardInterrupt):
+        parity.run(endless, asked(5))
+    interrupt.join()

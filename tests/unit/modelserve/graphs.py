@@ -103,6 +103,25 @@ def endless(on: int = 1) -> bytes:
     return graph(nodes, [value("x", "INT64", (1,))], [value("y", "INT64", (1,))], [trips, shape, switch])
 
 
+def endless_for(rows: int) -> bytes:
+    """`y` is `x`, [rows, 2], for exactly so many rows only after 2^60 turns."""
+    turn = helper.make_graph(
+        [helper.make_node("Identity", ["goes"], ["still"]), helper.make_node("Identity", ["before"], ["after"])],
+        "turn",
+        [value("i", "INT64", ()), value("goes", "BOOL", ()), value("before", "FP32", ("rows", 2))],
+        [value("still", "BOOL", ()), value("after", "FP32", ("rows", 2))],
+    )
+    nodes = [
+        helper.make_node("Shape", ["x"], ["size"], start=0, end=1),
+        helper.make_node("Equal", ["size", "rows"], ["these"]),
+        helper.make_node("Where", ["these", "many", "one"], ["turns"]),
+        helper.make_node("Loop", ["turns", "", "x"], ["y"], body=turn),
+    ]
+    numbers = {"rows": rows, "many": 2**60, "one": 1}
+    constants = [helper.make_tensor(name, TensorProto.INT64, [1], [number]) for name, number in numbers.items()]
+    return graph(nodes, [value("x", "FP32", ("rows", 2))], [value("y", "FP32", ("rows", 2))], constants)
+
+
 def filled() -> bytes:
     """`y` is as many zeros as `x` says: a large number is a memory bomb."""
     node = helper.make_node("ConstantOfShape", ["x"], ["y"])
