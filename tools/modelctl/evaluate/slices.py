@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
@@ -60,7 +61,16 @@ def _groups(feature: Feature) -> list[tuple[str, Mask]]:
     distinct = np.unique(finite)
     if len(distinct) <= 4:
         return [(f"{value:g}", values == value) for value in distinct]
-    bounds = np.unique([float(f"{bound:.3g}") for bound in np.quantile(finite, (0.25, 0.5, 0.75))])
+    bounds = _quartiles(finite)
     place = np.searchsorted(bounds, values, side="right")
-    names = [f"< {bounds[0]:g}", *(f"{low:g} to {high:g}" for low, high in pairwise(bounds)), f">= {bounds[-1]:g}"]
+    told = [f"{bound:.15g}" for bound in bounds]
+    names = [f"< {told[0]}", *(f"{low} to {high}" for low, high in pairwise(told)), f">= {told[-1]}"]
     return [(name, (place == i) & np.isfinite(values)) for i, name in enumerate(names)]
+
+
+def _quartiles(values: NDArray[np.float64]) -> list[float]:
+    """Each to two digits of how far it is from the next: near enough to tell them apart, wherever the numbers lie."""
+    quartiles = np.quantile(values, (0.25, 0.5, 0.75))
+    others = np.unique(np.r_[quartiles, np.min(values), np.max(values)])
+    gaps = [min(1e300, *abs(others[others != value] - value)) for value in quartiles]
+    return sorted({round(float(value), 1 - math.floor(math.log10(gap))) + 0.0 for value, gap in zip(quartiles, gaps, strict=True)})
