@@ -81,11 +81,11 @@ def _classes(classes: list[dict[str, Any]]) -> Table | None:
 def _confusion(confusion: dict[str, Any]) -> Table | None:
     """None of more classes than fit."""
     names, counts = confusion["names"], confusion["counts"]
-    first = max(len("answered"), min(_NAME, max(map(len, names))))
+    first = max(len("answered →"), min(_NAME, max(map(len, names))))
     room = (out.width - first - BETWEEN) // len(names) - BETWEEN
     if len(names) > _MATRIX or room < max(_LEAST, *(len(f"{count:,}") for row in counts for count in row)):
         return None
-    found = table("is, answered", *(f">{_short(name, min(room, _NAME))}" for name in names), title="Confusion")
+    found = table("true ↓\nanswered →", *(f">{_short(name, min(room, _NAME))}" for name in names), title="Confusion")
     for place, (name, row) in enumerate(zip(names, counts, strict=True)):
         cells = [Text(f"{count:,}", "green" if i == place else "bold red") if count else Text("·", "dim") for i, count in enumerate(row)]
         found.add_row(name, *cells)

@@ -96,6 +96,14 @@ def test_a_matrix_that_does_not_fit_is_left_out(classes: int, width: int, there:
     assert ("Confusion" in titles) == there
 
 
+def test_a_matrix_says_which_way_its_classes_are_true_and_which_way_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console.out, "width", 80)
+    matrix = next(part for part in scorecard(version(), evaluation(6)) if getattr(part, "title", None) == "Confusion")
+    _, corner, below, *_ = shown(matrix, 80).splitlines()
+    assert corner.startswith("true ↓")
+    assert below.startswith("answered →  ")
+
+
 @pytest.mark.parametrize(
     ("manifest", "said", "verdict"),
     [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -57,20 +58,21 @@ def _sections(report: Mapping[str, Any], other: Mapping[str, Any] | None, called
         ("compression", "Compression", lambda: operation.compression(report)),
         ("migration", "Migration", lambda: operation.migration(report)),
         ("parity", "Against its original", lambda: operation.parity(report)),
-        ("lineage", "Where it comes from", lambda: [*origin.lineage(report), *origin.data(report), *origin.signature(report)]),
+        ("lineage", "Where it comes from", lambda: chain(origin.lineage(report), origin.data(report), origin.signature(report))),
     ]
     if other:
         parts.insert(0, ("comparison", f"Beside {called}", lambda: comparison.compared(report, other, called)))
     for name, title, make in parts:
-        if blocks := _made(make):
+        if blocks := list(_made(make)):
             yield Section(name=name, title=title, blocks=blocks)
 
 
-def _made(make: Callable[[], Iterable[Block]]) -> list[Block]:
+def _made(make: Callable[[], Iterable[Block]]) -> Iterator[Block]:
+    """Those before one that can't be read, and in its place that it can't."""
     try:
-        return list(make())
+        yield from make()
     except _DAMAGED as error:
-        return [Facts(items=[("not drawn", f"report.json holds something else here than this release reads ({type(error).__name__})")])]
+        yield Facts(items=[("not drawn", f"report.json holds something else here than this release reads ({type(error).__name__})")])
 
 
 def _glances(report: Mapping[str, Any]) -> list[tuple[str, str, str]]:

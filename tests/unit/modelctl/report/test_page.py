@@ -251,6 +251,13 @@ def test_a_part_that_cannot_be_read_says_so_and_leaves_the_others(part: str, val
     assert "Where it comes from" in html
 
 
+def test_what_comes_before_a_part_that_cannot_be_read_is_drawn() -> None:
+    text = text_of(page.render(documents.classifier(roc=7, data={"rows": "many"})))
+    assert "Of 57 malignant, 55 were found" in text
+    assert text.count(NOT_DRAWN) == 2
+    assert "train.py, SHA-256" in text
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), None, "1"])
 def test_what_is_no_number_is_not_drawn(value: object) -> None:
     report = documents.regressor()
