@@ -38,6 +38,8 @@ class Converted:
     lineage: Lineage
     space: Any = None
     """The held-out rows where clusters are judged; None as they are."""
+    elsewhere: bool = False
+    """Whether it, or what it was made from, was trained by somebody else, on other rows."""
 
 
 def assess(
@@ -55,7 +57,9 @@ def assess(
     answers = parity.run(folder / MODEL_FILE, inputs)
     # What is scored is what will be served, not what it was made from.
     space = rows.held_out_X if converted.space is None else converted.space
-    found = evaluate.evaluate(config, rows, inputs, answers, folder / MODEL_FILE, space=space, labels=converted.labels)
+    found = evaluate.evaluate(
+        config, rows, inputs, answers, folder / MODEL_FILE, space=space, labels=converted.labels, elsewhere=converted.elsewhere
+    )
     served_inputs, served_outputs = convert.signature(model)
     draft = Manifest(
         name=config.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
@@ -13,7 +14,7 @@ from models.config import ModelConfig
 from tools.modelctl import evaluate, parity
 from tools.modelctl.data import Split
 from tools.modelctl.errors import BuildFailed
-from tools.modelctl.frameworks import Context, adapt
+from tools.modelctl.frameworks import Context, ModelFile, adapt
 from tools.modelctl.lifecycle import Progress, fit
 from tools.modelctl.source import Source
 
@@ -39,7 +40,13 @@ def cross_validate(config: ModelConfig, source: Source, folds: int, progress: Pr
     for number, (seen, unseen) in enumerate(splits, start=1):
         progress(f"fold {number} of {folds}")
         rows = Split(_rows(X, seen), _rows(y, seen), _rows(X, unseen), _rows(y, unseen))
-        estimator = adapt(fit(source, rows.X, rows.y), Context(config=config, rows=rows, folder=source.file.parent))
+        trained = fit(source, rows.X, rows.y)
+        if isinstance(trained, Path | ModelFile):
+            raise BuildFailed(
+                f"{config.name} was trained elsewhere, so that each fold would score the same model, on rows that it may know; "
+                "leave --folds out, or let train() fit a model"
+            )
+        estimator = adapt(trained, Context(config=config, rows=rows, folder=source.file.parent))
         answers = parity.original(config.task, estimator, rows.held_out_X)
         space = evaluate.space(estimator, rows.held_out_X)
         scores.append(evaluate.score(config.task, space, rows.held_out_y, answers, known=y, labels=config.labels))

@@ -98,6 +98,7 @@ def _converted(config: ModelConfig, models: Path, source: Source, estimator: Any
         labels=_labels(config, models, estimator),
         lineage=Lineage(framework=framework, source=hashlib.sha256(source.file.read_bytes()).hexdigest()),
         space=_space(estimator, rows.held_out_X) if config.task == "clustering" else None,
+        elsewhere=getattr(estimator, "elsewhere", False),
     )
 
 

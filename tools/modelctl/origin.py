@@ -43,10 +43,8 @@ class Origin:
     @property
     def held_out(self) -> str | None:
         """SHA-256 of the rows that it was judged by; None where its report doesn't say."""
-        try:
-            return str(orjson.loads(self.model.with_name(REPORT_FILE).read_bytes())["evaluation"]["data"]["held_out_sha256"])
-        except (OSError, ValueError, TypeError, KeyError):
-            return None
+        found = self._told("held_out_sha256")
+        return None if found is None else str(found)
 
     def asked(self, rows: Split) -> Answers:
         """The held-out rows, as its graph takes them."""
@@ -66,7 +64,15 @@ class Origin:
                 transform=transform,
             ),
             space=space,
+            elsewhere=self._told("elsewhere") is True,
         )
+
+    def _told(self, fact: str) -> Any:
+        """What its report says of its rows; None where it doesn't."""
+        try:
+            return orjson.loads(self.model.with_name(REPORT_FILE).read_bytes())["evaluation"]["data"][fact]
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
 
 
 def space(config: ModelConfig, source: Source, rows: Split) -> Any:

@@ -45,7 +45,10 @@ def scorecard(manifest: Manifest, evaluation: Evaluation) -> Iterator[Table | Te
 def _rows(manifest: Manifest, evaluation: Evaluation) -> str:
     data = evaluation.get("data", {})
     scored = "" if manifest.metrics else f"; it was not scored: {unscored(manifest.task)}"
-    return f"{data.get('held_out', 0):,} of {data.get('rows', 0):,} rows held out{scored}"
+    rows = f"{data.get('held_out', 0):,} of {data.get('rows', 0):,} rows"
+    if data.get("elsewhere"):
+        return f"trained elsewhere; {f'scored on {rows}, which it may know' if manifest.metrics else f'compared on {rows}{scored}'}"
+    return f"{rows} held out{scored}"
 
 
 def _metrics(manifest: Manifest, evaluation: Evaluation) -> Table | Text:

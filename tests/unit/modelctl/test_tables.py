@@ -89,6 +89,14 @@ def test_a_model_that_nothing_scored_says_why(task: str, why: str) -> None:
     assert shown(line) == f"20 of 80 rows held out; it was not scored: {why}\n"
 
 
+def test_what_was_trained_elsewhere_may_know_the_rows_it_is_scored_on() -> None:
+    found = evaluation(2)
+    found["data"]["elsewhere"] = True
+    scored, unscored = (next(iter(scorecard(each, found))) for each in (version(), replace(draft(), task="custom")))
+    assert shown(scored).splitlines()[0].rstrip() == "trained elsewhere; scored on 100 of 400 rows, which it may know"
+    assert shown(unscored) == "trained elsewhere; compared on 100 of 400 rows; it was not scored: a custom model has no metrics\n"
+
+
 @pytest.mark.parametrize(("classes", "width", "there"), [(6, 80, True), (12, 80, False), (12, 120, True), (13, WIDE, False)])
 def test_a_matrix_that_does_not_fit_is_left_out(classes: int, width: int, there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(console.out, "width", width)

@@ -53,18 +53,39 @@ class _Held:
     space: Any
     labels: tuple[str, ...]
     features: tuple[Feature, ...]
+    elsewhere: bool
 
 
 def evaluate(
-    config: ModelConfig, rows: Split, inputs: Answers, answers: Answers, model: Path, *, space: Any, labels: tuple[str, ...]
+    config: ModelConfig,
+    rows: Split,
+    inputs: Answers,
+    answers: Answers,
+    model: Path,
+    *,
+    space: Any,
+    labels: tuple[str, ...],
+    elsewhere: bool = False,
 ) -> Evaluation:
     """`inputs` are the held-out rows as tensors, `answers` what `model` answers for them, and `space` where clusters are judged.
+
+    A model that was trained `elsewhere` has seen other rows than those that aren't held out, and maybe those that are.
 
     The same each time. Without y nothing is scored. Raises `BuildFailed` where model.toml names columns that aren't there, or y and
     predictions have other shapes.
     """
     found = features(rows.held_out_X, inputs)
-    held = _Held(config=config, rows=rows, inputs=inputs, answers=answers, model=model, space=space, labels=labels, features=found)
+    held = _Held(
+        config=config,
+        rows=rows,
+        inputs=inputs,
+        answers=answers,
+        model=model,
+        space=space,
+        labels=labels,
+        features=found,
+        elsewhere=elsewhere,
+    )
     parts = {name: part for name, part in _parts(held).items() if part}
     classes = parts.pop("classes", None)
     parts = {"data": _data(held) | ({"classes": classes} if classes else {})} | parts
@@ -153,7 +174,14 @@ def _data(held: _Held) -> Parts:
         "held_out": rows.held_out,
         "held_out_sha256": _digest(held),
         "features": [{"name": feature.name, "kind": feature.kind} for feature in held.features],
-    }
+    } | _told_elsewhere(held)
+
+
+def _told_elsewhere(held: _Held) -> Parts:
+    """Rows that came without a target may be made up."""
+    if not held.elsewhere:
+        return {}
+    return {"elsewhere": True} | ({"without_target": True} if held.rows.y is None and held.config.task != "clustering" else {})
 
 
 def _digest(held: _Held) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from tools.modelctl.report.blocks import Block, Facts, Table
 from tools.modelctl.report.text import bounded, counted, listed
 
-__all__ = ["data", "lineage", "signature"]
+__all__ = ["data", "lineage", "signature", "told"]
 
 _MOST = 20
 """Classes and tensors that are shown."""
@@ -39,7 +39,7 @@ def data(report: Mapping[str, Any]) -> Iterator[Block]:
     kinds = [each["kind"] for each in found.get("features", [])]
     counts = [counted(kinds.count(kind), bounded(kind, 20)) for kind in dict.fromkeys(kinds)]
     items = [
-        ("rows", f"{found['rows']:,}: {found['trained']:,} trained on, {found['held_out']:,} held out"),
+        ("rows", _rows(found)),
         ("held-out rows, SHA-256", str(found.get("held_out_sha256", ""))),
         ("features", listed(counts) if kinds else ""),
         ("their names", bounded(", ".join(bounded(each["name"], 40) for each in found.get("features", [])[:_MOST]), 300)),
@@ -47,8 +47,9 @@ def data(report: Mapping[str, Any]) -> Iterator[Block]:
     yield Facts(items=[(name, value) for name, value in items if value])
     if classes := found.get("classes"):
         rows = [(bounded(each["name"], 60), f"{each['trained']:,}", f"{each['held_out']:,}") for each in classes[:_MOST]]
+        trained = ">other rows" if found.get("elsewhere") else ">trained on"
         says = _balance(classes) + (f" The first {_MOST} of {len(classes)}." if len(classes) > _MOST else "")
-        yield Table(title="Classes", says=says, columns=("class", ">trained on", ">held out"), rows=rows)
+        yield Table(title="Classes", says=says, columns=("class", trained, ">held out"), rows=rows)
 
 
 def signature(report: Mapping[str, Any]) -> Iterator[Block]:
@@ -60,6 +61,21 @@ def signature(report: Mapping[str, Any]) -> Iterator[Block]:
         for each in specs[:_MOST]
     ]
     yield Table(title="Tensors", says="-1 is any number of rows.", columns=("", "tensor", "datatype", "shape"), rows=rows)
+
+
+def _rows(found: Mapping[str, Any]) -> str:
+    if not found.get("elsewhere"):
+        return f"{found['rows']:,}: {found['trained']:,} trained on, {found['held_out']:,} held out"
+    held_out = f"{found['rows']:,}, {found['held_out']:,} of them held out"
+    if found.get("without_target"):
+        return f"{held_out}; made up, or without a known answer: the model was trained elsewhere"
+    return f"{held_out}; the model was trained elsewhere, and may know them"
+
+
+def told(report: Mapping[str, Any], fact: str) -> bool:
+    """Whether a report says so of its rows: `elsewhere`, that the model was trained on others; `without_target`, maybe made up."""
+    found = report["evaluation"].get("data")
+    return isinstance(found, Mapping) and found.get(fact) is True
 
 
 def _balance(classes: Sequence[Mapping[str, Any]]) -> str:

@@ -94,7 +94,9 @@ def _first_metric(manifest: Mapping[str, Any], found: Mapping[str, Any]) -> tupl
 
 
 def _held_out(_: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, str, str]:
-    return "held-out rows", f"{found['data']['held_out']:,}", f"{found['data']['trained']:,} trained on"
+    data = found["data"]
+    trained = f"of {data['rows']:,}; trained elsewhere" if data.get("elsewhere") else f"{data['trained']:,} trained on"
+    return "held-out rows", f"{data['held_out']:,}", trained
 
 
 def _first_latency(_: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[str, str, str]:

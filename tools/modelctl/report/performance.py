@@ -8,6 +8,7 @@ from typing import Any
 from models.config import LOWER_IS_BETTER, Gate
 from tools.modelctl.gates import measured, telling
 from tools.modelctl.report.blocks import Block, Figure
+from tools.modelctl.report.origin import told
 from tools.modelctl.report.rows import Limit, Row, bars, whiskers
 from tools.modelctl.report.text import bounded, counted, number, signed, tick
 
@@ -57,6 +58,8 @@ def metrics(report: Mapping[str, Any], production: Mapping[str, float] | None) -
     together, apart = shares([row.name for row in rows])
     note = "The bar around a dot is where 95 of 100 sets of as many held-out rows would put it (bootstrap)."
     note = note if any(row.low is not None for row in rows) else "No intervals were measured."
+    if told(report, "elsewhere"):
+        note += " It was trained elsewhere: rows that it has seen there flatter it."
     if together:
         says = f"{_headline(rows)} {note}" + _flags(limits)
         drawn = [row for row in rows if row.name in together]

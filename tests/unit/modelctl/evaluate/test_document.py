@@ -183,6 +183,24 @@ def test_without_y_nothing_is_scored(tmp_path: Path) -> None:
     assert set(found.document) == {"data"}
 
 
+@pytest.mark.parametrize(("task", "without"), [("regression", True), ("clustering", False)])
+def test_what_was_trained_elsewhere_is_marked_and_its_rows_where_they_have_nothing_to_predict(
+    tmp_path: Path, task: Any, without: bool
+) -> None:
+    config = ModelConfig(name="x", task=task)
+    rows = split(config, np.arange(40.0).reshape(-1, 1), None)
+    file, inputs, _ = model(tmp_path, ModelConfig(name="x", task="regression"), LinearRegression().fit(rows.X, rows.X[:, 0]), rows)
+    answers = {"label": np.zeros(rows.held_out, np.int64)}
+    documents = [
+        evaluate(config, rows, inputs, answers, file, space=rows.held_out_X, labels=(), elsewhere=elsewhere).document["data"]
+        for elsewhere in (False, True)
+    ]
+    assert [sorted(set(found) & {"elsewhere", "without_target"}) for found in documents] == [
+        [],
+        ["elsewhere", "without_target"] if without else ["elsewhere"],
+    ]
+
+
 @pytest.mark.parametrize("answer", [np.nan, 1e300], ids=["NaN", "huge"])
 @pytest.mark.parametrize("y", [[1.0] * 3, [1.0, 2.0, np.nan]], ids=["constant", "NaN"])
 def test_three_rows_with_odd_numbers_make_a_document_all_the_same(tmp_path: Path, answer: float, y: list[float]) -> None:

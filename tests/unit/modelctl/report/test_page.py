@@ -251,6 +251,32 @@ def test_a_part_that_cannot_be_read_says_so_and_leaves_the_others(part: str, val
     assert "Where it comes from" in html
 
 
+def test_what_was_trained_elsewhere_is_not_said_to_have_been_trained_on_these_rows() -> None:
+    report = documents.classifier()
+    assert "426 trained on" in text_of(page.render(report))
+    report["evaluation"]["data"]["elsewhere"] = True
+    text = text_of(page.render(report))
+    assert "trained on" not in text
+    assert "143 of 569; trained elsewhere" in text
+    assert "569, 143 of them held out; the model was trained elsewhere, and may know them" in text
+    assert "rows that it has seen there flatter it" in text
+    assert "class other rows held out" in text
+
+
+def test_answers_to_rows_that_may_be_noise_say_so() -> None:
+    data = {"rows": 64, "trained": 48, "held_out": 16, "elsewhere": True}
+    known, unknown = (text_of(page.render(documents.classifier(data=data | more))) for more in ({}, {"without_target": True}))
+    assert "✓ answers as its original rows compared" in known
+    assert "✓ answers as its original, to rows that are made up or have no known answer" in unknown
+    assert "64, 16 of them held out; made up, or without a known answer" in unknown
+
+
+def test_rows_that_cannot_be_read_leave_the_metrics_and_the_parity() -> None:
+    text = text_of(page.render(documents.classifier(data=7)))
+    assert text.count(NOT_DRAWN) == 1
+    assert "✓ answers as its original" in text
+
+
 def test_what_comes_before_a_part_that_cannot_be_read_is_drawn() -> None:
     text = text_of(page.render(documents.classifier(roc=7, data={"rows": "many"})))
     assert "Of 57 malignant, 55 were found" in text
