@@ -50,7 +50,7 @@ def build(
     source = Source.of(models / config.name)
     tell("loading its data")
     rows = split(config, *source.load())
-    tell(f"training on {rows.trained} rows")
+    tell("opening its file" if source.opens_file else f"training on {rows.trained} rows")
     context = Context(config=config, rows=rows, folder=models / config.name)
     estimator = adapt(fit(source, rows.X, rows.y), context)
     tell(f"converting, and comparing on {rows.held_out} held-out rows")

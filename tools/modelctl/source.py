@@ -40,6 +40,12 @@ class Source:
             raise TrainFailed(file, "expected the functions load() -> (X, y) and train(X, y) -> a fitted estimator")
         return cls(file, module.load, module.train)
 
+    @property
+    def opens_file(self) -> bool:
+        """Whether train() says by its annotation that it answers a file that holds a model, and trains none."""
+        kind = getattr(self._train, "__annotations__", {}).get("return")
+        return getattr(kind, "__name__", kind) in {"Path", "ModelFile"}
+
     def load(self) -> tuple[Any, Any]:
         """Raises `TrainFailed` unless the answer is a pair with one y for each row of X."""
         found = self._call(self._load)

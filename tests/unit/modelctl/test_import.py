@@ -123,6 +123,8 @@ def test_a_pickle_writes_nothing_of_its_own_into_the_train_py(workplace: Path) -
     assert not (workplace / "mark").exists()
     assert "open(" not in (workplace / "models/price_of_houses/train.py").read_text()
     assert "(scikit-learn 1." in result.stdout
+    assert "opening its file" in result.stderr
+    assert "training" not in result.stderr
 
 
 @pytest.mark.usefixtures("in_process")

@@ -10,6 +10,7 @@ import json
 import math
 import os
 import pickle
+import re
 import signal
 import stat
 import subprocess
@@ -43,6 +44,7 @@ _SECONDS = 300
 _MOST_BYTES = 2**31
 _FACTS_BYTES = 2**20
 _SHOWN = 1500
+_DENIED = re.compile("permission denied", re.IGNORECASE)  # the system's words, which native code passes on
 _ENCRYPTED = 1  # of a zip member's flags
 _MODEL, _ANSWERS, _SPACE, _FACTS, _REQUEST = "model.onnx", "answers.npz", "space.npy", "facts.json", "request.pickle"
 _ENVIRONMENT = {
@@ -302,6 +304,8 @@ def _reason(error: Exception, name: str, refusal: type[Exception]) -> str:
         chain.append(cause)
     if refused := next((each for each in chain if isinstance(each, refusal)), None):
         return f"opening {name} tried {refused}, which opening a model doesn't take; don't trust the file"
+    if denied := next((line for each in chain for line in str(each).splitlines() if _DENIED.search(line)), ""):
+        return f"opening {name} tried to reach what opening a model doesn't take ({denied.strip():.300}); don't trust the file"
     if any(isinstance(each, MemoryError) for each in chain):
         return f"{name} needs more than half of this machine's memory to be opened and converted; convert it to ONNX on a larger one"
     if isinstance(error, ModelctlError):

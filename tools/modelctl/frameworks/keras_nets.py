@@ -17,6 +17,7 @@ from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks import Context, extra
 from tools.modelctl.frameworks.advice import advise
 from tools.modelctl.frameworks.nets import Net, Tensors, inputs, quiet
+from tools.modelctl.frameworks.operators import check_saved_model
 from tools.modelctl.frameworks.tidy import renumber
 
 __all__ = ["adapt", "load"]
@@ -56,8 +57,11 @@ def load(path: Path, context: Context) -> Any:  # noqa: ARG001 - as every adapte
     try:
         with quiet():
             if path.is_dir():
+                check_saved_model(path)
                 return tensorflow.saved_model.load(str(path))
             return keras.models.load_model(path, compile=False, safe_mode=True)
+    except BuildFailed:
+        raise
     except Exception as error:  # Keras' own have no common base
         raise BuildFailed(_refused(path, error)) from error
 

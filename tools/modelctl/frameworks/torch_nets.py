@@ -22,6 +22,7 @@ from tools.modelctl.frameworks import Context, extra
 from tools.modelctl.frameworks.advice import advise
 from tools.modelctl.frameworks.beside import made_by
 from tools.modelctl.frameworks.nets import Net, Tensors, inputs, quiet
+from tools.modelctl.frameworks.operators import check_torch
 
 __all__ = ["adapt", "load"]
 
@@ -59,6 +60,7 @@ def load(path: Path, context: Context) -> Any:
     Nothing is unpickled but tensors. Raises `BuildFailed`.
     """
     torch = extra("torch", "torch")
+    check_torch(path)
     with _quiet(torch):
         try:
             if _is_script(path):

@@ -5,6 +5,7 @@ import functools
 import operator
 import os
 import pickle
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -173,4 +174,4 @@ def test_a_pickle_that_is_cut_short_is_said_to_be(tmp_path: Path, kept: int) -> 
     file = tmp_path / "model.joblib"
     joblib.dump(LogisticRegression().fit(X, Y), file)
     file.write_bytes(file.read_bytes()[:kept])
-    assert "model.joblib is no whole pickle" in refusal(file)
+    assert re.search(r"model.joblib is no whole pickle: \w+(: \S.*)?; it is cut short", refusal(file))

@@ -352,6 +352,10 @@ def test_what_holds_no_fitted_estimator_is_refused(tmp_path: Path, held: Any, to
     ("error", "told"),
     [
         (sandbox.Refusal("to open a connection (socket.connect)"), "tried to open a connection (socket.connect)"),
+        (
+            RuntimeError("in the script:\nunable to open </x>: Permission denied (13)\n"),
+            "opening a model doesn't take (unable to open </x>: Permission denied (13))",
+        ),
         (MemoryError(), "half of this machine's memory"),
         (KeyError("x"), "can't be opened and converted: KeyError: 'x'"),
         (BuildFailed("as it is"), "as it is"),
