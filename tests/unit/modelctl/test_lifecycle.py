@@ -15,6 +15,7 @@ from tools.modelctl import assess, lifecycle, lint, parity, triton
 from tools.modelctl.built import Built
 from tools.modelctl.errors import BuildFailed, GateFailed, TrainFailed
 from tools.modelctl.limits import Limits
+from tools.modelctl.origin import Origin
 from tools.modelctl.trial import Refused, Trial
 
 GPU = TOML.replace("labels", 'target = "gpu"\nlabels')
@@ -52,6 +53,19 @@ def test_a_built_model_has_all_that_a_manifest_needs(tmp_path: Path) -> None:
     assert built.manifest.parity is not None
     assert built.manifest.parity.rows == 20
     assert built.passed
+
+
+def test_where_a_model_was_trained_goes_into_its_report_and_to_what_is_made_from_it(tmp_path: Path) -> None:
+    """What opens a file answers something with `elsewhere`."""
+    built = build(
+        tmp_path, train=TRAIN + "\n_fit = train\ndef train(X, y):\n    found = _fit(X, y)\n    found.elsewhere = True\n    return found\n"
+    )
+    assert built.report["evaluation"]["data"]["elsewhere"]
+    origin = Origin(manifest=built.manifest, model=built.model)
+    assert origin.converted(onnx.ModelProto(), "prune", {}, None).elsewhere
+    (tmp_path / "alone").mkdir()
+    origin = Origin(manifest=built.manifest, model=tmp_path / "alone" / "model.onnx")
+    assert not origin.converted(onnx.ModelProto(), "prune", {}, None).elsewhere
 
 
 def test_an_unchanged_model_is_not_trained_again(tmp_path: Path) -> None:
