@@ -27,7 +27,7 @@ from tests.unit.modelserve.graphs import endless, pair, scaled
 from tools.modelctl import bring, console, lifecycle, paths
 from tools.modelctl.cli import app
 from tools.modelctl.errors import BuildFailed, UsageFailed
-from tools.modelctl.frameworks import ModelFile, child, files, onnx_files, sandbox
+from tools.modelctl.frameworks import ModelFile, child, files, inside, onnx_files, sandbox
 from tools.modelctl.frameworks.probe import Probed, Tensor
 from tools.modelctl.source import Source
 from tools.modelctl.trial import Trial
@@ -58,9 +58,9 @@ def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """What two processes do otherwise, each of which takes seconds to start: files open in this one, and no trial is made."""
 
     def ask(request: Any, scratch: Path) -> Any:
-        (scratch / child._REQUEST).write_bytes(pickle.dumps(request))
-        child.answer(scratch, sandbox.Refusal)
-        facts = child._facts(scratch / child._FACTS, 0, "", request.file.path.name)
+        (scratch / inside.REQUEST).write_bytes(pickle.dumps(request))
+        inside.answer(scratch, sandbox.Refusal)
+        facts = child._facts(scratch / inside.FACTS, 0, "", request.file.path.name)
         if facts.refused:
             raise BuildFailed(facts.refused)
         return facts

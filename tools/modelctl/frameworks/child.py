@@ -1,6 +1,6 @@
-"""Opens a model's file in a process of its own: what comes back is an ONNX graph, arrays without objects, and a few facts, all bounded.
+"""Has a model's file opened by a process of its own, which runs `inside`, and takes what comes back: a graph, arrays and a few facts.
 
-The rows go in as a pickle of ours; nothing that the process leaves is ever unpickled.
+All of it is bounded and checked. The rows go in as a pickle of ours; nothing that the process leaves is ever unpickled.
 """
 
 from __future__ import annotations
@@ -10,17 +10,13 @@ import json
 import math
 import os
 import pickle
-import re
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
-import warnings
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,25 +24,23 @@ import numpy as np
 import onnx
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
-from sklearn.exceptions import InconsistentVersionWarning
+from pydantic import ValidationError
 
-from tools.modelctl import archives, console, convert, evaluate, parity
-from tools.modelctl.errors import BuildFailed, ModelctlError, first_line
-from tools.modelctl.frameworks import Context, ModelFile, adapt, sandbox
-from tools.modelctl.frameworks.probe import Probed, Text, framework_of, probe
+from tools.modelctl import archives, console, convert, parity
+from tools.modelctl.errors import BuildFailed
+from tools.modelctl.frameworks import Context, ModelFile, sandbox
+from tools.modelctl.frameworks.inside import ANSWERS, FACTS, MODEL, REQUEST, SPACE, Facts, Request
+from tools.modelctl.frameworks.probe import Probed
 from tools.modelctl.limits import Limits
 from tools.modelctl.lint import lint
 
-__all__ = ["Opened", "adapted", "answer", "probed"]
+__all__ = ["Opened", "adapted", "probed"]
 
 _SECONDS = 300
 _MOST_BYTES = 2**31
 _FACTS_BYTES = 2**20
 _SHOWN = 1500
-_DENIED = re.compile("permission denied", re.IGNORECASE)  # the system's words, which native code passes on
 _ENCRYPTED = 1  # of a zip member's flags
-_MODEL, _ANSWERS, _SPACE, _FACTS, _REQUEST = "model.onnx", "answers.npz", "space.npy", "facts.json", "request.pickle"
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
     "PATH": os.defpath,
@@ -60,30 +54,6 @@ _ENVIRONMENT = {
     "TF_ENABLE_ONEDNN_OPTS": "0",
 }
 """All there is of it, but for where Python finds modules and where it may write: no credentials."""
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What the process is asked: to say what a file holds, or with rows to adapt it."""
-
-    file: ModelFile
-    adapter: str
-    """The module of this room whose `load` opens it."""
-    context: Context
-    only_probe: bool
-
-
-class _Facts(BaseModel):
-    """What the process answers beside arrays and graph."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    refused: str = ""
-    notes: tuple[str, ...] = ()
-    """Neither is shown but as `_plain` makes it."""
-    framework: Text = ""
-    classes: tuple[bool | int | float | Text, ...] = ()
-    probed: Probed = Probed()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +85,10 @@ def adapted(file: ModelFile, adapter: str, context: Context) -> Opened:
     """Raises `BuildFailed` for what can't be opened or converted, takes too much, or isn't what a model's file should make."""
     with tempfile.TemporaryDirectory() as folder:
         scratch = Path(folder).resolve()
-        facts = _ask(_Request(file, adapter, context, only_probe=False), scratch)
-        model = _graph(scratch / _MODEL, file.path.name, Limits.of(context.config))
-        expected = _arrays(scratch / _ANSWERS)
-        space = _space(scratch / _SPACE) if context.config.task == "clustering" else None
+        facts = _ask(Request(file, adapter, context, only_probe=False), scratch)
+        model = _graph(scratch / MODEL, file.path.name, Limits.of(context.config))
+        expected = _arrays(scratch / ANSWERS)
+        space = _space(scratch / SPACE) if context.config.task == "clustering" else None
     wanted = [spec.name for spec in convert.signature(model)[1]]
     rows = {len(each) for each in (*expected.values(), *(() if space is None else (space,)))}
     if sorted(expected) != sorted(wanted) or rows != {context.rows.held_out}:
@@ -140,11 +110,11 @@ def _compare(classes: tuple[Any, ...], y: Any) -> None:
 def probed(file: ModelFile, adapter: str, context: Context) -> Probed:
     """What the model says of itself. Raises `BuildFailed` as `adapted` does."""
     with tempfile.TemporaryDirectory() as folder:
-        return _ask(_Request(file, adapter, context, only_probe=True), Path(folder).resolve()).probed
+        return _ask(Request(file, adapter, context, only_probe=True), Path(folder).resolve()).probed
 
 
-def _ask(request: _Request, scratch: Path) -> _Facts:
-    (scratch / _REQUEST).write_bytes(pickle.dumps(request))
+def _ask(request: Request, scratch: Path) -> Facts:
+    (scratch / REQUEST).write_bytes(pickle.dumps(request))
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     readable = [str(request.file.path), str(request.context.folder)]
     held = {"scratch": str(scratch), "seconds": _SECONDS, "memory": memory, "readable": readable, "home": str(Path.home().resolve())}
@@ -167,7 +137,7 @@ def _ask(request: _Request, scratch: Path) -> _Facts:
             raise _too_long(request.file.path.name) from None
         output.seek(max(0, output.tell() - _SHOWN))
         said = output.read(_SHOWN).decode("utf-8", "replace")
-    facts = _facts(scratch / _FACTS, done.returncode, said, request.file.path.name)
+    facts = _facts(scratch / FACTS, done.returncode, said, request.file.path.name)
     for note in facts.notes:
         console.note(_plain(note))
     if facts.refused:
@@ -175,7 +145,7 @@ def _ask(request: _Request, scratch: Path) -> _Facts:
     return facts
 
 
-def _facts(file: Path, code: int, said: str, name: str) -> _Facts:
+def _facts(file: Path, code: int, said: str, name: str) -> Facts:
     if code == -signal.SIGXCPU:
         raise _too_long(name)
     if code:
@@ -186,7 +156,7 @@ def _facts(file: Path, code: int, said: str, name: str) -> _Facts:
             "the file is damaged, or made by a release that the installed one can't read: write it again"
         )
     try:
-        return _Facts.model_validate_json(_bytes(file, _FACTS_BYTES))
+        return Facts.model_validate_json(_bytes(file, _FACTS_BYTES))
     except (OSError, ValidationError):
         raise BuildFailed(f"opening {name} ended the process before it had answered; don't trust the file") from None
 
@@ -198,7 +168,7 @@ def _too_long(name: str) -> BuildFailed:
 def _graph(file: Path, name: str, limits: Limits) -> onnx.ModelProto:
     """Read by the lint before anything else looks at it, and where nothing that the process may have left can change it meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
-        kept = Path(folder) / _MODEL
+        kept = Path(folder) / MODEL
         try:
             kept.write_bytes(_bytes(file, _MOST_BYTES))
         except OSError:
@@ -263,62 +233,3 @@ def _bytes(file: Path, most: int) -> bytes:
 def _plain(text: str) -> str:
     """A hostile file's words must not steer the terminal."""
     return "".join(letter if letter.isprintable() else " " for letter in text)[: 2 * _SHOWN]
-
-
-# What follows runs in the process of its own.
-
-
-def answer(scratch: Path, refusal: type[Exception]) -> None:
-    """Does what the request in `scratch` says, and leaves the answer there; `refusal` is what the sandbox raises."""
-    request = pickle.loads((scratch / _REQUEST).read_bytes())  # noqa: S301 - our own, written before the file was opened
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            facts = _Facts(probed=probe(_load(request))) if request.only_probe else _adapt(request, scratch)
-        except Exception as error:  # noqa: BLE001 - frameworks raise anything
-            facts = _Facts(refused=_reason(error, request.file.path.name, refusal))
-    notes = (_older(caught, request.file.path.name),) if not facts.refused else ()
-    (scratch / _FACTS).write_text(facts.model_copy(update={"notes": tuple(filter(None, notes))}).model_dump_json())
-
-
-def _load(request: _Request) -> Any:
-    load: Callable[[Path, Context], Any] = import_module(f"tools.modelctl.frameworks.{request.adapter}").load
-    return load(request.file.path, request.context)
-
-
-def _adapt(request: _Request, scratch: Path) -> _Facts:
-    context, task = request.context, request.context.config.task
-    rows = context.rows.held_out_X
-    model = adapt(_load(request), context)
-    onnx.save_model(convert.convert(context.config.name, task, model, rows), scratch / _MODEL)
-    archives.write(scratch / _ANSWERS, parity.original(task, model, rows))
-    if task == "clustering":
-        np.save(scratch / _SPACE, np.asarray(evaluate.space(model, rows), dtype=np.float64), allow_pickle=False)
-    classes = tuple(item.item() if hasattr(item, "item") else item for item in getattr(model, "classes_", ()))
-    return _Facts(framework=framework_of(model), classes=classes)
-
-
-def _reason(error: Exception, name: str, refusal: type[Exception]) -> str:
-    chain: list[BaseException] = [error]
-    while (cause := chain[-1].__cause__ or chain[-1].__context__) and cause not in chain:
-        chain.append(cause)
-    if refused := next((each for each in chain if isinstance(each, refusal)), None):
-        return f"opening {name} tried {refused}, which opening a model doesn't take; don't trust the file"
-    if denied := next((line for each in chain for line in str(each).splitlines() if _DENIED.search(line)), ""):
-        return f"opening {name} tried to reach what opening a model doesn't take ({denied.strip():.300}); don't trust the file"
-    if any(isinstance(each, MemoryError) for each in chain):
-        return f"{name} needs more than half of this machine's memory to be opened and converted; convert it to ONNX on a larger one"
-    if isinstance(error, ModelctlError):
-        return str(error)
-    return f"{name} can't be opened and converted: {first_line(error, named=True)}; docs/models.md lists what converts"
-
-
-def _older(caught: list[warnings.WarningMessage], name: str) -> str:
-    """What scikit-learn says of a pickle that another release wrote."""
-    for warning in caught:
-        if isinstance(message := warning.message, InconsistentVersionWarning):
-            return (
-                f"{name} was written by scikit-learn {message.original_sklearn_version} and opened by {message.current_sklearn_version}; "
-                "its answers may not be those it was trained for: hold them against rows (--data FILE --target COLUMN)"
-            )
-    return ""

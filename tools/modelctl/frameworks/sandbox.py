@@ -166,7 +166,7 @@ def main() -> None:
     own = (sys.prefix, sys.base_prefix, *filter(None, sys.path))
     confine([*_READABLE, *map(os.path.realpath, own), *held["readable"]], [str(scratch), "/dev/null"])
     seal(scratch, readable=[Path(path) for path in held["readable"]], home=held["home"])
-    from tools.modelctl.frameworks.child import answer  # noqa: PLC0415 - with all that it imports, only now
+    from tools.modelctl.frameworks.inside import answer  # noqa: PLC0415 - with all that it imports, only now
 
     answer(scratch, Refusal)
 

@@ -23,7 +23,7 @@ from models.config import ModelConfig
 from tests.unit.modelserve.graphs import endless, scaled
 from tools.modelctl.data import Split
 from tools.modelctl.errors import BuildFailed
-from tools.modelctl.frameworks import Context, ModelFile, child, sandbox
+from tools.modelctl.frameworks import Context, ModelFile, child, inside, sandbox
 from tools.modelctl.frameworks.probe import Probed, Tensor
 
 X = np.random.default_rng(0).normal(size=(12, 3)).astype(np.float32)
@@ -277,15 +277,15 @@ def test_rows_of_other_classes_than_the_model_has_are_refused() -> None:
     child._compare((), Y)
 
 
-def answered(scratch: Path, estimator: Any, ctx: Context, *, only_probe: bool = False) -> child._Facts:
+def answered(scratch: Path, estimator: Any, ctx: Context, *, only_probe: bool = False) -> inside.Facts:
     """As the process of its own does it."""
     import pickle
 
     joblib.dump(estimator, scratch / "some.joblib")
-    request = child._Request(ModelFile(scratch / "some.joblib"), "scikit", ctx, only_probe=only_probe)
+    request = inside.Request(ModelFile(scratch / "some.joblib"), "scikit", ctx, only_probe=only_probe)
     (scratch / "request.pickle").write_bytes(pickle.dumps(request))
-    child.answer(scratch, sandbox.Refusal)
-    return child._Facts.model_validate_json((scratch / "facts.json").read_bytes())
+    inside.answer(scratch, sandbox.Refusal)
+    return inside.Facts.model_validate_json((scratch / "facts.json").read_bytes())
 
 
 def test_a_classifier_leaves_its_graph_answers_and_classes(tmp_path: Path) -> None:
@@ -362,8 +362,8 @@ def test_what_holds_no_fitted_estimator_is_refused(tmp_path: Path, held: Any, to
     ],
 )
 def test_why_it_failed_is_one_sentence(error: Exception, told: str) -> None:
-    assert told in child._reason(error, "some.pkl", sandbox.Refusal)
+    assert told in inside._reason(error, "some.pkl", sandbox.Refusal)
     wrapped = RuntimeError("something")
     wrapped.__cause__ = error
     if isinstance(error, MemoryError | sandbox.Refusal):
-        assert told in child._reason(wrapped, "some.pkl", sandbox.Refusal)
+        assert told in inside._reason(wrapped, "some.pkl", sandbox.Refusal)
