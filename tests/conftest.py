@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -11,11 +10,6 @@ import pytest
 
 if TYPE_CHECKING:
     from tools.local.stack import LocalStack
-
-
-def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: many tests wait, for a process to start or a message to come back."""
-    return (os.cpu_count() or 1) + 1
 
 
 @pytest.hookimpl(tryfirst=True)

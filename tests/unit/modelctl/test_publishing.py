@@ -404,6 +404,14 @@ TestPublishing = Publishing.TestCase
 TestPublishing.settings = settings(max_examples=25, stateful_step_count=12, deadline=None)
 
 
+def test_of_two_versions_that_hold_a_model_the_newer_is_told(tmp_path: Path) -> None:
+    """A scored version holds what is published unscored: whoever publishes that again is not sent back to the older one."""
+    store = Watched()
+    plain, scored = (registry_of(store, at=T0 + at).publish(judged(metrics), files(tmp_path)) for at, metrics in ((0, ()), (1, ("f1",))))
+    assert plain.version < scored.version
+    assert registry_of(store, at=T0 + 2).publish(judged(()), files(tmp_path)).version == scored.version
+
+
 def test_a_publisher_is_told_when_no_name_is_free(tmp_path: Path) -> None:
     store = Watched()
 

@@ -168,7 +168,7 @@ class Versions:
     def _published(self, draft: Manifest) -> Manifest | None:
         """A version that holds `draft`, and is signed where this store asks for it."""
         content = draft.model_file.sha256
-        for version in self.versions(draft.name):
+        for version in reversed(self.versions(draft.name)):
             if version.endswith(content[:8]):
                 try:
                     known, digest = self._read_manifest(draft.name, version)
