@@ -349,7 +349,7 @@ class Publishing(RuleBasedStateMachine):
         self.store = Watched()
         self.folder = tempfile.TemporaryDirectory()
         self.now = T0
-        self.told: dict[str, str] = {}
+        self.told: dict[tuple[str, tuple[str, ...]], str] = {}
 
     def teardown(self) -> None:
         self.folder.cleanup()
@@ -373,7 +373,8 @@ class Publishing(RuleBasedStateMachine):
         assert published.version in registry.versions("fruit")
         assert published.version in before or published.version >= max(before, default="")
         if not signed:  # with a signature the same content may be published once more, next to one that can't be signed
-            assert self.told.setdefault(published.model_file.sha256, published.version) <= published.version
+            content = published.model_file.sha256, metrics
+            assert self.told.setdefault(content, published.version) <= published.version
 
     @rule(seconds=st.sampled_from([1, 60, HALF_A_DAY]))
     def time_passes(self, seconds: int) -> None:
