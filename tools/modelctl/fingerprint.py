@@ -29,6 +29,7 @@ _CODE = (
         "limits",
         "lint",
         "parity",
+        "running",
         "source",
         "trial",
     ),

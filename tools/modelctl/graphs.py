@@ -8,7 +8,20 @@ from math import prod
 
 from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, SparseTensorProto, TensorProto
 
-__all__ = ["TooDeep", "called", "constants", "domain", "extent", "functions", "graphs", "nodes", "scopes", "sparse_tensors", "tensors"]
+__all__ = [
+    "TooDeep",
+    "called",
+    "constants",
+    "domain",
+    "extent",
+    "functions",
+    "graphs",
+    "nodes",
+    "scopes",
+    "sparse_tensors",
+    "subgraphs",
+    "tensors",
+]
 
 _SHAPE = 64  # more elements than a shape ever has
 _Key = tuple[str, str, str]  # domain, name and overload
@@ -47,7 +60,7 @@ def _walk(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
     """Every node, those of subgraphs too; how deep these can be is bounded by the parser."""
     for node in nodes:
         yield node
-        for graph in _subgraphs(node):
+        for graph in subgraphs(node):
             yield from _walk(graph.node)
 
 
@@ -55,7 +68,7 @@ def graphs(model: ModelProto) -> Iterator[GraphProto]:
     """The graph and every subgraph."""
     yield model.graph
     for node in nodes(model):
-        yield from _subgraphs(node)
+        yield from subgraphs(node)
 
 
 def tensors(model: ModelProto) -> Iterator[TensorProto]:
@@ -118,7 +131,7 @@ def _measure(within: Iterable[NodeProto], own: _Functions, known: _Counts, most:
     count, depth = 0, 0
     for node in within:
         count += 1
-        below = [_measure(graph.node, own, known, most - 1) for graph in _subgraphs(node)]
+        below = [_measure(graph.node, own, known, most - 1) for graph in subgraphs(node)]
         if function := own.get(key := called(node)):
             if key not in known:
                 known[key] = _measure(function.node, own, known, most - 1)
@@ -135,7 +148,8 @@ def _attributes(model: ModelProto) -> Iterator[AttributeProto]:
         yield from node.attribute
 
 
-def _subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    """Those that the node itself holds."""
     for attribute in node.attribute:
         if attribute.type == AttributeProto.GRAPH or attribute.HasField("g"):
             yield attribute.g

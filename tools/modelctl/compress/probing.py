@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import onnx
 
+from tools.modelctl.graphs import subgraphs
 from tools.modelctl.parity import Answers
 from tools.modelctl.running import session
 
@@ -40,7 +41,7 @@ def sweep(model: onnx.ModelProto) -> None:
         if needed.intersection(node.output):
             kept.append(node)
             needed.update(node.input)
-            needed.update(name for attribute in node.attribute for name in _captured(attribute))
+            needed.update(_captured(node))
     kept.reverse()
     constants = [tensor for tensor in graph.initializer if tensor.name in needed]
     del graph.node[:], graph.initializer[:], graph.value_info[:]
@@ -48,9 +49,11 @@ def sweep(model: onnx.ModelProto) -> None:
     graph.initializer.extend(constants)
 
 
-def _captured(attribute: onnx.AttributeProto) -> set[str]:
+def _captured(node: onnx.NodeProto) -> set[str]:
     """What the subgraphs of a node may read of the graph around them."""
-    graphs = [*attribute.graphs, *([attribute.g] if attribute.HasField("g") else [])]
-    inside = [node for graph in graphs for node in graph.node]
-    outputs = {output.name for graph in graphs for output in graph.output}
-    return outputs.union(*(node.input for node in inside), *(_captured(deeper) for node in inside for deeper in node.attribute))
+    found: set[str] = set()
+    for graph in subgraphs(node):
+        found.update(output.name for output in graph.output)
+        for inside in graph.node:
+            found.update(inside.input, _captured(inside))
+    return found

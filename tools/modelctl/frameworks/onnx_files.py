@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from google.protobuf.message import DecodeError
 from numpy.typing import NDArray
 from onnx import ModelProto, TensorProto, ValueInfoProto, helper
@@ -26,6 +25,7 @@ from tools.modelctl.frameworks import Context, heads
 from tools.modelctl.frameworks.probe import Probed, Tensor, dtype_of
 from tools.modelctl.frameworks.rows import FLOATS, inputs_of
 from tools.modelctl.lint import lint
+from tools.modelctl.running import session
 
 __all__ = ["adapt", "examined", "load", "probed"]
 
@@ -184,13 +184,10 @@ def _run(model: ModelProto, rows: Mapping[str, NDArray[Any]]) -> list[NDArray[An
     given = {value.name: rows.get(value.name, other).astype(kind) for value, other, kind in zip(values, rows.values(), kinds, strict=True)}
     count = len(next(iter(given.values())))
     fixed = max((value.type.tensor_type.shape.dim[0].dim_value for value in values if value.type.tensor_type.shape.dim), default=0) or count
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        loaded = session(model)
         parts = [
-            session.run(None, {name: each.take(range(at, at + fixed), axis=0, mode="wrap") for name, each in given.items()})
+            loaded.run(None, {name: each.take(range(at, at + fixed), axis=0, mode="wrap") for name, each in given.items()})
             for at in range(0, count, fixed)
         ]
         return [np.concatenate(found)[:count] for found in zip(*parts, strict=True)]

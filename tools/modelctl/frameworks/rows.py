@@ -7,13 +7,13 @@ from itertools import count
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto, helper
 
 from tools.modelctl.data import INPUT
 from tools.modelctl.errors import BuildFailed, first_line
 from tools.modelctl.frameworks.tidy import names, rename
+from tools.modelctl.running import session
 
 __all__ = ["FLOATS", "INTEGERS", "ROWS", "Rows", "inputs_of", "open_rows", "own_inputs", "shown"]
 
@@ -117,13 +117,9 @@ def _declare(graph: GraphProto, found: Sequence[NDArray[Any]]) -> None:
 
 def _run(model: ModelProto, rows: Rows) -> list[NDArray[Any]]:
     """The rows as the graph takes them: an array of whole numbers may have come as floats."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 4  # of a shape that is stated wrong, which is corrected here
     kinds = {value.name: helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type) for value in inputs_of(model.graph)}
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        found: list[NDArray[Any]] = session.run(None, {name: values.astype(kinds[name]) for name, values in rows.items()})
+        found: list[NDArray[Any]] = session(model).run(None, {name: values.astype(kinds[name]) for name, values in rows.items()})
     except Exception as error:  # ONNX Runtime's own have no common base
         raise BuildFailed(f"ONNX Runtime can't run {model.graph.name}: {first_line(error)}") from error
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from itertools import count
 
 from onnx import GraphProto, ModelProto, NodeProto, helper
@@ -78,21 +78,21 @@ def _direct(graph: GraphProto, *, outermost: bool) -> None:
             graph.node.append(helper.make_node("Identity", [value.name], [copy]))
             value.name = copy
     for node in graph.node:
-        for subgraph in _subgraphs(node):
+        for subgraph in graphs.subgraphs(node):
             _direct(subgraph, outermost=False)
 
 
 def _reads(node: NodeProto) -> Iterator[str]:
     """In its subgraphs too."""
     yield from node.input
-    for subgraph in _subgraphs(node):
+    for subgraph in graphs.subgraphs(node):
         for within in subgraph.node:
             yield from _reads(within)
 
 
 def _below(graph: GraphProto) -> Iterator[GraphProto]:
     for node in graph.node:
-        for subgraph in _subgraphs(node):
+        for subgraph in graphs.subgraphs(node):
             subgraph.name = "within"
             for value in (*subgraph.input, *subgraph.output):
                 for dim in value.type.tensor_type.shape.dim:
@@ -107,7 +107,7 @@ def _apply(graph: GraphProto, names: Mapping[str, str]) -> None:
     for node in graph.node:
         for field in (node.input, node.output):
             field[:] = [names.get(name, name) for name in field]
-        for subgraph in _subgraphs(node):
+        for subgraph in graphs.subgraphs(node):
             _apply(subgraph, names)
 
 
@@ -117,10 +117,5 @@ def names(graph: GraphProto) -> Iterator[str]:
         yield item.name
     for node in graph.node:
         yield from (*node.input, *node.output)
-        for subgraph in _subgraphs(node):
+        for subgraph in graphs.subgraphs(node):
             yield from names(subgraph)
-
-
-def _subgraphs(node: NodeProto) -> Iterable[GraphProto]:
-    for attribute in node.attribute:
-        yield from (*((attribute.g,) if attribute.HasField("g") else ()), *attribute.graphs)
