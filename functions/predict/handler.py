@@ -17,8 +17,9 @@ from .observability import Observer
 
 if TYPE_CHECKING:
     from modelserve.endpoints import Request, Response
+    from modelserve.manifest import Load
     from modelserve.s3 import S3Reader
-    from modelserve.session import OnnxSession
+    from modelserve.session import Session
     from modelserve.submission import Submissions
 
 
@@ -49,11 +50,18 @@ class App(invocation.App[LoadedModel]):
             self._submissions = Submissions.from_environ(self._settings, self._plane, self._environ, remaining=self._remaining)
         return self._submissions.submit(version, request)
 
-    def _open_session(self, path: str) -> OnnxSession:
-        from modelserve.session import OnnxSession  # noqa: PLC0415 - by now `start` has imported it
+    def _open_session(self, path: str, load: Load | None) -> Session:
+        from modelserve.session import open_session  # noqa: PLC0415 - by now `start` has imported it
 
         settings = self._settings
-        return OnnxSession(path, name=settings.model_name, threads=self._threads, refuse_nan=settings.nan_inputs == "refuse")
+        return open_session(
+            path,
+            name=settings.model_name,
+            threads=self._threads,
+            refuse_nan=settings.nan_inputs == "refuse",
+            load=load,
+            backend=settings.session_backend,
+        )
 
 
 hold(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")))

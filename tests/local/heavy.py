@@ -9,7 +9,7 @@ from typing import Any
 from modelserve.endpoints import Response
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, File, Manifest
 from modelserve.record import replace
-from modelserve.session import OnnxSession
+from modelserve.session import open_session
 from modelserve.tensors import Tensor, made, to_list
 from tests.local.releases import NAME, Served, call, config
 from tools.local.stack import LocalStack
@@ -30,7 +30,7 @@ class Heavy(Served):
         gpu = config(self.name).gpu
         file, archive, example = (self._folder / name for name in (MODEL_FILE, ARCHIVE_FILE, EXAMPLE_FILE))
         file.write_bytes(content)
-        session = OnnxSession(str(file), name=self.name, threads=1)
+        session = open_session(str(file), name=self.name, threads=1)
         listed = File(path=MODEL_FILE, size=len(content), sha256="0" * 64)
         draft = Manifest(
             name=self.name, version="", created="", task="regression", labels=labels, inputs=session.inputs, outputs=session.outputs,

@@ -13,7 +13,7 @@ from tritonclient.utils import triton_to_np_dtype
 
 from models.config import GpuConfig
 from modelserve.manifest import MODEL_FILE, File, Manifest, archive_version
-from modelserve.session import OnnxSession
+from modelserve.session import open_session
 from tests.local.endpoints import CONFIG, archive
 from tests.unit.modelserve.graphs import ELEMENTS, identity, lookup, pair, scaled
 from tools.local.containers import LoadFailed, OnnxContainer
@@ -42,7 +42,7 @@ def published(tmp_path, content, **gpu):
     """The archive that publishing makes of a graph, unpacked."""
     file = tmp_path / MODEL_FILE
     file.write_bytes(content)
-    session = OnnxSession(str(file), name="sample", threads=1)
+    session = open_session(str(file), name="sample", threads=1)
     listed = File(path=MODEL_FILE, size=file.stat().st_size, sha256="0" * 64)
     manifest = Manifest(
         name="sample", version="", created="", task="regression", inputs=session.inputs, outputs=session.outputs, files=(listed,),

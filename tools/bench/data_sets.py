@@ -103,10 +103,10 @@ def _run(side: str, model: Path, file: Path) -> dict[str, float]:
 def _ours(model: Path, file: Path) -> float:
     from modelserve.fetch import LoadedModel  # noqa: PLC0415 - imported by the side that is measured only
     from modelserve.manifest import Manifest  # noqa: PLC0415
-    from modelserve.session import OnnxSession  # noqa: PLC0415
+    from modelserve.session import open_session  # noqa: PLC0415
     from tools.modelctl.data_sets import Options, score_file  # noqa: PLC0415
 
-    session = OnnxSession(str(model), name="bench", threads=os.cpu_count() or 1)
+    session = open_session(str(model), name="bench", threads=os.cpu_count() or 1)
     manifest = Manifest(
         name="bench",
         version="1",

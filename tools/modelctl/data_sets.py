@@ -24,7 +24,8 @@ from tools.modelctl.s3 import S3Store
 
 if TYPE_CHECKING:
     import scoring
-    from modelserve.session import OnnxSession
+    from modelserve.manifest import Load
+    from modelserve.session import Session
 
 __all__ = ["Options", "Result", "local_model", "score_file", "unfinished"]
 
@@ -57,10 +58,10 @@ def local_model(name: str) -> tuple[LoadedModel, str]:
     Raises `UsageFailed` where there is neither.
     """
 
-    def opened(path: str) -> OnnxSession:
-        from modelserve.session import OnnxSession  # noqa: PLC0415 - takes a tenth of a second, which other commands should not pay
+    def opened(path: str, load: Load | None) -> Session:
+        from modelserve.session import open_session  # noqa: PLC0415 - takes a tenth of a second, which other commands should not pay
 
-        return OnnxSession(path, name=name, threads=os.cpu_count() or 1)
+        return open_session(path, name=name, threads=os.cpu_count() or 1, load=load)
 
     try:
         target = find("local")
@@ -70,7 +71,7 @@ def local_model(name: str) -> tuple[LoadedModel, str]:
         return _built(name, opened), f"build/models/{name}"
 
 
-def _built(name: str, opened: Callable[[str], OnnxSession]) -> LoadedModel:
+def _built(name: str, opened: Callable[[str, Load | None], Session]) -> LoadedModel:
     folder = paths.BUILD / name
     try:
         report = orjson.loads((folder / paths.REPORT_FILE).read_bytes())
@@ -78,7 +79,7 @@ def _built(name: str, opened: Callable[[str], OnnxSession]) -> LoadedModel:
         digest = hashlib.sha256((folder / MODEL_FILE).read_bytes()).hexdigest()
     except (OSError, ValueError, KeyError, TypeError, RegistryError):
         raise UsageFailed(f"{name} is neither promoted on this machine nor trained; run: modelctl train {name}") from None
-    return LoadedModel(with_changes(manifest, version=f"built-{digest[:8]}"), opened(str(folder / MODEL_FILE)), load_seconds=0)
+    return LoadedModel(with_changes(manifest, version=f"built-{digest[:8]}"), opened(str(folder / MODEL_FILE), None), load_seconds=0)
 
 
 def score_file(

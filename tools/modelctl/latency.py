@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from modelserve.errors import DeadlineExceeded
-from modelserve.session import OnnxSession
+from modelserve.session import Session, open_session
 from modelserve.tensors import Tensor, encode_bytes
 from tools.modelctl.data import DATATYPES
 from tools.modelctl.parity import Answers, too_slow
@@ -71,7 +71,7 @@ def measure(
         if slowest * rows > seconds or not all(_takes(session, rows) for session in sessions.values()):
             continue
         feed = _batch(inputs, rows)
-        calls = {name: _call(session, feed) for name, session in sessions.items()}
+        calls = {name: _call(name, session, feed) for name, session in sessions.items()}
         for call in calls.values():  # a warm-up: the first run plans its memory
             call()
         for name, times in _in_turn(calls, share).items():
@@ -91,12 +91,12 @@ def cpu() -> str:
     return f"{known.get('model name', platform.machine())}, {'with ' + ', '.join(sorted(found)) if found else 'without VNNI'}"
 
 
-def _load(models: Mapping[str, Path], seconds: float) -> tuple[dict[str, OnnxSession], dict[str, list[float]]]:
+def _load(models: Mapping[str, Path], seconds: float) -> tuple[dict[str, Session], dict[str, list[float]]]:
     """The sessions, and the seconds that each loading took."""
-    sessions: dict[str, OnnxSession] = {}
+    sessions: dict[str, Session] = {}
 
     def load(name: str, file: Path) -> None:
-        sessions[name] = OnnxSession(str(file), name=name, threads=1)
+        sessions[name] = open_session(str(file), name=name, threads=1)
 
     calls = {name: partial(load, name, file) for name, file in models.items()}
     return sessions, _in_turn(calls, seconds)
@@ -128,19 +128,19 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.thread_time() - began
 
 
-def _call(session: OnnxSession, feed: list[Tensor]) -> Callable[[], object]:
+def _call(name: str, session: Session, feed: list[Tensor]) -> Callable[[], object]:
     outputs = [output.name for output in session.outputs]
 
     def call() -> None:
         try:
             session.run(feed, outputs, seconds=_DEADLINE)
         except DeadlineExceeded:
-            raise too_slow(session.name, feed[0].shape[0], _DEADLINE) from None
+            raise too_slow(name, feed[0].shape[0], _DEADLINE) from None
 
     return call
 
 
-def _takes(session: OnnxSession, rows: int) -> bool:
+def _takes(session: Session, rows: int) -> bool:
     return all(spec.shape[:1] in {(-1,), (rows,)} for spec in session.inputs)
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from tools.modelctl.limits import Limits
 
 if TYPE_CHECKING:
-    from modelserve.session import OnnxSession
+    from modelserve.session import Session
 
 __all__ = ["Refused", "Trial", "attempt"]
 
@@ -90,10 +90,10 @@ def _verdict(code: int, report: bytes, limits: Limits) -> Trial | Refused:
 def _run(model: str, example: str, seconds: float, threads: int) -> Trial:
     """In the process of its own. Raises `ServeError`."""
     from modelserve.protocol import parse_document  # noqa: PLC0415 - the process that waits needs none of it
-    from modelserve.session import OnnxSession  # noqa: PLC0415
+    from modelserve.session import open_session  # noqa: PLC0415
 
     began = time.perf_counter()
-    session = OnnxSession(model, name=Path(model).parent.name, threads=threads)
+    session = open_session(model, name=Path(model).parent.name, threads=threads)
     loaded = time.perf_counter()
     answers_zeros = _answers_zeros(session, seconds)
     asked = time.perf_counter()
@@ -109,8 +109,8 @@ def _run(model: str, example: str, seconds: float, threads: int) -> Trial:
     )
 
 
-def _answers_zeros(session: OnnxSession, seconds: float) -> bool:
-    """What `OnnxSession.warm_up` does, and whether the graph took it."""
+def _answers_zeros(session: Session, seconds: float) -> bool:
+    """What `Session.warm_up` does, and whether the graph took it."""
     from modelserve.errors import ModelFailed  # noqa: PLC0415 - as above
     from modelserve.tensors import made  # noqa: PLC0415
 

@@ -9,7 +9,7 @@ import pytest
 from models.config import ModelConfig, ModelConfigError
 from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE
 from modelserve.registry import Registry
-from modelserve.session import OnnxSession
+from modelserve.session import open_session
 from tests.unit.modelctl.factories import TOML, TRAIN, model_folder
 from tools.modelctl import assess, lifecycle, lint, parity, triton
 from tools.modelctl.built import Built
@@ -249,7 +249,7 @@ def test_a_heavy_models_version_runs_on_lambda_as_well(tmp_path: Path, registry:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     manifest = registry.download("step", version, to=scratch)
-    session = OnnxSession(str(scratch / MODEL_FILE), name="step", threads=1)
+    session = open_session(str(scratch / MODEL_FILE), name="step", threads=1)
     assert (tuple(session.inputs), tuple(session.outputs)) == (manifest.inputs, manifest.outputs)
     assert registry.promote("step", version, alias="production", by="ann", reason="").model == manifest.model_object
 

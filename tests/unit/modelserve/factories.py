@@ -5,8 +5,9 @@ from typing import Any
 
 from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Request, Response
-from modelserve.fetch import LoadedModel, Session
+from modelserve.fetch import LoadedModel
 from modelserve.manifest import Manifest
+from modelserve.session import Session
 
 from .graphs import identity, session
 

@@ -7,7 +7,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
-from modelserve.session import OnnxSession
+from modelserve.session import Session, open_session
 
 ELEMENTS = {
     "BOOL": TensorProto.BOOL,
@@ -140,15 +140,15 @@ def folded(elements: int) -> bytes:
     return graph(nodes, [value("x", "FP32", ("rows", 3))], [value("y", "FP32", ("rows", 3))], [shape])
 
 
-def session(model: bytes, *, name: str = "sample", threads: int = 1, refuse_nan: bool = False) -> OnnxSession:
+def session(model: bytes, *, name: str = "sample", threads: int = 1, refuse_nan: bool = False) -> Session:
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         path.write_bytes(model)
-        return OnnxSession(str(path), name=name, threads=threads, refuse_nan=refuse_nan)
+        return open_session(str(path), name=name, threads=threads, refuse_nan=refuse_nan)
 
 
 @cache
-def identity_session(datatype: str, rank: int) -> OnnxSession:
+def identity_session(datatype: str, rank: int) -> Session:
     return session(identity(datatype, tuple(f"d{axis}" for axis in range(rank))))
 
 

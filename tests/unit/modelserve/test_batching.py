@@ -14,9 +14,10 @@ from modelserve import batching
 from modelserve.batching import OutOfTime, run
 from modelserve.dataplane import DataPlane
 from modelserve.errors import DeadlineExceeded, InsufficientMemory, InvalidInput, ModelFailed, PayloadTooLarge, ServeError
-from modelserve.fetch import LoadedModel, Session
+from modelserve.fetch import LoadedModel
 from modelserve.protocol import InferRequest, InferResponse, RequestedOutput, encode, parse_document
 from modelserve.record import replace
+from modelserve.session import Session
 from modelserve.tensors import Tensor
 
 from .factories import manifest, tensor

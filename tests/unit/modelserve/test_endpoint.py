@@ -21,10 +21,10 @@ from modelserve.errors import (
     UnexpectedAnswer,
     UnverifiedModel,
 )
-from modelserve.fetch import Session
 from modelserve.manifest import Manifest, TensorSpec, archive_version, read_alias
 from modelserve.record import replace
 from modelserve.sagemaker import Endpoint
+from modelserve.session import Session
 from modelserve.signature import SigningKey
 from modelserve.tensors import Tensor, encode_bytes
 from modelserve.triton import CONTENT_TYPE

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from modelserve.errors import ModelFailed, ModelNotReady, ServeError, UnverifiedModel, VersionNotFound
-from modelserve.fetch import Fetcher, LoadedModel, Session
+from modelserve.fetch import Fetcher, LoadedModel
 from modelserve.loader import Loader
 from modelserve.manifest import TensorSpec
+from modelserve.session import Session
 from modelserve.signature import SigningKey
 from modelserve.tensors import Tensor
 
@@ -64,7 +65,7 @@ class World:
         self.now = 1000.0
         self.loads: list[LoadedModel] = []
         self.failures: list[ServeError] = []
-        fetcher = Fetcher(self.store, opened, SigningKey(ARN, signer.call) if signer else None)
+        fetcher = Fetcher(self.store, lambda path, _: opened(path), SigningKey(ARN, signer.call) if signer else None)
         self.loader = Loader(
             self.store,
             "sample",

@@ -114,7 +114,7 @@ def check(inputs: Sequence[Tensor], signature: Sequence[TensorSpec]) -> None:
 
 
 def check_elements(inputs: Sequence[Tensor], *, refuse_nan: bool) -> None:
-    """What a signature can't rule out, in the words of `session.OnnxSession`. Raises `InvalidInput`."""
+    """What a signature can't rule out, in the words of `session.Session`. Raises `InvalidInput`."""
     for tensor in inputs:
         if tensor.datatype == "BYTES":
             strings(tensor)

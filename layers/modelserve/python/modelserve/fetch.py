@@ -7,28 +7,18 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from .errors import UnverifiedModel
-from .manifest import Alias, Manifest, Reader, TensorSpec, alias_key, read_manifest
-from .tensors import Tensor
+from .manifest import Alias, Manifest, Reader, alias_key, read_manifest
 
-__all__ = ["Background", "Fetcher", "LoadedModel", "Session", "Verifier", "verified_manifest", "verifier"]
+if TYPE_CHECKING:
+    from .manifest import Load
+    from .session import Session
+
+__all__ = ["Background", "Fetcher", "LoadedModel", "Verifier", "verified_manifest", "verifier"]
 
 _T = TypeVar("_T")
-
-
-class Session(Protocol):
-    """What a loaded model needs of `modelserve.session.OnnxSession`."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-
-    def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
-        """The named outputs."""
-
-    def warm_up(self, *, seconds: float) -> None:
-        """One run on made input."""
 
 
 class Verifier(Protocol):
@@ -75,8 +65,8 @@ class LoadedModel:
 class Fetcher:
     """Makes a model in memory of what an alias names."""
 
-    def __init__(self, store: Reader, open_session: Callable[[str], Session], verifier: Verifier | None = None) -> None:
-        """`open_session` makes a session of a file's path; without a `verifier` no signature is asked for."""
+    def __init__(self, store: Reader, open_session: Callable[[str, Load | None], Session], verifier: Verifier | None = None) -> None:
+        """`open_session` makes a session of a file's path and how to load it; without a `verifier` no signature is asked for."""
         self._store = store
         self._open_session = open_session
         self._verifier = verifier
@@ -100,7 +90,7 @@ class Fetcher:
             finally:
                 download.wait()
             download.result()
-            return LoadedModel(manifest, self._open_session(path), load_seconds=time.monotonic() - begun)
+            return LoadedModel(manifest, self._open_session(path, alias.load), load_seconds=time.monotonic() - begun)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(path)

@@ -33,6 +33,7 @@ __all__ = [
     "File",
     "GateResult",
     "Lineage",
+    "Load",
     "Manifest",
     "Object",
     "Parity",
@@ -137,6 +138,22 @@ class Lineage(Record):
     """Why a version that failed its gates or parity was published all the same."""
 
 
+class Load(Record):
+    """How a version is opened: what was fastest when it was published, and no slower to answer."""
+
+    format: str
+    """`onnx` as published, `optimized` without what ONNX Runtime does to a graph at each load, `external` with weights in a file of
+    their own that is mapped into memory, or `ort`, ONNX Runtime's own format, which is mapped as a whole."""
+    files: tuple[File, ...]
+    """What is downloaded, the one to open first; `path` as in `Manifest.files`, or the whole key in an alias."""
+    prepack: bool = True
+    """Whether weights are arranged for the CPU at each load, which takes memory and time, and makes most runs faster."""
+    zstd: str = ""
+    """The path of the file that is compressed in transit, without its suffix; empty where none is."""
+    cpu: str = ""
+    """What a CPU must have to open it, such as `x86_64 avx2`, separated by spaces; empty for any CPU."""
+
+
 class Manifest(Record):
     """All that is known of a version."""
 
@@ -237,6 +254,8 @@ class Alias(Record):
     """`path` is the whole key."""
     signature: str | None = None
     """Of the manifest, in base64; None where manifests are not signed."""
+    load: Load | None = None
+    """How it is opened; None for `model` as it is."""
     schema: int = SCHEMA
 
     def to_json(self) -> bytes:

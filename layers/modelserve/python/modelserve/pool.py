@@ -16,7 +16,8 @@ from .s3 import S3Reader
 
 if TYPE_CHECKING:
     from .invocation import Observer
-    from .session import OnnxSession
+    from .manifest import Load
+    from .session import Session
     from .settings import BatchSettings
 
 __all__ = ["Pool"]
@@ -97,10 +98,12 @@ class Pool:
             prefetch=fetch.prefetch,
         )
 
-    def _open_session(self, name: str, path: str) -> OnnxSession:
-        from .session import OnnxSession  # noqa: PLC0415 - only who loads a model needs ONNX Runtime
+    def _open_session(self, name: str, path: str, load: Load | None) -> Session:
+        from .session import open_session  # noqa: PLC0415 - only who loads a model needs ONNX Runtime
 
-        return OnnxSession(path, name=name, threads=self._threads, refuse_nan=name in self._settings.strict_models)
+        settings = self._settings
+        strict = name in settings.strict_models
+        return open_session(path, name=name, threads=self._threads, refuse_nan=strict, load=load, backend=settings.session_backend)
 
     def _on_load(self, model: LoadedModel) -> None:
         self._observer.log("INFO", "model loaded", location="pool", model=model.name, version=model.version)

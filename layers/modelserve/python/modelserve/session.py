@@ -1,172 +1,50 @@
-"""ONNX Runtime behind buffers: the only module that imports onnxruntime and numpy."""
+"""A loaded graph, whatever drives ONNX Runtime."""
 
 from __future__ import annotations
 
-import ctypes
-import time
-from contextlib import suppress
-from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Final, Protocol
 
-import numpy as np
-import onnxruntime as ort
-
-from ._watchdog import Watchdog
-from .errors import DeadlineExceeded, InsufficientMemory, ModelFailed, ServeError, UnverifiedModel, is_no_memory, onnx_reason
 from .manifest import TensorSpec
-from .tensors import Tensor, encode_bytes, made, not_finite, strings
+from .tensors import Tensor
 
-__all__ = ["OnnxSession"]
+if TYPE_CHECKING:
+    from .manifest import Load
 
-_DATATYPES = {
-    "tensor(bool)": "BOOL",
-    "tensor(uint8)": "UINT8",
-    "tensor(uint16)": "UINT16",
-    "tensor(uint32)": "UINT32",
-    "tensor(uint64)": "UINT64",
-    "tensor(int8)": "INT8",
-    "tensor(int16)": "INT16",
-    "tensor(int32)": "INT32",
-    "tensor(int64)": "INT64",
-    "tensor(float16)": "FP16",
-    "tensor(bfloat16)": "BF16",
-    "tensor(float)": "FP32",
-    "tensor(double)": "FP64",
-    "tensor(string)": "BYTES",
-}
-_DTYPES = {
-    "BOOL": np.dtype(np.bool_),
-    "UINT8": np.dtype("<u1"),
-    "UINT16": np.dtype("<u2"),
-    "UINT32": np.dtype("<u4"),
-    "UINT64": np.dtype("<u8"),
-    "INT8": np.dtype("<i1"),
-    "INT16": np.dtype("<i2"),
-    "INT32": np.dtype("<i4"),
-    "INT64": np.dtype("<i8"),
-    "FP16": np.dtype("<f2"),
-    "BF16": np.dtype("<u2"),  # numpy has no bfloat16: its bits
-    "FP32": np.dtype("<f4"),
-    "FP64": np.dtype("<f8"),
-}
-_BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
-_WATCHDOG = Watchdog()
+__all__ = ["BACKENDS", "Session", "open_session"]
+
+BACKENDS: Final = ("native", "binding")
+"""The C API of ONNX Runtime's library, and its Python binding, which needs numpy."""
 
 
-class OnnxSession:
-    """A loaded graph; `inputs` and `outputs` are its signature.
+class Session(Protocol):
+    """A graph in memory; `inputs` and `outputs` are its signature."""
 
-    The file may be deleted once the session exists. Raises `UnverifiedModel` for a graph that can't be loaded or served,
-    `InsufficientMemory` for one that asks for more than the process may have.
-    """
-
-    def __init__(self, path: str, *, name: str, threads: int, refuse_nan: bool = False) -> None:
-        options = ort.SessionOptions()
-        # An arena keeps what the largest run took, which other models and Python itself then lack. Without it runs take as long, but for
-        # tensors beyond the 8 MiB of MALLOC_MMAP_THRESHOLD_ in the Dockerfile (1.2x there).
-        options.enable_cpu_mem_arena = False
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        # Only fatal: its error lines would carry elements of the input into the log, and the exception says the same.
-        options.log_severity_level = 4
-        # A spinning thread burns the CPU share that the next request needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = _load(path, options, name)
-        self.name = name
-        self.inputs = tuple(_spec(name, argument) for argument in self._session.get_inputs())
-        self.outputs = tuple(_spec(name, argument) for argument in self._session.get_outputs())
-        self._output_datatypes = {output.name: output.datatype for output in self.outputs}
-        self._refuse_nan = refuse_nan
-        self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs))
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
 
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
         """The named outputs for `inputs` that fit the signature, within `seconds`.
 
-        Raises `DeadlineExceeded`, `InsufficientMemory`, `ModelFailed`, and `InvalidInput` for elements that the signature
-        can't rule out.
+        Raises `DeadlineExceeded`, `InsufficientMemory`, `ModelFailed`, and `InvalidInput` for elements that the signature can't rule out.
         """
-        feed = {tensor.name: self._to_array(tensor) for tensor in inputs}
-        options = ort.RunOptions()
-        _WATCHDOG.watch(options, time.monotonic() + seconds)
-        try:
-            if self._bfloat16:
-                return self._run_with_values(feed, outputs, options)
-            arrays = self._session.run(outputs, feed, options)
-        except Exception as error:  # noqa: BLE001 - as above
-            if options.terminate:
-                raise DeadlineExceeded(self.name, seconds) from None
-            raise self._failure(error) from None
-        finally:
-            _WATCHDOG.release(options)
-        return [_to_tensor(name, self._output_datatypes[name], array) for name, array in zip(outputs, arrays, strict=True)]
 
     def warm_up(self, *, seconds: float) -> None:
         """One run on zeros and empty strings, dynamic dimensions taken as 1; a graph that refuses just these is warm too.
 
         Raises `DeadlineExceeded`, `InsufficientMemory`.
         """
-        with suppress(ModelFailed):  # such as text that an encoder has never seen
-            self.run([made(spec) for spec in self.inputs], [output.name for output in self.outputs], seconds=seconds)
-
-    def _failure(self, error: Exception) -> ServeError:
-        return InsufficientMemory(self.name) if _is_no_memory(error) else ModelFailed(self.name, onnx_reason(str(error)))
-
-    def _to_array(self, tensor: Tensor) -> Any:
-        if tensor.datatype == "BYTES":
-            return np.array(strings(tensor), dtype=object).reshape(tensor.shape)
-        array = np.frombuffer(memoryview(tensor.data), _DTYPES[tensor.datatype]).reshape(tensor.shape)
-        if self._refuse_nan and not _is_finite(array, tensor.datatype):
-            raise not_finite(tensor.name)
-        return array
-
-    def _run_with_values(self, feed: dict[str, Any], outputs: list[str], options: Any) -> list[Tensor]:
-        """As `run`, through OrtValues, which is how bfloat16 passes the binding."""
-        datatypes = {spec.name: spec.datatype for spec in self.inputs}
-        values = {
-            name: ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
-            if datatypes[name] == "BF16"
-            else ort.OrtValue.ortvalue_from_numpy(array)
-            for name, array in feed.items()
-        }
-        answers = self._session.run_with_ort_values(outputs, values, options)
-        return [self._from_value(name, value) for name, value in zip(outputs, answers, strict=True)]
-
-    def _from_value(self, name: str, value: Any) -> Tensor:
-        if self._output_datatypes[name] != "BF16":
-            return _to_tensor(name, self._output_datatypes[name], value.numpy())
-        shape = tuple(value.shape())
-        return Tensor(name, "BF16", shape, ctypes.string_at(value.data_ptr(), 2 * prod(shape)))
 
 
-def _load(path: str, options: Any, name: str) -> Any:
-    try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
-        if _is_no_memory(error):
-            raise InsufficientMemory(name, "to load") from None
-        reason = onnx_reason(str(error)).replace(path, "the file")
-        raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
+def open_session(
+    path: str, *, name: str, threads: int, refuse_nan: bool = False, load: Load | None = None, backend: str = "binding"
+) -> Session:
+    """The graph in a file, which may be deleted then, opened as `load` says; None is plain ONNX.
 
+    Raises `UnverifiedModel` for a graph that can't be loaded or served, `InsufficientMemory` for one that asks for more than the process
+    may have.
+    """
+    if load is not None or backend != "binding":
+        raise NotImplementedError
+    from .binding import BindingSession  # noqa: PLC0415 - what isn't used isn't imported
 
-def _spec(model: str, argument: Any) -> TensorSpec:
-    datatype = _DATATYPES.get(argument.type)
-    if datatype is None:
-        raise UnverifiedModel(f"{argument.name!r} of {model!r}", argument.type, "a tensor; convert with zipmap=False")
-    shape = tuple(size if isinstance(size, int) and size >= 0 else -1 for size in argument.shape)
-    return TensorSpec(name=argument.name, datatype=datatype, shape=shape)
-
-
-def _is_finite(array: Any, datatype: str) -> bool:
-    if datatype == "BF16":
-        return bool((array & 0x7F80 != 0x7F80).all())  # the exponent is all ones in NaN and infinities
-    return array.dtype.kind != "f" or bool(np.isfinite(array).all())
-
-
-def _to_tensor(name: str, datatype: str, array: Any) -> Tensor:
-    if datatype == "BYTES":
-        return Tensor(name, datatype, array.shape, encode_bytes([str(element).encode() for element in array.flat]))
-    return Tensor(name, datatype, array.shape, array.reshape(-1))
-
-
-def _is_no_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or is_no_memory(str(error))
+    return BindingSession(path, name=name, threads=threads, refuse_nan=refuse_nan)

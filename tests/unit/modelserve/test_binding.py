@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from onnx import TensorProto, helper
 
-from modelserve import session as session_module
+from modelserve import binding as session_module
 from modelserve.errors import DeadlineExceeded, InsufficientMemory, InvalidInput, ModelFailed, UnverifiedModel
 from modelserve.manifest import TensorSpec
-from modelserve.session import OnnxSession
+from modelserve.session import Session
 from modelserve.tensors import DATATYPES, Tensor, encode_bytes, iter_bytes, to_list
 
 from .graphs import endless, filled, folded, identity, identity_session, lookup, pair, picky, scaled, session, value
@@ -33,7 +33,7 @@ def a_gigabyte_left() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_DATA, before)
 
 
-def ran(model: OnnxSession, *inputs: Tensor, outputs=("y",), seconds: float = 20) -> list[Tensor]:
+def ran(model: Session, *inputs: Tensor, outputs=("y",), seconds: float = 20) -> list[Tensor]:
     return model.run(list(inputs), list(outputs), seconds=seconds)
 
 
@@ -214,7 +214,7 @@ def test_a_model_that_refuses_nan_takes_everything_else():
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_threads_are_those_asked_for_and_do_not_spin(threads):
-    options = session(identity(), threads=threads)._session.get_session_options()
+    options = vars(session(identity(), threads=threads))["_session"].get_session_options()
 
     assert (options.intra_op_num_threads, options.inter_op_num_threads) == (threads, 1)
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
