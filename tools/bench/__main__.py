@@ -11,15 +11,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from tools.bench.data_sets import data_sets
-from tools.bench.measures import Result, cold_start, overhead
+from tools.bench import cold, data_sets, warm
+from tools.bench.measures import Options, Result
 from tools.bench.runtime import BenchError
 from tools.bench.store import MemoryStore
 from tools.bench.subject import MODEL, Subject
 from tools.local.errors import LocalError
 
 app = typer.Typer(add_completion=False)
-_DATA_SET_ROUNDS = 4
 
 
 @app.command()
@@ -36,11 +35,11 @@ def bench(
     console = Console(stderr=True)
     try:
         with MemoryStore() as store, Progress(console=console, transient=True) as progress:
-            task = progress.add_task("cold starts", total=rounds + 1)
-            subject = Subject.prepare(store)
-            results = [cold_start(subject, rounds=rounds, tick=lambda: progress.advance(task)), overhead(subject, rounds=calls)]
-            task = progress.add_task("data sets", total=2 * (_DATA_SET_ROUNDS + 2))
-            results += data_sets(subject.model, rows=rows, rounds=_DATA_SET_ROUNDS, tick=lambda: progress.advance(task))
+            task = progress.add_task("measuring", total=None)
+            subject, options = Subject.prepare(store), Options(rounds=rounds, calls=calls, rows=rows)
+            results = [
+                found for module in (cold, warm, data_sets) for found in module.measure(subject, options, lambda: progress.advance(task))
+            ]
     except (BenchError, LocalError) as error:
         console.print(f"bench: {error}", style="red")
         raise typer.Exit(1) from None

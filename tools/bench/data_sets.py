@@ -9,26 +9,35 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tools.bench.measures import Result, quartiles
+from tools.bench.measures import Options, Result, Tick, ratios
 from tools.bench.runtime import BenchError
 
-__all__ = ["data_sets", "make"]
+if TYPE_CHECKING:  # this module is the measured program too, which needs nothing of a subject
+    from tools.bench.subject import Subject
+
+__all__ = ["data_sets", "make", "measure"]
 
 _FEATURES = 30
 _BATCH = 4096
 _GROUP = 50_000
 """Rows of a row group, which Parquet's readers hold as a whole."""
+_ROUNDS, _QUICK_ROWS = 4, 10_000
 
 
-def data_sets(model: Path, *, rows: int, rounds: int, tick: Callable[[], None]) -> Iterator[Result]:
+def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
+    """Of the group `batch`."""
+    rows, rounds = (_QUICK_ROWS, 1) if options.quick else (options.rows, _ROUNDS)
+    return data_sets(subject.model, rows=rows, rounds=rounds, tick=tick)
+
+
+def data_sets(model: Path, *, rows: int, rounds: int, tick: Tick) -> Iterator[Result]:
     """Rows a second and peak memory, for Parquet and CSV; `model` takes an `input` of 30 numbers."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -53,32 +62,30 @@ def make(file: Path, rows: int) -> Path:
     return file
 
 
-def _throughput(model: Path, file: Path, rows: int, rounds: int, tick: Callable[[], None]) -> Result:
+def _throughput(model: Path, file: Path, rows: int, rounds: int, tick: Tick) -> Result:
     pairs = []
     for number in range(rounds + 1):
         pair = _run("bare", model, file)["seconds"], _run("ours", model, file)["seconds"]
         tick()
         if number:  # the first pair fills the page cache
             pairs.append(pair)
-    ratios = [ours / bare for bare, ours in pairs]
-    return Result(
+    return ratios(
+        pairs,
         name=f"data set, {file.suffix[1:]}",
+        group="batch",
         unit="us/row",
-        ours=1e6 / rows * median(ours for _, ours in pairs),
-        floor=1e6 / rows * median(bare for bare, _ in pairs),
-        compared=median(ratios),
-        spread=quartiles(ratios),
+        scale=1e6 / rows,
         bar=1 / 0.8,
         comparison=f"plan, score and join {rows:,} rows, as a ratio to reading the same file and session.run in the same batches",
-        runs=rounds,
     )
 
 
-def _memory(model: Path, small: Path, large: Path, tick: Callable[[], None]) -> Result:
+def _memory(model: Path, small: Path, large: Path, tick: Tick) -> Result:
     few, many = (_run("ours", model, file)["megabytes"] for file in (small, large))
     tick()
     return Result(
-        name=f"memory, {small.suffix[1:]}",
+        name=f"data set memory, {small.suffix[1:]}",
+        group="batch",
         unit="MB",
         ours=many,
         floor=few,
@@ -104,7 +111,7 @@ def _ours(model: Path, file: Path) -> float:
     from modelserve.fetch import LoadedModel  # noqa: PLC0415 - imported by the side that is measured only
     from modelserve.manifest import Manifest  # noqa: PLC0415
     from modelserve.session import open_session  # noqa: PLC0415
-    from tools.modelctl.data_sets import Options, score_file  # noqa: PLC0415
+    from tools.modelctl import data_sets as scorer  # noqa: PLC0415
 
     session = open_session(str(model), name="bench", threads=os.cpu_count() or 1)
     manifest = Manifest(
@@ -124,7 +131,9 @@ def _ours(model: Path, file: Path) -> float:
     with tempfile.TemporaryDirectory(dir=file.parent) as scratch:
         begun = time.perf_counter()
         target = Path(scratch) / file.name
-        score_file(LoadedModel(manifest, session, load_seconds=0), file, target, Options(columns={}), begun=_nothing, progress=_nothing)
+        scorer.score_file(
+            LoadedModel(manifest, session, load_seconds=0), file, target, scorer.Options(columns={}), begun=_nothing, progress=_nothing
+        )
         return time.perf_counter() - begun
 
 

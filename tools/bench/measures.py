@@ -1,22 +1,32 @@
-"""The measurements: interleaved, so that whatever else the machine does falls on both sides."""
+"""What a measurement says of itself, and how pairs of numbers that were measured in turns become one."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median, quantiles
-from typing import Any
+from typing import Any, Literal
 
-from tools.bench.programs import FLOOR, FUNCTION, OVERHEAD
-from tools.bench.runtime import BenchError, first_answer
-from tools.bench.subject import Subject
-from tools.local.roots import TaskRoot
+__all__ = ["GROUPS", "Group", "Options", "Result", "Tick", "added", "quartiles", "ratios"]
 
-__all__ = ["Result", "cold_start", "overhead", "quartiles"]
+Group = Literal["cold", "warm", "formats", "memory", "image", "gateway", "batch", "peers"]
+GROUPS: tuple[Group, ...] = ("cold", "warm", "formats", "memory", "image", "gateway", "batch", "peers")
+Tick = Callable[[], None]
+"""Called after each part of a measurement, for whoever watches."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How thoroughly to measure; each measurement takes what concerns it."""
+
+    rounds: int = 15
+    """Pairs of fresh processes."""
+    calls: int = 5000
+    """Warm calls."""
+    rows: int = 100_000
+    """Of a data set."""
+    quick: bool = False
+    """As little as shows that everything runs: few rounds, small models; its numbers are not worth keeping."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,92 +34,80 @@ class Result:
     """A measured value beside what it is measured against; `spread` holds the quartiles of the compared value."""
 
     name: str
+    group: Group
     unit: str
     ours: float
     floor: float
     compared: float
-    """The ratio to the floor, or what is added to it."""
+    """The ratio to the floor, or what is added to it; a throughput is compared by its inverse: less is better throughout."""
     spread: tuple[float, float]
     bar: float
+    """At most this."""
+    goal: float | None = None
+    """Where it should get to, below the bar."""
     comparison: str
+    """What is compared with what; it says so when `compared` is no ratio."""
     runs: int
 
     @property
     def met(self) -> bool:
+        """The bar; a goal binds nobody."""
         return self.compared <= self.bar
 
     def to_dict(self) -> dict[str, Any]:
+        """For JSON, with whether it is met."""
         return {**asdict(self), "met": self.met}
 
 
-def cold_start(subject: Subject, *, rounds: int, tick: Callable[[], None]) -> Result:
-    """From the start of the process to the first answer, through Lambda's runtime client, model from S3; in milliseconds."""
-    pairs = []
-    for number in range(rounds + 1):
-        pair = _floor_seconds(subject), _function_seconds(subject)
-        tick()
-        if number:  # the first pair fills the page cache
-            pairs.append(pair)
-    ratios = [ours / floor for floor, ours in pairs]
-    return Result(
-        name="cold start",
-        unit="ms",
-        ours=1000 * median(ours for _, ours in pairs),
-        floor=1000 * median(floor for floor, _ in pairs),
-        compared=median(ratios),
-        spread=quartiles(ratios),
-        bar=1.3,
-        comparison="process start to first answer, as a ratio to python + import onnxruntime + session of the same file + one run",
-        runs=rounds,
+def ratios(
+    pairs: Iterable[tuple[float, float]],
+    *,
+    name: str,
+    group: Group,
+    unit: str,
+    bar: float,
+    comparison: str,
+    goal: float | None = None,
+    scale: float = 1.0,
+) -> Result:
+    """Of pairs (floor, ours), each measured in the same moment: the median of their ratios. `scale` takes both to `unit`."""
+    found = list(pairs)
+    return _result(
+        found, [ours / floor for floor, ours in found], scale, name=name, group=group, unit=unit, bar=bar, goal=goal, comparison=comparison
     )
 
 
-def overhead(subject: Subject, *, rounds: int) -> Result:
-    """What the handler adds to `session.run` for one row, log line and metrics included; in microseconds."""
-    line = _command(subject.root, OVERHEAD, json.dumps(dict(subject.event)), str(rounds))
-    done = subprocess.run(line, cwd=subject.root.folder, env=dict(subject.environ), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchError(done.stderr)
-    pairs = json.loads(done.stdout)
-    added = [(ours - floor) / 1000 for floor, ours in pairs]
+def added(
+    pairs: Iterable[tuple[float, float]],
+    *,
+    name: str,
+    group: Group,
+    unit: str,
+    bar: float,
+    comparison: str,
+    goal: float | None = None,
+    scale: float = 1.0,
+) -> Result:
+    """As `ratios`, for what ours takes over the floor, in `unit`."""
+    found = list(pairs)
+    over = [(ours - floor) * scale for floor, ours in found]
+    return _result(found, over, scale, name=name, group=group, unit=unit, bar=bar, goal=goal, comparison=comparison)
+
+
+def _result(pairs: Sequence[tuple[float, float]], compared: Sequence[float], scale: float, **said: Any) -> Result:
     return Result(
-        name="handler",
-        unit="us",
-        ours=median(ours for _, ours in pairs) / 1000,
-        floor=median(floor for floor, _ in pairs) / 1000,
-        compared=median(added),
-        spread=quartiles(added),
-        bar=100.0,
-        comparison="one row of 30 features, us over session.run",
+        ours=scale * median(ours for _, ours in pairs),
+        floor=scale * median(floor for floor, _ in pairs),
+        compared=median(compared),
+        spread=quartiles(compared),
         runs=len(pairs),
+        **said,
     )
-
-
-def _floor_seconds(subject: Subject) -> float:
-    line = _command(subject.root, FLOOR, str(subject.model), json.dumps(dict(subject.event)))
-    begun = time.perf_counter()
-    with subprocess.Popen(line, cwd=subject.root.folder, env=dict(subject.root.environment), stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # it is a pipe
-        answer = process.stdout.readline()
-        seconds = time.perf_counter() - begun
-        process.kill()
-    if not answer:
-        raise BenchError("the floor program gave no answer")
-    return seconds
-
-
-def _function_seconds(subject: Subject) -> float:
-    line = _command(subject.root, FUNCTION)
-    return first_answer(line, event=subject.event, cwd=subject.root.folder, environ=subject.environ)[0]
-
-
-def _command(root: TaskRoot, program: str, *arguments: str) -> list[str]:
-    """`-I -S` and the image's own folders: the same for floor and function."""
-    paths = [str(path) for path in (*root.before, *root.after)]
-    return [sys.executable, "-I", "-S", "-c", f"import sys; sys.path[:0] = {paths!r}\n{program}", *arguments]
 
 
 def quartiles(values: Sequence[float]) -> tuple[float, float]:
-    """The first and the third."""
+    """The first and the third; of one value, itself twice."""
+    if len(values) == 1:
+        return values[0], values[0]
     first, _, third = quantiles(values, n=4)
     return first, third
