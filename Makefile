@@ -15,6 +15,8 @@ unexport PYTHONDONTWRITEBYTECODE
 
 READY := .venv/.ready
 LOCKED := --frozen --no-emit-project --no-annotate --no-header --quiet
+# What only the Python binding of ONNX Runtime needs; its library alone is what an image holds.
+NATIVE := --prune flatbuffers --prune packaging --prune protobuf
 # Strict: a package that could not be looked up is a failure, not a pass.
 AUDIT := --strict --disable-pip --require-hashes --progress-spinner off
 
@@ -56,8 +58,10 @@ format: $(READY) ## Rewrite the code as ruff wants it
 
 lock: $(READY) ## Lock what pyproject.toml names, for the image too
 	uv lock
-	uv export $(LOCKED) --only-group predict --output-file functions/predict/requirements.txt
-	uv export $(LOCKED) --only-group batch --output-file functions/batch/requirements.txt
+	uv export $(LOCKED) --only-group predict $(NATIVE) --prune numpy --output-file functions/predict/requirements-native.txt
+	uv export $(LOCKED) --only-group predict --output-file functions/predict/requirements-binding.txt
+	uv export $(LOCKED) --only-group batch $(NATIVE) --output-file functions/batch/requirements-native.txt
+	uv export $(LOCKED) --only-group batch --output-file functions/batch/requirements-binding.txt
 
 bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
 	@python -m tools.bench

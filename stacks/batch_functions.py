@@ -50,6 +50,7 @@ class BatchFunction(FunctionParts):
             model_bucket=store.bucket_name(self),
             strict_models=tuple(model.name for model in models if model.serving.nan == "refuse"),
             signing_key_arn=store.signing_key_arn(self),
+            session_backend=settings.session_backend,
             job_bucket=store.job_bucket_name(self),
             job_table=store.job_table_name(self),
             job_attempts=settings.job_attempts,
@@ -61,7 +62,7 @@ class BatchFunction(FunctionParts):
         self.target = lambda_.DockerImageFunction(
             self,
             "Function",
-            code=image_code("batch", context=BUILD_CONTEXT, command=command),
+            code=image_code("batch", context=BUILD_CONTEXT, command=command, backend=settings.session_backend),
             architecture=lambda_.Architecture.X86_64,
             environment={**told.to_env(), **(environment or {})},
             # Models pass through /tmp one at a time.

@@ -39,7 +39,7 @@ def build_context(function: str, *layers: str) -> list[str]:
     """
     return [
         "*",
-        *("!functions", "functions/*", f"!functions/{function}"),
+        *("!functions", "functions/*", "!functions/trim.py", f"!functions/{function}"),
         *("!layers", "layers/*", *(f"!layers/{layer}" for layer in layers)),
         *("**/__pycache__", "**/*.egg-info"),
     ]
@@ -49,12 +49,13 @@ BUILD_CONTEXT = build_context("predict", "modelserve")
 
 
 def image_code(
-    function: str, *, context: list[str], command: str, platform: ecr_assets.Platform = ecr_assets.Platform.LINUX_AMD64
+    function: str, *, context: list[str], command: str, backend: str, platform: ecr_assets.Platform = ecr_assets.Platform.LINUX_AMD64
 ) -> lambda_.DockerImageCode:
-    """The image of the folder `functions/<function>`, told to run the handler `command`."""
+    """The image of the folder `functions/<function>`, told to run the handler `command`; `backend` is what it drives ONNX Runtime by."""
     return lambda_.DockerImageCode.from_image_asset(
         str(ROOT),
         file=f"functions/{function}/Dockerfile",
+        build_args={"SESSION_BACKEND": backend},
         exclude=context,
         ignore_mode=IgnoreMode.DOCKER,
         platform=platform,
@@ -134,6 +135,7 @@ class PredictFunction(ModelFunction):
         high, low = (f"https://sqs.{Aws.REGION}.{Aws.URL_SUFFIX}/{Aws.ACCOUNT_ID}/{queue}" for queue in queues)
         environment = PredictSettings(
             **self._told,
+            session_backend=settings.session_backend,
             job_bucket=store.job_bucket_name(self),
             job_table=store.job_table_name(self),
             high_queue_url=high,
@@ -147,7 +149,13 @@ class PredictFunction(ModelFunction):
         function = lambda_.DockerImageFunction(
             self,
             "Function",
-            code=image_code("predict", context=BUILD_CONTEXT, command="functions.predict.handler.handler", platform=platform),
+            code=image_code(
+                "predict",
+                context=BUILD_CONTEXT,
+                command="functions.predict.handler.handler",
+                backend=settings.session_backend,
+                platform=platform,
+            ),
             architecture=architecture,
             environment=environment.to_env(),
             ephemeral_storage_size=Size.mebibytes(model.function.ephemeral_storage),

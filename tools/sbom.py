@@ -20,8 +20,14 @@ __all__ = ["BILLS", "FOLDER", "PLATFORMS", "NoWheel", "bill", "main"]
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "build" / "sbom"
-BILLS = {"predict-image": "predict", "batch-image": "batch", "dependencies-layer": "layer"}
-"""The dependency group that each deployable installs."""
+_NATIVE = ("--prune", "flatbuffers", "--prune", "packaging", "--prune", "protobuf")
+"""What only the Python binding of ONNX Runtime needs; the images hold its library."""
+BILLS = {
+    "predict-image": ("predict", *_NATIVE, "--prune", "numpy"),
+    "batch-image": ("batch", *_NATIVE),
+    "dependencies-layer": ("layer",),
+}
+"""The dependency group that each deployable installs, and options for what it leaves out."""
 PLATFORMS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "manylinux2014_x86_64"]
 """What runs on AWS's Python 3.13, the best first."""
 _TAGS = {tag: rank for rank, tag in enumerate([*cpython_tags((3, 13), platforms=PLATFORMS), *compatible_tags((3, 13), "cp313", PLATFORMS)])}
@@ -46,7 +52,7 @@ class NoWheel(Exception):
 
 def bill(name: str) -> dict[str, Any]:
     """The CycloneDX document of a deployable of `BILLS`. Raises `NoWheel`."""
-    document: dict[str, Any] = _export(BILLS[name])
+    document: dict[str, Any] = _export(*BILLS[name])
     components = [_component(each) for each in document["components"] if _applies(each)]
     kept = {each["bom-ref"] for each in components}
     root = {"type": "container" if name.endswith("image") else "library", "bom-ref": name, "name": name}
@@ -68,8 +74,8 @@ def main(folder: Path = FOLDER) -> None:
         print(f"{file}  {len(document['components'])} packages")
 
 
-def _export(group: str) -> dict[str, Any]:
-    options = ("--frozen", "--only-group", group, "--no-emit-project", "--preview-features", "sbom-export", "--quiet")
+def _export(group: str, *pruned: str) -> dict[str, Any]:
+    options = ("--frozen", "--only-group", group, *pruned, "--no-emit-project", "--preview-features", "sbom-export", "--quiet")
     line = [str(Path(sys.executable).with_name("uv")), "export", "--format", "cyclonedx1.5", *options]
     document: dict[str, Any] = json.loads(subprocess.run(line, cwd=ROOT, check=True, capture_output=True, text=True).stdout)
     return document

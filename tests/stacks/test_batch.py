@@ -160,6 +160,7 @@ def test_only_files_of_the_image_change_it(repository, file, is_part):
 
 
 def test_the_dockerfile_copies_only_what_is_in_the_build_context():
-    copied = re.findall(r"^COPY (\S+) ", (ROOT / "functions/batch/Dockerfile").read_text("utf-8"), flags=re.MULTILINE)
-    assert copied
-    assert all(source.startswith(("functions/batch/", "layers/modelserve/", "layers/scoring/")) for source in copied)
+    lines = re.findall(r"^COPY (.+) \S+$", (ROOT / "functions/batch/Dockerfile").read_text("utf-8"), flags=re.MULTILINE)
+    copied = [source for line in lines for source in line.split()]
+    assert "functions/trim.py" in copied
+    assert all(source.startswith(("functions/trim.py", "functions/batch/", "layers/modelserve/", "layers/scoring/")) for source in copied)

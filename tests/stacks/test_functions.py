@@ -214,6 +214,7 @@ def test_a_file_of_the_function_changes_the_image(repository, related):
 
 
 def test_the_dockerfile_copies_only_what_is_in_the_build_context():
-    copied = re.findall(r"^COPY (\S+) ", (ROOT / "functions/predict/Dockerfile").read_text("utf-8"), flags=re.MULTILINE)
-    assert copied
-    assert all(source.startswith(("functions/predict/", "layers/modelserve/")) for source in copied)
+    lines = re.findall(r"^COPY (.+) \S+$", (ROOT / "functions/predict/Dockerfile").read_text("utf-8"), flags=re.MULTILINE)
+    copied = [source for line in lines for source in line.split()]
+    assert "functions/trim.py" in copied
+    assert all(source.startswith(("functions/trim.py", "functions/predict/", "layers/modelserve/")) for source in copied)

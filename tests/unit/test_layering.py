@@ -25,6 +25,7 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
     "functions.batch": ("modelserve", "scoring", "orjson", "boto3", "botocore", "pyarrow", _POWERTOOLS),
     "functions.catalog": ("modelserve", "orjson", _POWERTOOLS),
     "functions.gpu_gateway": ("modelserve", _POWERTOOLS),
+    "functions.trim": (),
     "functions.jobs": ("modelserve", "orjson", _POWERTOOLS),
     "stacks": ("aws_cdk", "constructs", "models.config", "modelserve.settings"),
     "app": ("aws_cdk", "models.config", "stacks"),

@@ -39,8 +39,8 @@ def run(argv: Sequence[str], *, cwd: Path, environ: Mapping[str, str], before: I
 
 
 def install(requirements: Path, into: Path, *, require_hashes: bool) -> None:
-    """Installs a requirements file into a folder for this interpreter, with bytecode."""
-    options = ["--require-hashes"] if require_hashes else ["--no-deps"]
+    """Installs what a requirements file names, and nothing else, into a folder for this interpreter, with bytecode."""
+    options = ["--no-deps", "--require-hashes"] if require_hashes else ["--no-deps"]
     line = [find_uv_bin(), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(into)]
     _check(
         [*line, *options, "--only-binary", ":all:", "--compile-bytecode", "-r", str(requirements)],

@@ -44,7 +44,7 @@ def test_every_dependency_is_a_component(bill):
 def test_the_images_is_what_its_requirements_install_on_python_3_13():
     """The same packages and versions, each by a hash that pip would accept."""
     hashes = {}
-    for block in (ROOT / "functions/predict/requirements.txt").read_text("utf-8").replace("\\\n", " ").splitlines():
+    for block in (ROOT / "functions/predict/requirements-native.txt").read_text("utf-8").replace("\\\n", " ").splitlines():
         requirement = Requirement(block.partition(" --hash")[0])
         if requirement.marker is None or requirement.marker.evaluate({"python_full_version": "3.13.5", "sys_platform": "linux"}):
             hashes[f"{requirement}".partition(";")[0].strip()] = block

@@ -1,0 +1,33 @@
+"""Leaves of ONNX Runtime's package what an image uses: its library alone, or its Python binding; the Dockerfiles run it after pip."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+__all__ = ["main"]
+
+_LIBRARY = "libonnxruntime.so.*"
+_UNUSED = ("datasets", "quantization", "tools", "transformers")
+"""Rooms of the binding's package that no function imports."""
+
+
+def main(backend: str, root: Path) -> None:
+    """`root` holds the packages; `backend` is one of `modelserve.session.BACKENDS`."""
+    package = root / "onnxruntime"
+    libraries = set(package.glob(f"capi/{_LIBRARY}"))
+    if len(libraries) != 1:
+        raise SystemExit(f"{package}/capi has {len(libraries)} files {_LIBRARY}; expected one: look at what this release of it ships")
+    for file in package.rglob("*"):
+        unused = file.relative_to(package).parts[0] in _UNUSED
+        if file.is_file() and (file in libraries if backend == "binding" else file not in libraries) | unused:
+            file.unlink()
+    for folder in sorted(package.rglob("*"), reverse=True):
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path.cwd())
+    for file in Path(__file__).parent.glob("*.*"):  # this one, and what pip was told to install
+        file.unlink()
