@@ -10,6 +10,7 @@ __all__ = ["main"]
 _LIBRARY = "libonnxruntime.so.*"
 _UNUSED = ("datasets", "quantization", "tools", "transformers")
 """Rooms of the binding's package that no function imports."""
+_LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
 
 
 def main(backend: str, root: Path) -> None:
@@ -19,8 +20,8 @@ def main(backend: str, root: Path) -> None:
     if len(libraries) != 1:
         raise SystemExit(f"{package}/capi has {len(libraries)} files {_LIBRARY}; expected one: look at what this release of it ships")
     for file in package.rglob("*"):
-        unused = file.relative_to(package).parts[0] in _UNUSED
-        if file.is_file() and (file in libraries if backend == "binding" else file not in libraries) | unused:
+        used = (file in libraries) != (backend == "binding") and file.relative_to(package).parts[0] not in _UNUSED
+        if file.is_file() and not used and file.name not in _LICENCES:
             file.unlink()
     for folder in sorted(package.rglob("*"), reverse=True):
         if folder.is_dir() and not any(folder.iterdir()):

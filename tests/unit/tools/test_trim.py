@@ -15,7 +15,14 @@ BINDING = "onnxruntime/capi/onnxruntime_pybind11_state.so"
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in (LIBRARY, BINDING, "onnxruntime/__init__.py", "onnxruntime/tools/deep/a.py", "onnxruntime-1.2.3.dist-info/METADATA"):
+    for name in (
+        LIBRARY,
+        BINDING,
+        "onnxruntime/__init__.py",
+        "onnxruntime/tools/deep/a.py",
+        "onnxruntime/LICENSE",
+        "onnxruntime-1.2.3.dist-info/METADATA",
+    ):
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(name)
@@ -32,7 +39,7 @@ def test_an_image_holds_one_of_the_two_ways_to_onnx_runtime(root, backend, found
 
     trim.main(backend, root)
 
-    assert kept(root) == {*found, "onnxruntime-1.2.3.dist-info/METADATA"}  # by which scanners know it
+    assert kept(root) == {*found, "onnxruntime/LICENSE", "onnxruntime-1.2.3.dist-info/METADATA"}  # by which scanners know it
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
