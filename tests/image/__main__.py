@@ -6,13 +6,14 @@ import json
 import os
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.padding import Padding
 from rich.table import Table
 
+from modelserve.session import BACKENDS
 from tests.image.base import base
 from tests.image.container import TMP_MB, Container
 from tests.image.docker import ImageError, check_daemon
@@ -32,6 +33,7 @@ _STARTS = 3
 _JOBS = 2
 """Of each model, in one batch of the jobs worker; together they run once."""
 _WORKER = "functions.batch.jobs.handler"
+_DOCKERFILE = "functions/predict/Dockerfile"
 _MIB = 2**20
 _CONSOLE = Console(highlight=False)
 
@@ -59,12 +61,13 @@ def main() -> int:
                 functions = {each.environment["MODEL_NAME"]: each for each in created if "MODEL_NAME" in each.environment}
                 published = [model for model in published if model.name in functions]  # the others are run by endpoints
                 measured = _predict(steps, images["predict"], functions, published, cloud.endpoint_url)
+                other = _predict_otherwise(steps, assembly, functions, published[0], cloud.endpoint_url)
                 (worker,) = (each for each in created if each.handler == _WORKER)
                 worked = _work(steps, images["batch"], worker, published, cloud)
     except (ImageError, LocalError) as error:
         _CONSOLE.print(f"Error: {error}", style="red", markup=False, soft_wrap=True)
         return 1
-    _report(images, measured, worked)
+    _report((*images.values(), other), measured, worked)
     return 0
 
 
@@ -109,6 +112,19 @@ def _predict(
             measured.append(_measure(image, functions[model.name], model, endpoint_url))
         step.detail = f"{len(measured)} models, {_STARTS} containers each, every answer what ONNX Runtime itself says"
     return measured
+
+
+def _predict_otherwise(steps: Steps, assembly: Assembly, functions: dict[str, Function], model: Published, endpoint_url: str) -> Image:
+    """One model in the image that a deployment gets whose `session_backend` is the other one."""
+    (asset,) = (each for each in assembly.images.values() if each.dockerfile == _DOCKERFILE)
+    (backend,) = set(BACKENDS) - {asset.build_args["SESSION_BACKEND"]}
+    with steps(f"image, {backend}") as step:
+        image = build(replace(asset, build_args={**asset.build_args, "SESSION_BACKEND": backend}), base(os.environ))
+        function = functions[model.name]
+        function = replace(function, environment={**function.environment, "SESSION_BACKEND": backend})
+        measured = _measure(image, function, model, endpoint_url)
+        step.detail = f"{image.size / _MIB:.0f} MiB, cold start {measured.cold:.2f} s, every answer what ONNX Runtime itself says"
+    return image
 
 
 def _measure(image: Image, function: Function, model: Published, endpoint_url: str) -> Measured:
@@ -159,7 +175,7 @@ def _work(steps: Steps, image: Image, function: Function, published: Sequence[Pu
     return Measured(model="jobs worker", limit=function.memory * _MIB, cold=cold, warm=warm, memory=memory, resident=resident)
 
 
-def _report(images: Mapping[str, Image], measured: Sequence[Measured], worked: Measured) -> None:
+def _report(images: Sequence[Image], measured: Sequence[Measured], worked: Measured) -> None:
     table = Table(box=None, padding=(0, 2, 0, 0))
     for heading in ("model", "cold start", "warm", "peak, container", "peak, process", "limit"):
         table.add_column(heading, justify="left" if heading == "model" else "right")
@@ -167,8 +183,8 @@ def _report(images: Mapping[str, Image], measured: Sequence[Measured], worked: M
         sizes = (f"{size / _MIB:.0f} MiB" for size in (each.memory, each.resident, each.limit))
         table.add_row(each.model, f"{each.cold:.2f} s", f"{1000 * each.warm:.0f} ms", *sizes)
     _CONSOLE.print(Padding(table, (1, 0, 1, 4)))
-    for image in images.values():
-        _CONSOLE.print(f"Image {image.folder}: {image.size / _MIB:.0f} MiB, of which {image.added / _MIB:.0f} MiB are ours", soft_wrap=True)
+    for image in images:
+        _CONSOLE.print(f"Image {image.name}: {image.size / _MIB:.0f} MiB, of which {image.added / _MIB:.0f} MiB are ours", soft_wrap=True)
     _CONSOLE.print(
         f"Cold start: median {statistics.median(each.cold for each in measured):.2f} s from the first request to its answer; "
         f"1 CPU, read-only, {TMP_MB} MB of /tmp, without capabilities",

@@ -41,7 +41,7 @@ class Image:
 def build(asset: ImageAsset, base: Base) -> Image:
     """Raises `ImageError` with what the build printed."""
     folder = Path(asset.dockerfile).parent.name
-    tag = f"serverless-onnx/{folder}:test"
+    tag = f"serverless-onnx/{folder}:{asset.build_args.get('SESSION_BACKEND', 'test')}"
     arguments = [word for name, value in asset.build_args.items() for word in ("--build-arg", f"{name}={value}")]
     arguments += ["--build-arg", f"BASE_IMAGE={base.name}", "--network", base.network, "--tag", tag]
     run("docker", "build", "--quiet", *arguments, "--file", asset.context / asset.dockerfile, asset.context)
