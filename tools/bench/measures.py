@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from statistics import median, quantiles
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-__all__ = ["GROUPS", "Group", "Options", "Result", "Tick", "added", "quartiles", "ratios"]
+from tools.bench.runtime import BenchError
+
+__all__ = ["GROUPS", "Group", "Options", "Result", "Tick", "Unavailable", "added", "quartiles", "ratios"]
 
 Group = Literal["cold", "warm", "formats", "memory", "image", "gateway", "batch", "peers"]
 GROUPS: tuple[Group, ...] = ("cold", "warm", "formats", "memory", "image", "gateway", "batch", "peers")
 Tick = Callable[[], None]
 """Called after each part of a measurement, for whoever watches."""
+
+
+class Unavailable(BenchError):
+    """This machine lacks what a measurement needs; it is left out, and says why."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +52,10 @@ class Result:
     goal: float | None = None
     """Where it should get to, below the bar."""
     comparison: str
-    """What is compared with what; it says so when `compared` is no ratio."""
+    """What is compared with what."""
     runs: int
+    ratio: bool = True
+    """False where `compared` is what is added to the floor, in `unit`."""
 
     @property
     def met(self) -> bool:
@@ -57,6 +65,12 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """For JSON, with whether it is met."""
         return {**asdict(self), "met": self.met}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """What `to_dict` made."""
+        values = {field.name: document[field.name] for field in fields(cls)}
+        return cls(**{**values, "spread": tuple(values["spread"])})
 
 
 def ratios(
@@ -91,7 +105,7 @@ def added(
     """As `ratios`, for what ours takes over the floor, in `unit`."""
     found = list(pairs)
     over = [(ours - floor) * scale for floor, ours in found]
-    return _result(found, over, scale, name=name, group=group, unit=unit, bar=bar, goal=goal, comparison=comparison)
+    return _result(found, over, scale, name=name, group=group, unit=unit, bar=bar, goal=goal, comparison=comparison, ratio=False)
 
 
 def _result(pairs: Sequence[tuple[float, float]], compared: Sequence[float], scale: float, **said: Any) -> Result:
