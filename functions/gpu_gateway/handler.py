@@ -51,6 +51,9 @@ class App(invocation.App[EndpointModel]):
         advice = f'its endpoint answers at once; POST to /v2/models/{name}/infer, or set mode = "async" under [gpu] in its model.toml'
         raise JobsNotTaken(name, advice)
 
+    def _disconnect(self) -> None:
+        self._endpoint.close()
+
     def _jobs(self, environ: Mapping[str, str]) -> AsyncJobs | None:
         bucket = self._settings.job_bucket
         if not bucket:

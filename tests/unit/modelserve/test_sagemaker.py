@@ -113,6 +113,18 @@ def test_requests_go_over_one_connection():
         assert (server.connections, len(server.requests)) == (1, 3)
 
 
+def test_after_it_was_closed_the_next_request_opens_a_connection():
+    with scripted(GOOD, keep=True) as server:
+        asked = endpoint(server)
+        asked.close()
+        asked.invoke("x/y", b"1", TARGET, seconds=10)
+        asked.close()
+        asked.close()
+        asked.invoke("x/y", b"1", TARGET, seconds=10)
+
+        assert (server.connections, len(server.requests)) == (2, 2)
+
+
 @pytest.mark.parametrize(
     ("environ", "host"),
     [

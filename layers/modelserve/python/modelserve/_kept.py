@@ -25,8 +25,13 @@ class KeptConnection:
         self._since = 0.0
 
     def __del__(self) -> None:
-        if self._idle is not None:
-            self._idle.close()
+        self.close()
+
+    def close(self) -> None:
+        """Lets go of the connection that is open, if any; the next request opens another."""
+        idle, self._idle = self._idle, None
+        if idle is not None:
+            idle.close()
 
     @contextmanager
     def request(

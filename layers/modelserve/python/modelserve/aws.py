@@ -168,6 +168,9 @@ class Service:
             pause *= 2
         raise AssertionError  # the last attempt returns or raises
 
+    def close(self) -> None:
+        """Lets go of what is kept between requests, which here is nothing."""
+
     def presigned(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, seconds: int) -> str:
         """The URL at which whoever has it may send this one request for `seconds`, or until our credentials end."""
         signed = presign(

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["App", "Observer", "Served", "Source"]
 
 _INIT_SECONDS = 8.0  # of the 10 that Lambda gives; the imports have had theirs
+_SNAPSHOT_SECONDS = 100.0  # of the 130 that it gives where INIT ends in a snapshot
+_RESTORE_SECONDS = 8.0  # of the 10 that it gives to a restore
 _MARGIN_SECONDS = 0.5  # kept to write the answer in
 
 
@@ -69,6 +71,8 @@ class App(ABC, Generic[_M]):
         self._settings = settings
         self._observer = observer
         self._cold_start = True
+        self._frozen = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+        """Whether INIT ends in a snapshot."""
         self._ends = time.monotonic() + _INIT_SECONDS
         """When this invocation, or INIT, must be over."""
         store = S3Reader.from_environ(settings.model_bucket, environ, remaining=self._remaining)
@@ -117,6 +121,39 @@ class App(ABC, Generic[_M]):
         self._loader.start()
         gc.freeze()
         gc.enable()
+        if self._frozen:
+            from .snapshots import register  # noqa: PLC0415 - most functions are never frozen
+
+            register(self)
+
+    def suspend(self) -> None:
+        """Loads the model if INIT could not, and runs it once, so that no restored environment has to; then nothing stays connected.
+
+        Without a model the snapshot is taken all the same: a deployment may come before the first promotion, and must not fail on a
+        model of its store.
+        """
+        begun = time.monotonic()
+        self._ends = begun + _SNAPSHOT_SECONDS
+        self._loader.expire()
+        try:
+            self._loader.find(None).warm_up(seconds=_SNAPSHOT_SECONDS / 2)
+        except ServeError as error:
+            self._lifecycle("the snapshot holds no model that has run: each restored environment loads it", begun, error)
+        else:
+            self._lifecycle("ready for a snapshot", begun)
+        self._disconnect()
+
+    def resume(self) -> None:
+        """Checks the alias, with credentials of now: a snapshot may be weeks old. What goes wrong is answered to the first request."""
+        begun = time.monotonic()
+        self._ends = begun + _RESTORE_SECONDS
+        self._loader.expire()
+        try:
+            self._loader.find(None)
+        except ServeError as error:
+            self._lifecycle("restored without a model", begun, error)
+        else:
+            self._lifecycle("restored", begun)
 
     def handle(self, event: Any, context: Any) -> Any:
         """The answer to an event, or to a plain inference request.
@@ -142,6 +179,15 @@ class App(ABC, Generic[_M]):
         if response.error is not None:
             raise _told(response.error)
         return orjson.loads(response.body)
+
+    def _disconnect(self) -> None:
+        """Closes what stays open between requests, which here is nothing."""
+
+    def _lifecycle(self, message: str, begun: float, error: ServeError | None = None) -> None:
+        keys: dict[str, Any] = {"model": self._settings.model_name, "took_ms": round(1000 * (time.monotonic() - begun), 3)}
+        if error is not None:
+            keys |= {"error": error.kind, "reason": str(error)}
+        self._observer.log("INFO" if error is None else "WARNING", message, location="snapshots", **keys)
 
     def _remaining(self) -> float:
         return self._ends - time.monotonic()

@@ -83,6 +83,11 @@ class Loader(Generic[_M]):
         except ServeError:
             return  # kept in `_known`, and answered to whoever asks
 
+    def expire(self) -> None:
+        """Makes what is known of every alias too old: the next that asks for one checks it, and meanwhile loses nothing that is loaded."""
+        for known in self._known.values():
+            known.checked = float("-inf")
+
     def find(self, version: str | None) -> _M:
         """The model that answers for a version or an alias, the default alias for None.
 

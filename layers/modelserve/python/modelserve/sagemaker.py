@@ -67,6 +67,10 @@ class Endpoint:
         credentials = lambda: Credentials.from_environ(environ)  # noqa: E731
         return cls(name, model, _Runtime("sagemaker", region=region, url=url, credentials=credentials, remaining=remaining))
 
+    def close(self) -> None:
+        """Lets go of the connection that is kept; the next request opens another."""
+        self._service.close()
+
     def invoke(self, content_type: str, body: bytes, target_model: str | None, *, seconds: float) -> tuple[str, bytes]:
         """Content type and body of the answer; `target_model` is an archive's path on an endpoint of several, else None.
 
@@ -164,6 +168,9 @@ class _Runtime(Service):
         headers, target = self._signed(sent)
         left = max(0.001, ends - time.monotonic())
         return self._connection.request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=left, ends=ends)
+
+    def close(self) -> None:
+        self._connection.close()
 
 
 def model_error(model: str, endpoint: str, body: bytes) -> ServeError:

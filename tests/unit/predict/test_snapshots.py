@@ -1,0 +1,124 @@
+"""SnapStart: what a snapshot holds, and what each environment that is restored from it asks for anew."""
+
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from modelserve import snapshots
+from tests.unit.modelserve.graphs import scaled
+from tests.unit.modelserve.stores import MemoryStore, Publisher
+
+from .apps import INFER, App, asked, rest, started
+from .frozen import RESTORES, Frozen
+
+BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}).encode()
+
+
+def answered(frozen: Frozen) -> list[tuple[int, str, list[float]]]:
+    """Status, version and numbers of each answer."""
+    bodies = [(answer["statusCode"], json.loads(answer["body"])) for answer in frozen.answers]
+    return [(status, body.get("model_version", ""), body["outputs"][0]["data"]) for status, body in bodies]
+
+
+def test_two_environments_of_one_snapshot_serve_what_was_promoted_after_it(store: MemoryStore, publisher: Publisher):
+    """With credentials that were rotated meanwhile, random numbers of their own, and connections of their own."""
+    publisher.release(scaled(2))
+    promoted: list[str] = []
+
+    def between(frozen: Frozen) -> None:
+        promoted.append(publisher.release(scaled(3)))
+        frozen.key = "after"
+
+    frozen = Frozen.run(store, between)
+
+    assert answered(frozen) == [(200, promoted[0], [3, 6, 9])] * RESTORES
+    assert frozen.keys == ({"before"}, {"after"})
+    assert len(set(frozen.told("drawn"))) == RESTORES
+    assert frozen.told("open") == [[]]
+    assert sorted(frozen.logged()) == [("INFO", "ready for a snapshot")] + [("INFO", "restored")] * RESTORES
+
+
+def test_a_snapshot_of_an_empty_store_serves_what_is_promoted_later(store: MemoryStore, publisher: Publisher):
+    promoted: list[str] = []
+
+    frozen = Frozen.run(store, lambda _: promoted.append(publisher.release(scaled(2))))
+
+    assert answered(frozen) == [(200, promoted[0], [2, 4, 6])] * RESTORES
+    assert frozen.logged()[0][0] == "WARNING"
+
+
+@pytest.fixture
+def app(store: MemoryStore, publisher: Publisher, monkeypatch: pytest.MonkeyPatch) -> App:
+    """Looks at its alias once an hour."""
+    publisher.release(scaled(2))
+    return started(store, monkeypatch, alias_check_seconds=3600)
+
+
+def test_what_the_snapshot_holds_answers_while_the_store_is_down(app, store, capsys):
+    app.suspend()
+    store.down = "no route to host"
+
+    app.resume()
+
+    assert asked(app, rest("POST", INFER, BODY)).json["outputs"][0]["data"] == [2, 4, 6]
+    assert "no route to host" in capsys.readouterr().out
+
+
+def test_an_alias_that_has_not_moved_costs_a_restore_one_question(app, store):
+    app.suspend()
+    store.calls.clear()
+
+    app.resume()
+    asked(app, rest("POST", INFER, BODY))
+
+    assert [call for call, _ in store.calls] == ["get"]
+
+
+def test_what_init_could_not_load_is_loaded_before_the_snapshot(store, publisher, monkeypatch, capsys):
+    publisher.release(scaled(2))
+    store.down = "no route to host"
+    app = started(store, monkeypatch)
+    store.down = None
+
+    app.suspend()
+
+    assert [call for call, _ in store.calls if call == "download"] == ["download"]
+    assert "ready for a snapshot" in capsys.readouterr().out
+
+
+def test_a_model_runs_once_before_the_snapshot(app, monkeypatch):
+    ran: list[float] = []
+    monkeypatch.setattr(app._loader.find(None), "warm_up", lambda *, seconds: ran.append(seconds))
+
+    app.suspend()
+
+    assert len(ran) == 1
+
+
+def test_the_first_answer_after_a_restore_counts_as_a_cold_start(app, capsys):
+    app.suspend()
+    app.resume()
+    capsys.readouterr()
+
+    asked(app, rest("POST", INFER, BODY))
+
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["ColdStart"] for line in written if "ColdStart" in line] == [[1]]
+
+
+def test_openssl_draws_anew_and_what_was_never_imported_stays_so(monkeypatch):
+    added: list[tuple[bytes, float]] = []
+    monkeypatch.setitem(sys.modules, "ssl", SimpleNamespace(RAND_add=lambda *drawn: added.append(drawn)))
+    monkeypatch.delitem(sys.modules, "random")
+
+    for _ in range(2):
+        snapshots._reseed()
+
+    assert len({drawn for drawn, _ in added}) == 2
+    assert "random" not in sys.modules
+
+
+def test_only_a_function_with_snapshots_imports_the_hooks(app):
+    assert not app._frozen
