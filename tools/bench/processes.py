@@ -6,12 +6,17 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tools.bench.runtime import BenchError
+from tools.local import packages
 from tools.local.roots import TaskRoot
+from tools.local.synth import CDK_OUT
 
-__all__ = ["command", "output"]
+__all__ = ["command", "output", "with_binding"]
+
+_BINDING = packages.PROJECT / "functions" / "predict" / "requirements-binding.txt"
 
 
 def command(root: TaskRoot, program: str, *arguments: str) -> list[str]:
@@ -26,3 +31,8 @@ def output(line: Sequence[str], *, root: TaskRoot, environ: Mapping[str, str]) -
     if done.returncode:
         raise BenchError(done.stderr)
     return json.loads(done.stdout)
+
+
+def with_binding(root: TaskRoot) -> TaskRoot:
+    """The same environment around NumPy and ONNX Runtime's Python binding, whatever the image holds: where a floor runs."""
+    return replace(root, before=(packages.installed(_BINDING, CDK_OUT.parent),))
