@@ -33,3 +33,10 @@ class Observer:
         for name, value in metrics.items():
             self._metrics.add_metric(name, _UNITS.get(name, MetricUnit.Count), value)
         self._metrics.flush_metrics()
+
+    def request(
+        self, level: str, keys: dict[str, Any], metrics: dict[str, float], *, context: Any, cold_start: bool, model: str, version: str
+    ) -> None:
+        """As `log` and then `count`."""
+        self.log(level, "request", location="handler", context=context, cold_start=cold_start, **keys)
+        self.count(metrics, model=model, version=version)

@@ -126,9 +126,7 @@ def _fits(tensor: Tensor, spec: TensorSpec) -> None:
     if tensor.datatype != spec.datatype:
         raise InvalidInput(f"input {tensor.name!r} is {tensor.datatype}; expected {spec.datatype}")
     shape = tensor.shape
-    if shape != spec.shape and (
-        len(shape) != len(spec.shape) or any(want not in (-1, size) for size, want in zip(shape, spec.shape, strict=True))
-    ):
+    if shape != spec.shape and not _is_of(shape, spec.shape):
         raise InvalidInput(f"input {tensor.name!r} has shape {list(shape)}; expected {list(spec.shape)}, where -1 is any size")
     if 0 in shape:
         raise InvalidInput(f"input {tensor.name!r} has shape {list(shape)} and so no elements; send at least one row")
@@ -138,9 +136,18 @@ def _fits(tensor: Tensor, spec: TensorSpec) -> None:
         raise InvalidInput(f"input {tensor.name!r} has {nbytes} bytes; {tensor.datatype} of shape {list(shape)} takes {prod(shape) * size}")
 
 
+def _is_of(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    if len(shape) != len(wanted):
+        return False
+    for size, want in zip(shape, wanted, strict=True):  # noqa: SIM110 - a generator takes three times as long
+        if size != want and want != -1:
+            return False
+    return True
+
+
 def _refuse_too_large(outputs: Sequence[Tensor], request: InferRequest, most: int) -> None:
     """Before it is written: as JSON an answer takes a multiple of its memory. An element takes two bytes of text at least."""
-    classified = {requested.name for requested in request.outputs or () if requested.classification}
+    classified = [requested.name for requested in request.outputs or () if requested.classification]
     size = 0
     for tensor in outputs:
         whole = tensor.name in classified or request.wants_binary(tensor.name)

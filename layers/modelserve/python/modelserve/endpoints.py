@@ -70,6 +70,7 @@ class Endpoints:
     ) -> None:
         """With `jobs` any request is answered with where its answer will be; `submit` takes one for a version that is to be run later."""
         self._name = name
+        self._infer_path = f"/v2/models/{name}/infer"
         self._plane = plane
         self._jobs = jobs
         self._submit = submit
@@ -96,6 +97,8 @@ class Endpoints:
         return response
 
     def _route(self, request: Request, seconds: float) -> Response:
+        if request.path == self._infer_path:  # nearly every request's
+            return self._model_route(request, None, ["infer"], seconds)
         parts = request.path.rstrip("/").split("/")
         if parts[:2] != ["", "v2"]:
             raise RouteNotFound(request.path)

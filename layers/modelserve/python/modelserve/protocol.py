@@ -50,6 +50,7 @@ _MAX_TENSORS = 4096
 _MAX_NAME = 1024  # a message may quote a name
 _MAX_DIMENSIONS = 64
 _MAX_SIZE = 2**63 - 1
+_FEW_LETTERS = 64
 _NOT_FINITE = re.compile(rb"NaN|-?Infinity")
 
 
@@ -143,13 +144,13 @@ def parse_document(document: Any, binary: Data = b"", *, booleans: bool = True) 
     parameters = _parameters(document, "the request")
     binary_outputs = _flag(parameters, "binary_data_output", default=False)
     request = InferRequest([], id=_id(document), binary=binary_outputs, parameters=parameters)
-    view, offset, names = memoryview(binary), 0, set()
+    view, offset, inputs = memoryview(binary), 0, {}
     for item in items:
         tensor, offset = _input(item, view, offset, booleans=booleans)
-        if tensor.name in names:
+        if tensor.name in inputs:
             raise InvalidRequest(f"input {tensor.name!r} stands twice in the request; each input is given once")
-        names.add(tensor.name)
-        request.inputs.append(tensor)
+        inputs[tensor.name] = tensor
+    request.inputs = list(inputs.values())
     if offset != len(view):
         raise InvalidRequest(f"{len(view)} bytes of binary data follow the JSON object, but binary_data_size of all inputs is {offset}")
     if (outputs := document.get("outputs")) is not None:
@@ -199,7 +200,7 @@ def _refuse_non_finite(response: InferResponse, request: InferRequest) -> None:
 
 def _load(body: Data) -> Any:
     try:
-        return orjson.loads(memoryview(body))
+        return orjson.loads(body if type(body) is bytes else memoryview(body))
     except orjson.JSONDecodeError as error:
         text = bytes(body)
         if b"NaN" not in text and b"Infinity" not in text:
@@ -212,8 +213,19 @@ def _load(body: Data) -> Any:
 
 
 def _may_hold_booleans(body: Data) -> bool:
+    """Looks at letters that numbers are written without, each found ten times as fast as a word is; after a few it may as well be so."""
     text = bytes(body)
-    return b"true" in text or b"false" in text
+    for letter, word in ((b"u", b"true"), (b"l", b"false")):
+        at = text.find(letter)
+        for _ in range(_FEW_LETTERS):
+            if at < 0:
+                break
+            if text.startswith(word, at - 2):
+                return True
+            at = text.find(letter, at + 1)
+        else:
+            return True
+    return False
 
 
 def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tuple[Tensor, int]:
@@ -229,11 +241,7 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
         raise InvalidRequest(f"an input's name has {len(name)} characters; expected at most {_MAX_NAME}")
     if type(datatype) is not str or datatype not in DATATYPES:
         raise InvalidRequest(f"input {name!r} has datatype {brief(datatype):.60}; expected one of {', '.join(DATATYPES)}")
-    if (
-        type(shape) is not list
-        or len(shape) > _MAX_DIMENSIONS
-        or any(type(size) is not int or not 0 <= size <= _MAX_SIZE for size in shape)
-    ):
+    if type(shape) is not list or len(shape) > _MAX_DIMENSIONS or not _are_sizes(shape):
         expected = f"a list of at most {_MAX_DIMENSIONS} sizes, each 0 to {_MAX_SIZE}"
         raise InvalidRequest(f"input {name!r} has shape {brief(shape):.60}; expected {expected}")
     size = _parameters(item, f"input {name!r}").get("binary_data_size")
@@ -249,6 +257,13 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
             f"input {name!r} has binary_data_size {brief(size):.60}, but {len(binary) - offset} bytes are left of the body"
         )
     return Tensor(name, datatype, tuple(shape), binary[offset : offset + size]), offset + size
+
+
+def _are_sizes(shape: list[Any]) -> bool:
+    for size in shape:  # noqa: SIM110 - a generator takes three times as long
+        if type(size) is not int or not 0 <= size <= _MAX_SIZE:
+            return False
+    return True
 
 
 def _outputs(items: Any, *, default: bool) -> list[RequestedOutput] | None:
@@ -273,10 +288,10 @@ def _outputs(items: Any, *, default: bool) -> list[RequestedOutput] | None:
     return list(requested.values()) or None
 
 
-def _parameters(item: dict[str, Any], where: str) -> dict[str, Any]:
+def _parameters(item: dict[str, Any], where: str) -> Mapping[str, Any]:
     parameters = item.get("parameters")
     if parameters is None:
-        return {}
+        return _NONE
     if type(parameters) is not dict:
         raise InvalidRequest(f"'parameters' of {where} is {_kind(parameters)}; expected an object")
     if "shared_memory_region" in parameters:
@@ -284,7 +299,7 @@ def _parameters(item: dict[str, Any], where: str) -> dict[str, Any]:
     return parameters
 
 
-def _flag(parameters: dict[str, Any], name: str, *, default: bool) -> bool:
+def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
     value = parameters.get(name, default)
     if type(value) is not bool:
         raise InvalidRequest(f"parameter {name!r} is {brief(value):.60}; expected true or false")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, compress
 from math import isfinite, prod
+from operator import ne
 from reprlib import repr as brief
 from struct import Struct
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -90,7 +91,7 @@ def from_list(name: str, datatype: str, shape: tuple[int, ...], values: list[Any
     Raises `InvalidInput` for another count or nesting, `InvalidRequest` for elements of another type.
     """
     kind = DATATYPES[datatype]
-    if values and isinstance(values[0], list):
+    if values and type(values[0]) is list:
         values = _flatten(name, shape, values)
     if len(values) != prod(shape):
         raise InvalidInput(f"input {name!r} has {len(values)} values; shape {list(shape)} takes {prod(shape)}")
@@ -110,7 +111,7 @@ def from_list(name: str, datatype: str, shape: tuple[int, ...], values: list[Any
 
 def _flatten(name: str, shape: tuple[int, ...], values: list[Any]) -> list[Any]:
     for size in shape[1:]:
-        if any(type(item) is not list or len(item) != size for item in values):
+        if set(map(type, values)) != {list} or set(map(len, values)) != {size}:
             raise InvalidInput(
                 f"input {name!r} has data that is not nested as its shape {list(shape)} says; send it so, or as one flat list"
             )
@@ -195,20 +196,21 @@ def not_finite(name: str) -> InvalidInput:
 def shortest(values: Sequence[float]) -> list[float]:
     """FP32 values as the doubles of their fewest digits, as a numpy array is written: 0.1, and not 0.10000000149011612.
 
-    Below 1e-5 and from 1e13 on orjson chooses another notation for a double, such as 1.9e-6 for 0.0000019.
-    Takes about 1 us an element; six digits are always enough from text to FP32, and nine from FP32 to text.
+    Below 1e-5 and from 1e13 on orjson chooses another notation for a double, such as 1.9e-6 for 0.0000019; from 2**-10 to 0.001 there may
+    be a seventh digit where six would do. Nine are always enough from FP32 to text. Takes about 0.5 us an element, all at once.
     """
     exact = array("f", values)
     found = list(values)
     left: Sequence[int] = range(len(found))
-    for form in ("%.6g", "%.7g", "%.8g", "%.9g"):
-        tried = [float(form % found[index]) for index in left]
-        wrong = []
-        for index, value, again in zip(left, tried, array("f", tried), strict=True):
-            if again == exact[index]:
-                found[index] = value
-            else:
-                wrong.append(index)
+    for form in ("%.7g ", "%.8g ", "%.9g "):
+        tried = list(map(float, (form * len(left) % tuple(map(found.__getitem__, left))).split()))
+        wrong = list(compress(left, map(ne, array("f", tried), map(exact.__getitem__, left))))
+        for index, value in zip(left, tried, strict=True):
+            found[index] = value
+        for index in wrong:
+            found[index] = exact[index]
+        if not wrong:
+            break
         left = wrong
     return found
 
