@@ -23,6 +23,7 @@ from .record import Record, replace
 __all__ = [
     "ALIAS_NAME",
     "ARCHIVE_FILE",
+    "LOAD_SCHEMA",
     "MANIFEST_FILE",
     "MODEL_FILE",
     "SCHEMA",
@@ -54,6 +55,8 @@ SCHEMA = 1
 """Of manifests and aliases; a reader refuses a newer one."""
 SIGNED_SCHEMA = 2
 """Of aliases with a signature, which a release from before signatures refuses by this number."""
+LOAD_SCHEMA = 3
+"""Of manifests and aliases that say how to load, which a release from before load formats refuses by this number."""
 MODEL_FILE = "model.onnx"
 ARCHIVE_FILE = "model.tar.gz"
 MANIFEST_FILE = "manifest.json"
@@ -151,7 +154,9 @@ class Load(Record):
     zstd: str = ""
     """The path of the file that is compressed in transit, without its suffix; empty where none is."""
     cpu: str = ""
-    """What a CPU must have to open it, such as `x86_64 avx2`, separated by spaces; empty for any CPU."""
+    """What a CPU must have to open it, and after `!` what it must lack, such as `x86_64 avx2 !avx512f`; empty for any CPU."""
+    optimize: bool = False
+    """Whether ONNX Runtime optimises the graph at each load, as it does with `onnx`; one that was saved optimised needs it no more."""
 
 
 class Manifest(Record):
@@ -178,6 +183,12 @@ class Manifest(Record):
     """Rows that Triton takes at once, 0 for any number as one; None of a version without an archive."""
     row_wise: bool | None = None
     """Whether a row is answered alone as it is among others; None of a version from before anybody looked."""
+    load: Load | None = None
+    """How a function opens it; None for `model.onnx` as it is."""
+    load_figures: Mapping[str, Mapping[str, float]] | None = None
+    """What each way of opening it took where it was built, by its name; those of one version compare."""
+    load_asked: str | None = None
+    """What [load] of model.toml asked for, where that was not to measure."""
     schema: int = SCHEMA
 
     @property
@@ -194,10 +205,28 @@ class Manifest(Record):
         file = self.model_file
         return replace(file, path=version_prefix(self.name, self.version) + file.path)
 
+    @property
+    def load_object(self) -> Load | None:
+        """As `load`, but every `path` is the whole key, as in an alias."""
+        if self.load is None:
+            return None
+        prefix = version_prefix(self.name, self.version)
+        files = tuple(replace(file, path=prefix + file.path) for file in self.load.files)
+        return replace(self.load, files=files, zstd=self.load.zstd and prefix + self.load.zstd)
+
+    def holding(self, files: tuple[File, ...]) -> Manifest:
+        """With `files`, of which those to load are the same ones. Raises `UnverifiedModel` where one of these is missing."""
+        if self.load is None:
+            return replace(self, files=files)
+        known = {file.path: file for file in files}
+        if missing := [file.path for file in self.load.files if file.path not in known]:
+            raise UnverifiedModel(f"manifest of {self.name}/{self.version}", f"no {missing[0]} among its files", "all that it loads")
+        return replace(self, files=files, load=replace(self.load, files=tuple(known[file.path] for file in self.load.files)))
+
     def holds(self, draft: Manifest) -> bool:
         """Whether publishing `draft` would add nothing: the same bytes, served in the same way, and judged at least as well.
 
-        Values of metrics and gates may differ, and reports.
+        Values of metrics and gates may differ, reports, and what was measured to be the fastest way of opening it.
         """
         return self._served() == draft._served() and not self._judged_less(draft)
 
@@ -213,11 +242,11 @@ class Manifest(Record):
 
     def _served(self) -> tuple[object, ...]:
         files = {(file.path, file.sha256) for file in self.files if file.path in {MODEL_FILE, ARCHIVE_FILE}}
-        return files, self.task, self.inputs, self.outputs, self.labels, self.max_batch, self.row_wise
+        return files, self.task, self.inputs, self.outputs, self.labels, self.max_batch, self.row_wise, self.load_asked
 
     def to_json(self) -> bytes:
-        """Without a `max_batch`, `row_wise` or `transform` that is None, which releases from before them could not read."""
-        document = _without(self, "max_batch", "row_wise")
+        """Without what is None of what releases from before it could not read."""
+        document = _without(self, "max_batch", "row_wise", "load", "load_figures", "load_asked")
         return dump(document | {"lineage": self.lineage and _without(self.lineage, "transform")})
 
     @classmethod
@@ -236,10 +265,11 @@ class Manifest(Record):
                     "gates": tuple(GateResult(**item) for item in document.get("gates", ())),
                     "parity": Parity(**parity) if parity else None,
                     "lineage": Lineage(**lineage) if lineage else None,
+                    "load": _load(document.get("load")),
                 }
             )
 
-        return parse(body, what, build)
+        return parse(body, what, build, newest=LOAD_SCHEMA)
 
 
 class Alias(Record):
@@ -259,17 +289,17 @@ class Alias(Record):
     schema: int = SCHEMA
 
     def to_json(self) -> bytes:
-        """Without a `signature` that is None, which releases from before signatures could not read."""
-        return dump(_without(self, "signature"))
+        """Without a `signature` or `load` that is None, which releases from before them could not read."""
+        return dump(_without(self, "signature", "load"))
 
     @classmethod
     def from_json(cls, body: bytes, *, what: str, advice: str) -> Alias:
         """Raises `UnverifiedModel` with `advice` for anything but an alias, `RegistryError` for a newer schema."""
 
         def build(document: dict[str, Any]) -> Alias:
-            return cls(**{**document, "model": File(**document["model"])})
+            return cls(**{**document, "model": File(**document["model"]), "load": _load(document.get("load"))})
 
-        return parse(body, what, build, newest=SIGNED_SCHEMA, advice=advice)
+        return parse(body, what, build, newest=LOAD_SCHEMA, advice=advice)
 
 
 def model_prefix(name: str) -> str:
@@ -311,8 +341,10 @@ def parse_alias(body: bytes, name: str, alias: str) -> Alias:
     key, advice = alias_key(name, alias), f"run: modelctl promote {name} VERSION --alias {alias}"
     parsed = Alias.from_json(body, what=key, advice=advice)
     version, path = str(parsed.version), str(parsed.model.path)
-    if (parsed.name, parsed.alias) != (name, alias) or not path.startswith(version_prefix(name, version)):
-        found = f"alias {parsed.alias!r} of {parsed.name!r} to {path!r}"
+    paths = [path, *(str(file.path) for file in (parsed.load.files if parsed.load else ()))]
+    outside = [path for path in paths if not path.startswith(version_prefix(name, version))]
+    if (parsed.name, parsed.alias) != (name, alias) or outside:
+        found = f"alias {parsed.alias!r} of {parsed.name!r} to {(outside or paths)[0]!r}"
         raise UnverifiedModel(key, found, f"alias {alias!r} of {name!r} to a file of its own", advice)
     if not isinstance(parsed.manifest_sha256, str) or not VERSION_NAME.fullmatch(version):
         found = f"version {version!r} with {parsed.manifest_sha256!r} for its manifest's SHA-256"
@@ -361,6 +393,10 @@ def parse(
 def _without(record: Record, *names: str) -> dict[str, Any]:
     """Its fields, less those of `names` that are None."""
     return {key: value for key, value in vars(record).items() if value is not None or key not in names}
+
+
+def _load(document: dict[str, Any] | None) -> Load | None:
+    return None if document is None else Load(**{**document, "files": tuple(File(**item) for item in document["files"])})
 
 
 def _specs(items: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:

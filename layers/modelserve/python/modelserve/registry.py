@@ -16,6 +16,7 @@ from .errors import (
 )
 from .manifest import (
     ALIAS_NAME,
+    LOAD_SCHEMA,
     MANIFEST_FILE,
     SCHEMA,
     SIGNED_SCHEMA,
@@ -240,5 +241,6 @@ def _alias(alias: str, manifest: Manifest, digest: str, signature: str | None) -
         manifest_sha256=digest,
         model=manifest.model_object,
         signature=signature,
-        schema=SIGNED_SCHEMA if signature else SCHEMA,
+        load=manifest.load_object,
+        schema=LOAD_SCHEMA if manifest.load else SIGNED_SCHEMA if signature else SCHEMA,
     )

@@ -61,7 +61,7 @@ class Versions:
         self._clock = clock
 
     def publish(self, draft: Manifest, files: Mapping[str, Path]) -> Manifest:
-        """Stores `files` as a new version; the same model, archive, task, tensors and labels give the version that already holds them.
+        """Stores `files` as a new version; the same model, archive, task, tensors, labels and [load] give the version that holds them.
 
         Unless that has no metrics or lacks a gate of `draft`, or was forced and `draft` wasn't: this is a new version then, which can be
         promoted. `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
@@ -71,7 +71,7 @@ class Versions:
         every byte what would be published. Raises `StoreUnavailable`.
         """
         digests = tuple(File(path=path, size=file.stat().st_size, sha256=_sha256(file)) for path, file in files.items())
-        draft = replace(draft, files=digests)
+        draft = draft.holding(digests)
         for moment in self._moments(draft):
             if known := self._published(draft):
                 return known
@@ -145,7 +145,7 @@ class Versions:
         prefix = version_prefix(draft.name, draft.version)
         there = set(self._store.list(prefix))
         stored = [replace(file, version_id=self._place(prefix + file.path, files[file.path], file, there)) for file in draft.files]
-        manifest = replace(draft, files=tuple(stored))
+        manifest = draft.holding(tuple(stored))
         body = manifest.to_json()
         if known := self._published(draft):  # by somebody who was quicker
             return known
@@ -198,7 +198,7 @@ class Versions:
         """Whether `known`, of that SHA-256, is what publishing `draft` then would have written, and the store holds its files."""
         places = {file.path: file.version_id for file in known.files}
         files = tuple(replace(file, version_id=places.get(file.path)) for file in draft.files)
-        expected = replace(draft, version=known.version, created=known.created, files=files)
+        expected = replace(draft.holding(files), version=known.version, created=known.created)
         if not isinstance(known.created, str) or not _CREATED.fullmatch(known.created):
             return False
         if hashlib.sha256(expected.to_json()).hexdigest() != digest or not all(isinstance(file.version_id, str) for file in files):
