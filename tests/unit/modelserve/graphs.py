@@ -8,6 +8,7 @@ import numpy as np
 from onnx import ModelProto, TensorProto, helper
 
 from modelserve.session import Session, open_session
+from modelserve.settings import PredictSettings
 
 ELEMENTS = {
     "BOOL": TensorProto.BOOL,
@@ -140,16 +141,18 @@ def folded(elements: int) -> bytes:
     return graph(nodes, [value("x", "FP32", ("rows", 3))], [value("y", "FP32", ("rows", 3))], [shape])
 
 
-def session(model: bytes, *, name: str = "sample", threads: int = 1, refuse_nan: bool = False) -> Session:
+def session(
+    model: bytes, *, name: str = "sample", threads: int = 1, refuse_nan: bool = False, backend: str = PredictSettings.session_backend
+) -> Session:
     with TemporaryDirectory() as folder:
         path = Path(folder, "model.onnx")
         path.write_bytes(model)
-        return open_session(str(path), name=name, threads=threads, refuse_nan=refuse_nan)
+        return open_session(str(path), name=name, threads=threads, refuse_nan=refuse_nan, backend=backend)
 
 
 @cache
-def identity_session(datatype: str, rank: int) -> Session:
-    return session(identity(datatype, tuple(f"d{axis}" for axis in range(rank))))
+def identity_session(datatype: str, rank: int, backend: str = PredictSettings.session_backend) -> Session:
+    return session(identity(datatype, tuple(f"d{axis}" for axis in range(rank))), backend=backend)
 
 
 def _bytes(model: ModelProto) -> bytes:

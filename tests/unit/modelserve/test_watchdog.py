@@ -1,7 +1,9 @@
 """Deadlines, with threads that wait for each other and not for a time."""
 
+import os
 import threading
 import time
+import warnings
 from typing import Any
 
 from modelserve._watchdog import Watchdog
@@ -51,12 +53,54 @@ def test_a_run_that_ended_in_time_is_left_alone():
     watchdog, over, running = Watchdog(), Options(), Options()
 
     deadline = time.monotonic() + 0.05
-    watchdog.watch(over, deadline)
-    watchdog.release(over)
+    assert watchdog.release(watchdog.watch(over, deadline))
     watchdog.watch(running, deadline)
 
     assert running.ended.wait(PATIENCE)
     assert not over.terminate
+
+
+def test_who_runs_is_told_that_a_run_was_ended_since_its_options_are_no_longer_to_be_used():
+    watchdog, options = Watchdog(), Options()
+
+    ticket = watchdog.watch(options, time.monotonic())
+
+    assert options.ended.wait(PATIENCE)
+    assert not watchdog.release(ticket)
+
+
+def test_options_that_another_run_has_by_now_are_left_alone():
+    """A run may end, and its options be another's, between the look at all deadlines and the end of those that passed."""
+    watchdog, options = Watchdog(), Options()
+
+    class Runs(dict[int, Any]):
+        """The first run ends behind the look, and its options begin another one."""
+
+        def items(self) -> Any:
+            seen = list(super().items())
+            if len(seen) == 1:
+                del self[seen[0][0]]
+                self[-1] = (time.monotonic() + 3600, options)
+            return seen
+
+    watchdog._runs = Runs()
+    watchdog.watch(options, time.monotonic())
+
+    assert not options.ended.wait(0.1)
+
+
+def test_a_forked_process_has_a_watchdog_of_its_own():
+    watchdog, options = Watchdog(), Options()
+    watchdog.watch(Options(), time.monotonic() + 3600)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads, which is what is tried
+        child = os.fork()
+    if not child:
+        watchdog.watch(options, time.monotonic() + 0.01)
+        os._exit(0 if options.ended.wait(PATIENCE) else 1)
+
+    assert os.waitpid(child, 0)[1] == 0
 
 
 def test_a_run_is_ended_after_the_watchdog_has_had_nothing_to_watch():
@@ -64,18 +108,16 @@ def test_a_run_is_ended_after_the_watchdog_has_had_nothing_to_watch():
 
     for _ in range(3):
         options = Options()
-        watchdog.watch(options, time.monotonic() + 0.01)
+        ticket = watchdog.watch(options, time.monotonic() + 0.01)
         assert options.ended.wait(PATIENCE)
-        watchdog.release(options)
+        watchdog.release(ticket)
 
 
 def test_many_runs_share_one_thread_and_leave_nothing_behind():
     watchdog, before = Watchdog(), len(threads())
 
     for _ in range(1000):
-        options = Options()
-        watchdog.watch(options, time.monotonic() + 3600)
-        watchdog.release(options)
+        watchdog.release(watchdog.watch(Options(), time.monotonic() + 3600))
 
     assert len(threads()) == before + 1
     assert watchdog._runs == {}
@@ -89,8 +131,8 @@ def test_a_run_that_begins_while_the_watchdog_looks_is_ended():
 
         looks = 0
 
-        def values(self) -> Any:
-            seen = list(super().values())
+        def items(self) -> Any:
+            seen = list(super().items())
             self.looks += 1
             if self.looks == 2:
                 beginner = threading.Thread(target=watchdog.watch, args=(second, time.monotonic() + 0.5))

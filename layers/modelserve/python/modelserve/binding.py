@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import time
-from contextlib import suppress
 from math import prod
 from typing import Any
 
@@ -13,8 +12,9 @@ import onnxruntime as ort
 
 from ._watchdog import Watchdog
 from .errors import DeadlineExceeded, InsufficientMemory, ModelFailed, ServeError, UnverifiedModel, is_no_memory, onnx_reason
-from .manifest import TensorSpec
-from .tensors import Tensor, encode_bytes, made, not_finite, strings
+from .manifest import Load, TensorSpec
+from .session import Session, entries, unoptimized
+from .tensors import Tensor, encode_bytes, not_finite, strings
 
 __all__ = ["BindingSession"]
 
@@ -53,14 +53,14 @@ _BFLOAT16 = 16  # onnx.TensorProto.BFLOAT16
 _WATCHDOG = Watchdog()
 
 
-class BindingSession:
+class BindingSession(Session):
     """A loaded graph; `inputs` and `outputs` are its signature.
 
     The file may be deleted once the session exists. Raises `UnverifiedModel` for a graph that can't be loaded or served,
     `InsufficientMemory` for one that asks for more than the process may have.
     """
 
-    def __init__(self, path: str, *, name: str, threads: int, refuse_nan: bool = False) -> None:
+    def __init__(self, path: str, *, name: str, threads: int, refuse_nan: bool = False, load: Load | None = None) -> None:
         options = ort.SessionOptions()
         # An arena keeps what the largest run took, which other models and Python itself then lack. Without it runs take as long, but for
         # tensors beyond the 8 MiB of MALLOC_MMAP_THRESHOLD_ in the Dockerfile (1.2x there).
@@ -69,8 +69,10 @@ class BindingSession:
         options.inter_op_num_threads = 1
         # Only fatal: its error lines would carry elements of the input into the log, and the exception says the same.
         options.log_severity_level = 4
-        # A spinning thread burns the CPU share that the next request needs.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        for key, entry in entries(load).items():
+            options.add_session_config_entry(key, entry)
+        if unoptimized(load):
+            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         self._session = _load(path, options, name)
         self.name = name
         self.inputs = tuple(_spec(name, argument) for argument in self._session.get_inputs())
@@ -80,14 +82,10 @@ class BindingSession:
         self._bfloat16 = any(spec.datatype == "BF16" for spec in (*self.inputs, *self.outputs))
 
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
-        """The named outputs for `inputs` that fit the signature, within `seconds`.
-
-        Raises `DeadlineExceeded`, `InsufficientMemory`, `ModelFailed`, and `InvalidInput` for elements that the signature
-        can't rule out.
-        """
+        """As `Session.run`."""
         feed = {tensor.name: self._to_array(tensor) for tensor in inputs}
         options = ort.RunOptions()
-        _WATCHDOG.watch(options, time.monotonic() + seconds)
+        ticket = _WATCHDOG.watch(options, time.monotonic() + seconds)
         try:
             if self._bfloat16:
                 return self._run_with_values(feed, outputs, options)
@@ -97,16 +95,8 @@ class BindingSession:
                 raise DeadlineExceeded(self.name, seconds) from None
             raise self._failure(error) from None
         finally:
-            _WATCHDOG.release(options)
+            _WATCHDOG.release(ticket)
         return [_to_tensor(name, self._output_datatypes[name], array) for name, array in zip(outputs, arrays, strict=True)]
-
-    def warm_up(self, *, seconds: float) -> None:
-        """One run on zeros and empty strings, dynamic dimensions taken as 1; a graph that refuses just these is warm too.
-
-        Raises `DeadlineExceeded`, `InsufficientMemory`.
-        """
-        with suppress(ModelFailed):  # such as text that an encoder has never seen
-            self.run([made(spec) for spec in self.inputs], [output.name for output in self.outputs], seconds=seconds)
 
     def _failure(self, error: Exception) -> ServeError:
         return InsufficientMemory(self.name) if _is_no_memory(error) else ModelFailed(self.name, onnx_reason(str(error)))

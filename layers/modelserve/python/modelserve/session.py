@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Protocol
 
+from .errors import ModelFailed
 from .manifest import TensorSpec
-from .tensors import Tensor
+from .tensors import Tensor, made
 
 if TYPE_CHECKING:
     from .manifest import Load
 
-__all__ = ["BACKENDS", "Session", "open_session"]
+__all__ = ["BACKENDS", "Session", "entries", "open_session", "unoptimized"]
 
 BACKENDS: Final = ("native", "binding")
 """The C API of ONNX Runtime's library, and its Python binding, which needs numpy."""
@@ -25,7 +27,8 @@ class Session(Protocol):
     def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
         """The named outputs for `inputs` that fit the signature, within `seconds`.
 
-        Raises `DeadlineExceeded`, `InsufficientMemory`, `ModelFailed`, and `InvalidInput` for elements that the signature can't rule out.
+        Raises `DeadlineExceeded`, `InsufficientMemory`, `ModelFailed`, and `InvalidInput` for elements that the signature can't rule out;
+        `ValueError` for data that isn't as large as its shape says.
         """
 
     def warm_up(self, *, seconds: float) -> None:
@@ -33,6 +36,23 @@ class Session(Protocol):
 
         Raises `DeadlineExceeded`, `InsufficientMemory`.
         """
+        with suppress(ModelFailed):  # such as text that an encoder has never seen
+            self.run([made(spec) for spec in self.inputs], [output.name for output in self.outputs], seconds=seconds)
+
+
+def entries(load: Load | None) -> dict[str, str]:
+    """Entries of a session's configuration by their keys, for all backends."""
+    found = {"session.intra_op.allow_spinning": "0"}  # a spinning thread burns the CPU share that the next request needs
+    if load and not load.prepack:
+        found["session.disable_prepacking"] = "1"
+    if load and load.format == "ort":
+        found["session.load_model_format"] = "ORT"
+    return found
+
+
+def unoptimized(load: Load | None) -> bool:
+    """Whether what ONNX Runtime makes of a graph has been made when it was published."""
+    return bool(load and load.format != "onnx" and not load.optimize)
 
 
 def open_session(
@@ -41,10 +61,14 @@ def open_session(
     """The graph in a file, which may be deleted then, opened as `load` says; None is plain ONNX.
 
     Raises `UnverifiedModel` for a graph that can't be loaded or served, `InsufficientMemory` for one that asks for more than the process
-    may have.
+    may have, `ModelNotReady` where this process can't drive ONNX Runtime, `ValueError` for a `backend` that is none of `BACKENDS`.
     """
-    if load is not None or backend != "binding":
-        raise NotImplementedError
-    from .binding import BindingSession  # noqa: PLC0415 - what isn't used isn't imported
+    if backend == "native":
+        from .native import NativeSession  # noqa: PLC0415 - what isn't used isn't imported
 
-    return BindingSession(path, name=name, threads=threads, refuse_nan=refuse_nan)
+        return NativeSession(path, name=name, threads=threads, refuse_nan=refuse_nan, load=load)
+    if backend == "binding":
+        from .binding import BindingSession  # noqa: PLC0415
+
+        return BindingSession(path, name=name, threads=threads, refuse_nan=refuse_nan, load=load)
+    raise ValueError(f"there is no session backend {backend!r}; expected one of {', '.join(BACKENDS)}")

@@ -1,0 +1,112 @@
+"""ONNX Runtime through its C API: what runs of a graph need is prepared once, so that each is few calls. `binding` is its reference."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ._graph import KINDS, TENSOR, Graph, options
+from ._ort import Failed, LibraryUnavailable, api
+from ._runs import ELEMENTS, Plan
+from ._watchdog import Watchdog
+from .errors import DeadlineExceeded, InsufficientMemory, ModelFailed, ModelNotReady, UnverifiedModel, is_no_memory, onnx_reason
+from .manifest import TensorSpec
+from .session import Session, entries, unoptimized
+from .tensors import Tensor, is_finite, not_finite
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .manifest import Load
+
+__all__ = ["NativeSession"]
+
+_PLANS = 16
+"""Choices of outputs for which a session keeps what their runs need; a client may ask for any."""
+_MAPPED = {"session.use_ort_model_bytes_directly": "1", "session.use_ort_model_bytes_for_initializers": "1"}
+_WATCHDOG = Watchdog()
+
+
+class NativeSession(Session):
+    """A loaded graph; `inputs` and `outputs` are its signature.
+
+    The file may be deleted once the session exists. Raises `UnverifiedModel` for a graph that can't be loaded or served,
+    `InsufficientMemory` for one that asks for more than the process may have, `ModelNotReady` without a library to drive.
+    """
+
+    def __init__(self, path: str, *, name: str, threads: int, refuse_nan: bool = False, load: Load | None = None) -> None:
+        self.name = name
+        self._refuse_nan = refuse_nan
+        self._graph = _loaded(path, name, threads, load)
+        self.inputs = tuple(_spec(name, *described) for described in self._graph.signature("Input"))
+        self.outputs = tuple(_spec(name, *described) for described in self._graph.signature("Output"))
+        self._plans: dict[tuple[str, ...], Plan] = {}
+
+    def run(self, inputs: list[Tensor], outputs: list[str], *, seconds: float) -> list[Tensor]:
+        """As `Session.run`."""
+        if self._refuse_nan:
+            _refuse_nan(inputs)
+        in_time = True
+        try:
+            names = tuple(outputs)
+            plan = self._plans.get(names) or self._plan(names)
+            frame = plan.take()
+            frame.write(inputs)
+            ticket = _WATCHDOG.watch(frame, time.monotonic() + seconds)
+            try:
+                frame.run()
+            finally:
+                in_time = _WATCHDOG.release(ticket)
+            answers = frame.read()
+        except (Failed, MemoryError) as error:
+            if not in_time:
+                raise DeadlineExceeded(self.name, seconds) from None
+            raise InsufficientMemory(self.name) if _is_no_memory(error) else ModelFailed(self.name, onnx_reason(str(error))) from None
+        if in_time:
+            plan.give_back(frame)
+        return answers
+
+    def _plan(self, outputs: tuple[str, ...]) -> Plan:
+        known = [spec.name for spec in self.outputs]
+        if not set(outputs) <= set(known):
+            raise Failed(f"the outputs {list(outputs)} were asked for; expected some of {known}")
+        plan = Plan(self._graph, [spec.name for spec in self.inputs], outputs)
+        if len(self._plans) < _PLANS:
+            self._plans[outputs] = plan
+        return plan
+
+
+def _loaded(path: str, name: str, threads: int, load: Load | None) -> Graph:
+    try:
+        library = api()
+    except LibraryUnavailable as error:
+        raise ModelNotReady(name, f"{error}, or set SESSION_BACKEND=binding") from None
+    mapped = load is not None and load.format == "ort"
+    graph = Graph(library)
+    settings = entries(load) | (_MAPPED if mapped else {})
+    try:
+        with options(library, threads=threads, entries=settings, unoptimized=unoptimized(load)) as made:
+            (graph.load_mapped if mapped else graph.load)(path, made)
+    except (Failed, MemoryError) as error:
+        if _is_no_memory(error):
+            raise InsufficientMemory(name, "to load") from None
+        reason = onnx_reason(str(error)).replace(path, "the file")
+        raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
+    return graph
+
+
+def _spec(model: str, name: str, kind: int, element: int, shape: tuple[int, ...]) -> TensorSpec:
+    if element not in ELEMENTS:
+        found = f"a tensor of ONNX's element type {element}" if kind == TENSOR else f"a value of kind {KINDS[kind]}"
+        raise UnverifiedModel(f"{name!r} of {model!r}", found, "a tensor; convert with zipmap=False")
+    return TensorSpec(name=name, datatype=ELEMENTS[element], shape=shape)
+
+
+def _refuse_nan(inputs: Sequence[Tensor]) -> None:
+    for tensor in inputs:
+        if not is_finite(tensor):
+            raise not_finite(tensor.name)
+
+
+def _is_no_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or is_no_memory(str(error))
