@@ -52,6 +52,7 @@ class App(invocation.App[EndpointModel]):
         raise JobsNotTaken(name, advice)
 
     def _disconnect(self) -> None:
+        super()._disconnect()
         self._endpoint.close()
 
     def _jobs(self, environ: Mapping[str, str]) -> AsyncJobs | None:

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from .ahead import SETTINGS, STORE  # isort: split
+
 from modelserve import invocation
 from modelserve.fetch import Fetcher, LoadedModel, Verifier
 from modelserve.memory import hold, threads
-from modelserve.settings import PredictSettings
 
 from .observability import Observer
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from modelserve.manifest import Load
     from modelserve.s3 import S3Reader
     from modelserve.session import Session
+    from modelserve.settings import PredictSettings
     from modelserve.submission import Submissions
 
 
@@ -28,12 +30,12 @@ class App(invocation.App[LoadedModel]):
 
     _settings: PredictSettings
 
-    def __init__(self, settings: PredictSettings, environ: Mapping[str, str]) -> None:
+    def __init__(self, settings: PredictSettings, environ: Mapping[str, str], store: S3Reader | None = None) -> None:
         self._environ = environ
         self._submissions: Submissions | None = None
         self._threads = threads(environ)
         observer = Observer(service=settings.service, namespace=settings.metrics_namespace, level=settings.log_level, environ=environ)
-        super().__init__(settings, environ, observer)
+        super().__init__(settings, environ, observer, store)
 
     def start(self) -> None:
         # The import waits for the CPU while the download waits for the network.
@@ -65,6 +67,6 @@ class App(invocation.App[LoadedModel]):
 
 
 hold(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")))
-_app = App(PredictSettings.from_env(os.environ), os.environ)
+_app = App(SETTINGS, os.environ, STORE)
 _app.start()
 handler = _app.handle

@@ -20,6 +20,12 @@ class MemoryStore:
         self.calls: list[tuple[str, str]] = []
         self.down: str | None = None
 
+    def within(self, remaining: object) -> None:
+        """It takes no time."""
+
+    def close(self) -> None:
+        """It has no connections."""
+
     def get(self, key: str, *, version_id: str | None = None, unless_etag: str | None = None) -> Object | None:
         body = self._read("get", key, version_id)
         etag = hashlib.md5(body).hexdigest()

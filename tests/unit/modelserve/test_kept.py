@@ -7,8 +7,9 @@ import pytest
 
 from modelserve import _kept
 from modelserve._http import BrokenResponse, HttpResponse
-from modelserve._kept import KeptConnection
+from modelserve._kept import Connections, KeptConnection
 
+from .ranged import ranged
 from .servers import CLOSE, HANG, RESET, Scripted, response, scripted
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nfour\r\n0\r\nTrailer: x\r\n\r\n"
@@ -120,3 +121,48 @@ def test_without_a_connection_it_is_said_so(url: Callable[[], str]):
         KeptConnection().request("GET", host, "/", {}, secure=False, timeout=5, ends=time.monotonic() + 5),
     ):
         pass
+
+
+def ask_one_of(connections: Connections) -> bytes:
+    with connections.request("GET", "/", {"Host": "x"}, timeout=5, ends=time.monotonic() + 5) as answer:
+        return answer.read()
+
+
+def test_a_connection_that_was_opened_ahead_is_the_one_that_is_used():
+    with scripted(response(200, b"four"), keep=True) as server:
+        connections = Connections(server.url.removeprefix("http://"), secure=False)
+        connections.open(1)
+        assert [ask_one_of(connections) for _ in range(3)] == [b"four"] * 3
+        connections.close()
+        assert server.connections == 1
+
+
+def test_a_connection_that_could_not_be_opened_ahead_is_told_by_the_request():
+    connections = Connections(closed().removeprefix("http://"), secure=False)
+    connections.open(1)
+    with pytest.raises(ConnectionError, match="no connection"):
+        ask_one_of(connections)
+
+
+def test_requests_at_the_same_time_have_connections_of_their_own():
+    with ranged(bytes(10)) as server:
+        connections = Connections(server.url.removeprefix("http://"), secure=False)
+        ends = time.monotonic() + 5
+        with (
+            connections.request("GET", "/", {}, timeout=5, ends=ends) as one,
+            connections.request("GET", "/", {}, timeout=5, ends=ends) as two,
+        ):
+            assert (one.read(), two.read()) == (bytes(10), bytes(10))
+        assert ask_one_of(connections) == bytes(10)
+        connections.close()
+        assert server.connections == 2
+
+
+def test_connections_that_are_let_go_of_are_closed_and_opened_anew():
+    with scripted(response(200, b"four"), keep=True) as server:
+        connections = Connections(server.url.removeprefix("http://"), secure=False)
+        ask_one_of(connections)
+        connections.close()
+        ask_one_of(connections)
+        connections.close()
+        assert server.connections == 2

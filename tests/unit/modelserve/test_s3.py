@@ -607,3 +607,55 @@ def test_a_bucket_with_dots_goes_into_the_path_that_no_certificate_covers():
     store = S3Reader.from_environ("my.store", {"AWS_REGION": "eu-west-1"})
 
     assert (store._service._host, store._base) == ("s3.eu-west-1.amazonaws.com", "/my.store/")
+
+
+# Ahead and after
+
+
+def test_what_was_begun_is_given_to_the_first_who_asks():
+    with scripted(response(200, b"one"), response(200, b"two"), keep=True) as server:
+        store = reader(server.url)
+        store.begin("key")
+        found = [store.get("key"), store.get("key")]
+        store.close()
+
+    assert [item.body for item in found if item] == [b"one", b"two"]
+
+
+def test_what_was_begun_and_failed_is_raised_to_the_first_who_asks():
+    with scripted(failure(404, "NoSuchKey"), response(200, b"two"), keep=True) as server:
+        store = reader(server.url)
+        store.begin("key")
+        with pytest.raises(ObjectNotFound):
+            store.get("key")
+        assert store.get("key") is not None
+        store.close()
+
+
+def test_a_state_that_is_known_is_not_answered_with_what_was_begun():
+    with scripted(response(200, b"one"), response(304), keep=True) as server:
+        store = reader(server.url)
+        store.begin("key")
+        assert store.get("key", unless_etag='"x"') is None
+        store.close()
+
+
+def test_what_is_read_goes_over_one_connection_and_what_is_written_over_another():
+    """A write that was sent again on a fresh connection would meet itself."""
+    with scripted(response(200, b"content"), keep=True) as server:
+        store = reader(server.url)
+        for _ in range(3):
+            store.get("key")
+        assert server.connections == 1
+        store.close()
+        store.put("key", b"body")
+        assert server.connections == 2
+        assert "Connection: close" in server.requests[-1]
+
+
+def test_time_is_what_the_last_one_who_knows_says():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        store = reader(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        store.within(lambda: 0.1)
+        with pytest.raises(StoreUnavailable, match="timed out"):
+            store.get("key")

@@ -61,6 +61,17 @@ class HttpResponse:
             yield from self._exactly(self._number(self.headers.get("content-length", ""), 10))
         self.reusable = self.headers.get("connection", "").lower() != "close"
 
+    def pieces(self, buffer: memoryview) -> Iterator[memoryview]:
+        """The body of an announced length, piece after piece in `buffer`. Raises `BrokenResponse` when it ends too early."""
+        left = self._number(self.headers.get("content-length", ""), 10)
+        while left:
+            received = self._stream.readinto1(buffer[: min(left, len(buffer))])
+            if not received:
+                raise BrokenResponse(f"the connection ended {left} bytes too early")
+            left -= received
+            yield buffer[:received]
+        self.reusable = self.headers.get("connection", "").lower() != "close"
+
     def read(self) -> bytes:
         """The whole body, which is a document: of 16 MiB at most. Raises `BrokenResponse`, `Oversized`."""
         body = bytearray()

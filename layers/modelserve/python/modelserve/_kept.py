@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from io import BufferedReader
 
+from ._background import Background
 from ._http import BrokenResponse, HttpResponse, Incoming, connected, written
 
-__all__ = ["KeptConnection"]
+__all__ = ["Connections", "KeptConnection"]
 
 _IDLE = 30.0  # seconds that a connection is kept; a network may forget an older one without a word
 _CONNECT_TIMEOUT = 2.5
+_MOST_KEPT = 4
 
 
 class KeptConnection:
@@ -23,6 +25,7 @@ class KeptConnection:
     def __init__(self) -> None:
         self._idle: socket.socket | None = None
         self._since = 0.0
+        self._opening: Background[None] | None = None
 
     def __del__(self) -> None:
         self.close()
@@ -32,6 +35,21 @@ class KeptConnection:
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.close()
+
+    @property
+    def idle(self) -> bool:
+        """Whether a connection is open."""
+        return self._idle is not None
+
+    def open(self, host: str, *, secure: bool) -> None:
+        """Begins to connect, beside what the caller does next; what goes wrong is left to the next request."""
+
+        def connect() -> None:
+            with suppress(OSError):
+                self._idle = connected(host, secure=secure, timeout=_CONNECT_TIMEOUT)
+                self._since = time.monotonic()
+
+        self._opening = Background(connect)
 
     @contextmanager
     def request(
@@ -68,6 +86,9 @@ class KeptConnection:
     def _begin(
         self, host: str, sent: bytes, *, secure: bool, timeout: float, ends: float
     ) -> tuple[socket.socket, BufferedReader[Incoming]]:
+        if self._opening is not None:
+            self._opening.wait()
+            self._opening = None
         idle, self._idle = self._idle, None
         if idle is not None and (time.monotonic() - self._since > _IDLE or _readable(idle)):
             idle.close()
@@ -80,6 +101,42 @@ class KeptConnection:
         except OSError as error:
             raise ConnectionError(f"no connection ({error})") from None
         return fresh, _answered(fresh, sent, timeout=timeout, ends=ends)
+
+
+class Connections:
+    """Connections to one host that outlive their requests; for any number of requests at once."""
+
+    def __init__(self, host: str, *, secure: bool) -> None:
+        """`host` may end in a port."""
+        self._host = host
+        self._secure = secure
+        self._kept: list[KeptConnection] = []
+
+    def open(self, number: int) -> None:
+        """Begins to open as many connections, beside what the caller does next."""
+        for _ in range(number):
+            connection = KeptConnection()
+            connection.open(self._host, secure=self._secure)
+            self._kept.append(connection)
+
+    def close(self) -> None:
+        """Lets go of every connection that is open and idle."""
+        while self._kept:
+            self._kept.pop().close()
+
+    @contextmanager
+    def request(self, method: str, target: str, headers: Mapping[str, str], *, timeout: float, ends: float) -> Iterator[HttpResponse]:
+        """The answer to a request without a body; as `KeptConnection.request`."""
+        try:
+            connection = self._kept.pop(0)  # the one that was begun first
+        except IndexError:
+            connection = KeptConnection()
+        try:
+            with connection.request(method, self._host, target, headers, secure=self._secure, timeout=timeout, ends=ends) as response:
+                yield response
+        finally:
+            if connection.idle and len(self._kept) < _MOST_KEPT:
+                self._kept.insert(0, connection)
 
 
 def _answered(connection: socket.socket, sent: bytes, *, timeout: float, ends: float) -> BufferedReader[Incoming]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 import re
 import time
@@ -14,6 +12,7 @@ from typing import Any, TypeVar
 
 import orjson
 
+from ._digest import hmac, sha256
 from ._http import HttpResponse, request
 from .errors import ServeError, StoreUnavailable, Unavailable
 
@@ -138,7 +137,7 @@ class Service:
         self._region = region
         self._secure, self._host, _ = address(url)
         self._credentials = credentials
-        self._remaining = remaining
+        self.remaining = remaining
         self._sleep = sleep
 
     def send(
@@ -153,7 +152,7 @@ class Service:
 
         `read` may raise `PassingFault`. Raises what `failed` makes of the reason.
         """
-        ends = time.monotonic() + min(patience, self._remaining())
+        ends = time.monotonic() + min(patience, self.remaining())
         pause = _FIRST_PAUSE
         for attempt in range(1, _ATTEMPTS + 1):
             try:
@@ -187,8 +186,12 @@ class Service:
 
     def _response(self, sent: Request, ends: float) -> AbstractContextManager[HttpResponse]:
         headers, target = self._signed(sent)
-        timeout = max(0.001, min(_TIMEOUT, ends - time.monotonic()))
-        return request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=timeout, ends=ends)
+        return request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=self._timeout(ends), ends=ends)
+
+    @staticmethod
+    def _timeout(ends: float) -> float:
+        """Seconds to wait for a byte."""
+        return max(0.001, min(_TIMEOUT, ends - time.monotonic()))
 
     def _signed(self, sent: Request) -> tuple[dict[str, str], str]:
         """Headers and target."""
@@ -281,7 +284,7 @@ def sign(credentials: Credentials, sent: Request, host: str, *, region: str, ser
     https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
     """
     stamp = _stamp()
-    content = hashlib.sha256(sent.body).hexdigest()
+    content = sha256(sent.body).hexdigest()
     signed = {**sent.headers, "host": host, "x-amz-content-sha256": content, "x-amz-date": stamp}
     if credentials.token:
         signed["x-amz-security-token"] = credentials.token
@@ -336,8 +339,8 @@ def _signature(credentials: Credentials, sent: Request, headers: Mapping[str, st
     """Covers `headers` and `content`, the body's SHA-256, and not those of `sent`."""
     names = sorted(headers)
     lines = [sent.method, sent.path, sent.query, *(f"{name}:{headers[name]}" for name in names), "", ";".join(names), content]
-    canonical = hashlib.sha256("\n".join(lines).encode()).hexdigest()
+    canonical = sha256("\n".join(lines).encode()).hexdigest()
     key = f"AWS4{credentials.secret_key}".encode()
     for part in scope.split("/"):
-        key = hmac.digest(key, part.encode(), "sha256")
-    return hmac.digest(key, f"{_ALGORITHM}\n{stamp}\n{scope}\n{canonical}".encode(), "sha256").hex()
+        key = hmac(key, part.encode())
+    return hmac(key, f"{_ALGORITHM}\n{stamp}\n{scope}\n{canonical}".encode()).hex()

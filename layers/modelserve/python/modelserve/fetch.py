@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
+from ._background import Background
+from .cpu import has
 from .errors import UnverifiedModel
 from .manifest import Alias, Manifest, Reader, alias_key, read_manifest
 
 if TYPE_CHECKING:
-    from .manifest import Load
+    from .manifest import File, Load
     from .session import Session
 
-__all__ = ["Background", "Fetcher", "LoadedModel", "Verifier", "verified_manifest", "verifier"]
-
-_T = TypeVar("_T")
+__all__ = ["Fetcher", "LoadedModel", "Verifier", "verified_manifest", "verifier"]
 
 
 class Verifier(Protocol):
@@ -79,21 +78,37 @@ class Fetcher:
     def __call__(self, alias: Alias) -> LoadedModel:
         """Raises `UnverifiedModel`, and opens nothing, unless manifest and bytes are the ones published; `RegistryError`."""
         begun = time.monotonic()
-        path = f"{os.environ.get('TMPDIR', '/tmp')}/model-{os.getpid()}-{time.monotonic_ns()}.onnx"  # noqa: S108 - a function's own
-        file = alias.model
+        folder = f"{os.environ.get('TMPDIR', '/tmp')}/model-{os.getpid()}-{time.monotonic_ns()}"  # noqa: S108 - a function's own
+        load = alias.load if alias.load is not None and has(alias.load.cpu) else None
+        os.mkdir(folder, 0o700)
         try:
-            download = Background(
-                lambda: self._store.download(file.path, version_id=file.version_id, size=file.size, sha256=file.sha256, to=path)
-            )
-            try:
-                manifest = verified_manifest(self._store, alias, self._verifier)
-            finally:
-                download.wait()
-            download.result()
-            return LoadedModel(manifest, self._open_session(path, alias.load), load_seconds=time.monotonic() - begun)
+            manifest = self._download(alias, (alias.model,) if load is None else load.files, folder)
+            path = f"{folder}/{_name(alias.model if load is None else load.files[0])}"
+            if load is not None and load.zstd:
+                from ._zstd import expand  # noqa: PLC0415 - most models are not compressed
+
+                expand(f"{folder}/{load.zstd.rpartition('/')[2]}")
+                path = path.removesuffix(".zst")
+            return LoadedModel(manifest, self._open_session(path, load), load_seconds=time.monotonic() - begun)
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(path)
+            for name in os.listdir(folder):
+                os.unlink(f"{folder}/{name}")
+            os.rmdir(folder)
+
+    def _download(self, alias: Alias, files: tuple[File, ...], folder: str) -> Manifest:
+        """Every file beside the manifest and the signature's key: one after the other they would wait for the network each time."""
+        downloads = [Background(partial(self._save, file, f"{folder}/{_name(file)}")) for file in files]
+        try:
+            manifest = verified_manifest(self._store, alias, self._verifier)
+        finally:
+            for download in downloads:
+                download.wait()
+        for download in downloads:
+            download.result()
+        return manifest
+
+    def _save(self, file: File, path: str) -> None:
+        self._store.download(file.path, version_id=file.version_id, size=file.size, sha256=file.sha256, to=path)
 
 
 def verified_manifest(store: Reader, alias: Alias, verifier: Verifier | None) -> Manifest:
@@ -107,27 +122,5 @@ def verified_manifest(store: Reader, alias: Alias, verifier: Verifier | None) ->
     return manifest
 
 
-class Background(Generic[_T]):
-    """A call on a thread of its own, and what became of it."""
-
-    def __init__(self, call: Callable[[], _T]) -> None:
-        self._call = call
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            self._value = self._call()
-        except BaseException as error:  # noqa: BLE001 - raised again in `result`
-            self._error = error
-
-    def wait(self) -> None:
-        self._thread.join()
-
-    def result(self) -> _T:
-        """Raises what the call raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._value
+def _name(file: File) -> str:
+    return file.path.rpartition("/")[2]

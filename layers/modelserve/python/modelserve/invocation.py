@@ -67,7 +67,14 @@ class Source(Protocol[_M_co]):
 class App(ABC, Generic[_M]):
     """All that one execution environment of a model's function holds."""
 
-    def __init__(self, settings: PredictSettings | GatewaySettings, environ: Mapping[str, str], observer: Observer) -> None:
+    def __init__(
+        self,
+        settings: PredictSettings | GatewaySettings,
+        environ: Mapping[str, str],
+        observer: Observer,
+        store: S3Reader | None = None,
+    ) -> None:
+        """`store` is one that has begun to read; without it one is made."""
         self._settings = settings
         self._observer = observer
         self._cold_start = True
@@ -75,7 +82,10 @@ class App(ABC, Generic[_M]):
         """Whether INIT ends in a snapshot."""
         self._ends = time.monotonic() + _INIT_SECONDS
         """When this invocation, or INIT, must be over."""
-        store = S3Reader.from_environ(settings.model_bucket, environ, remaining=self._remaining)
+        if store is None:
+            store = S3Reader.from_environ(settings.model_bucket, environ)
+        store.within(self._remaining)
+        self._store = store
         source = self._source(store, verifier(settings.signing_key_arn, environ, remaining=self._remaining), environ)
         self._loader: Loader[_M] = Loader(
             store,
@@ -181,7 +191,8 @@ class App(ABC, Generic[_M]):
         return orjson.loads(response.body)
 
     def _disconnect(self) -> None:
-        """Closes what stays open between requests, which here is nothing."""
+        """Closes what stays open between requests."""
+        self._store.close()
 
     def _lifecycle(self, message: str, begun: float, error: ServeError | None = None) -> None:
         keys: dict[str, Any] = {"model": self._settings.model_name, "took_ms": round(1000 * (time.monotonic() - begun), 3)}

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from functools import partial
-from io import FileIO
 from math import inf
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
+from ._background import Background
+from ._digest import hasher
+from ._disk import write
 from ._http import HttpResponse
+from ._kept import Connections
 from .aws import PATIENCE, Credentials, PassingFault, Request, Service, domain, error_code, quote
 from .errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
-from .manifest import Object
+from .manifest import File, Object
 
 __all__ = ["S3Bucket", "S3Reader"]
 
+_RANGED = 16 * 2**20  # bytes from which a file comes in ranges over several connections
 _SLOWEST = 2**20  # bytes a second, without which a transfer is given up; a function of 256 MB gets many times that
 _T = TypeVar("_T")
 
@@ -42,7 +45,8 @@ class S3Reader:
         in_host = not endpoint and "." not in bucket
         self._base = "/" if in_host else f"/{bucket}/"
         url = endpoint or f"https://{bucket + '.' if in_host else ''}{host}"
-        self._service = Service("s3", region=region, url=url, credentials=credentials, remaining=remaining, sleep=sleep)
+        self._service = _Objects("s3", region=region, url=url, credentials=credentials, remaining=remaining, sleep=sleep)
+        self._begun: dict[str, Background[Object | None]] = {}
 
     @classmethod
     def from_environ(cls, bucket: str, environ: Mapping[str, str], *, remaining: Callable[[], float] = lambda: inf) -> Self:
@@ -55,8 +59,30 @@ class S3Reader:
             remaining=remaining,
         )
 
+    def begin(self, key: str) -> None:
+        """Begins to read an object, beside what the caller does next: the first `get` of it is given the answer, or raises for it.
+
+        A second connection is opened meanwhile, for whatever comes next.
+        """
+        self._service.connections.open(2)
+        self._begun[key] = Background(lambda: self._get(key, None, None))
+
+    def within(self, remaining: Callable[[], float]) -> None:
+        """From now on it is `remaining` that tells the seconds that the invocation has left."""
+        self._service.remaining = remaining
+
+    def close(self) -> None:
+        """Lets go of every connection; the next request opens another."""
+        self._service.close()
+
     def get(self, key: str, *, version_id: str | None = None, unless_etag: str | None = None) -> Object | None:
         """None when the object still has `unless_etag`. Raises `ObjectNotFound`, `StoreUnavailable`."""
+        begun = self._begun.pop(key, None)
+        if begun is not None and version_id is unless_etag is None:
+            return begun.result()
+        return self._get(key, version_id, unless_etag)
+
+    def _get(self, key: str, version_id: str | None, unless_etag: str | None) -> Object | None:
         headers = {"if-none-match": unless_etag} if unless_etag else {}
 
         def read(response: HttpResponse) -> Object | None:
@@ -70,23 +96,45 @@ class S3Reader:
     def download(self, key: str, *, version_id: str | None, size: int, sha256: str, to: str) -> None:
         """Raises `UnverifiedModel`, and leaves no file, unless the bytes are the ones named."""
         unverified = f"{to}.partial"
-
-        def save(response: HttpResponse) -> tuple[str, int]:
-            digest = hashlib.sha256()
-            with open(unverified, "wb", 0) as file:  # what a buffer can't write it tries again when it is closed, past our error
-                for chunk in response.chunks():
-                    digest.update(chunk)
-                    _write(file, chunk)
-                return digest.hexdigest(), file.tell()
-
+        wanted = File(path=key, size=size, sha256=sha256, version_id=version_id)
+        ends = time.monotonic() + PATIENCE + size / _SLOWEST
         try:
-            found = self._send(self._object(key, version_id, {}), key, save, patience=PATIENCE + size / _SLOWEST)
-            if found != (sha256, size):
-                raise UnverifiedModel(key, "SHA-256 {} of {} bytes".format(*found), f"{sha256} of {size} bytes")
+            if size < _RANGED or not self._in_ranges(wanted, unverified, ends):
+                self._whole(wanted, unverified, ends)
             os.rename(unverified, to)
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(unverified)
+
+    def _whole(self, wanted: File, to: str, ends: float) -> None:
+        def save(response: HttpResponse) -> tuple[str, int]:
+            digest = hasher(wanted.size)
+            with open(to, "wb", 0) as file:  # what a buffer can't write it tries again when it is closed, past our error
+                at = 0
+                for chunk in response.chunks():
+                    digest.update(chunk)
+                    at = write(file.fileno(), chunk, at, name=to)
+                return digest.hexdigest(), at
+
+        sent = self._object(wanted.path, wanted.version_id, {})
+        _verify(wanted, *self._send(sent, wanted.path, save, patience=ends - time.monotonic()))
+
+    def _in_ranges(self, wanted: File, to: str, ends: float) -> bool:
+        """False from a server that knows no ranges."""
+        from ._ranges import Ranges, Unranged  # noqa: PLC0415 - most models are small
+
+        key = wanted.path
+
+        def fetch(begin: int, end: int, read: Callable[[HttpResponse], None]) -> None:
+            sent = self._object(key, wanted.version_id, {"range": f"bytes={begin}-{end - 1}"})
+            self._service.send(sent, read, patience=ends - time.monotonic(), failed=partial(StoreUnavailable, key))
+
+        try:
+            found = Ranges(key, wanted.size, fetch, refused=partial(_refusal, Request("GET", ""), key)).save(to)
+        except Unranged:
+            return False
+        _verify(wanted, found, wanted.size)
+        return True
 
     def list(self, prefix: str) -> list[str]:
         """Every key under `prefix`, sorted."""
@@ -118,6 +166,25 @@ class S3Reader:
     def _object(self, key: str, version_id: str | None, headers: Mapping[str, str]) -> Request:
         query = {"versionId": version_id} if version_id else {}
         return Request("GET", self._base + quote(key, "/"), query=query, headers=headers)
+
+
+class _Objects(Service):
+    """S3 of one host, whose connections are kept for what is read."""
+
+    connections: Connections
+
+    def __init__(self, name: str, **values: Any) -> None:
+        super().__init__(name, **values)
+        self.connections = Connections(self._host, secure=self._secure)
+
+    def close(self) -> None:
+        self.connections.close()
+
+    def _response(self, sent: Request, ends: float) -> AbstractContextManager[HttpResponse]:
+        if sent.method != "GET":  # a write that is sent again meets itself
+            return super()._response(sent, ends)
+        headers, target = self._signed(sent)
+        return self.connections.request("GET", target, headers, timeout=self._timeout(ends), ends=ends)
 
 
 class S3Bucket(S3Reader):
@@ -169,6 +236,11 @@ class S3Bucket(S3Reader):
         return self._service.presigned(method, self._base + quote(key, "/"), query, headers, seconds=seconds)
 
 
+def _verify(wanted: File, sha256: str, size: int) -> None:
+    if (sha256, size) != (wanted.sha256, wanted.size):
+        raise UnverifiedModel(wanted.path, f"SHA-256 {sha256} of {size} bytes", f"{wanted.sha256} of {wanted.size} bytes")
+
+
 def _announced(response: HttpResponse) -> int:
     """As a GET has it: the error that answers a HEAD has no body, and tells nothing of it."""
     text = response.headers.get("content-length", "")
@@ -186,12 +258,3 @@ def _refusal(sent: Request, key: str, response: HttpResponse) -> Exception:
     if response.status == 409:  # another attempt is being written
         return PassingFault(f"HTTP 409 {code}")
     return StoreUnavailable(key, f"HTTP {response.status} {code}")
-
-
-def _write(file: FileIO, chunk: bytes) -> None:
-    left = memoryview(chunk)
-    try:
-        while left:
-            left = left[file.write(left) :]
-    except OSError as error:
-        raise StoreUnavailable(file.name, f"{error.strerror} while writing; raise ephemeral_storage in model.toml") from None

@@ -9,9 +9,9 @@ from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from ._background import Background
 from .aws import JsonService
 from .errors import RegistryError, UnverifiedModel
-from .fetch import Background
 from .manifest import Alias, alias_key
 
 __all__ = ["ALGORITHM", "PublicKey", "SigningKey", "SigningKeyUnusable", "public_key"]

@@ -1,0 +1,38 @@
+"""A call beside what its caller does next: a network, a hash or a library waits while Python goes on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+__all__ = ["Background"]
+
+_T = TypeVar("_T")
+
+
+class Background(Generic[_T]):
+    """A call on a thread of its own, and what became of it."""
+
+    def __init__(self, call: Callable[[], _T]) -> None:
+        self._call = call
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._value = self._call()
+        except BaseException as error:  # noqa: BLE001 - raised again in `result`
+            self._error = error
+
+    def wait(self) -> None:
+        """Until the call has ended, however."""
+        self._thread.join()
+
+    def result(self) -> _T:
+        """Raises what the call raised."""
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._value
