@@ -23,7 +23,7 @@ class Observer:
         self._namespace = namespace
         self._level = _LEVELS.get(level, 20)
         self._environ = environ
-        self._directives: dict[tuple[tuple[str, ...], bool], orjson.Fragment] = {}
+        self._directives: dict[tuple[str | bool, ...], orjson.Fragment] = {}
         self._second = -1
         self._text = ""
         """The second of the last line, and how it is written."""
@@ -31,51 +31,50 @@ class Observer:
     def log(self, level: str, message: str, *, location: str, context: Any = None, cold_start: bool = False, **keys: Any) -> None:
         """One JSON line; `context` is Lambda's, None outside of an invocation."""
         if _LEVELS[level] >= self._level:
-            _write(self._entry(level, message, location, context, cold_start, keys))
+            entry = self._entry(level, message, location, time.time())
+            if context is not None:
+                _add_invocation(entry, context, cold_start=cold_start)
+            entry.update((key, value) for key, value in keys.items() if value is not None)
+            _write(orjson.dumps(entry))
 
     def count(self, metrics: dict[str, float], *, model: str, version: str, by_service: bool = False) -> None:
         """One EMF object; `Latency` and `LoadTime` are in milliseconds, everything else is a count.
 
         `by_service` counts for the service as a whole besides, which one alarm can watch whatever its models are called.
         """
-        _write(self._blob(metrics, model, version, by_service=by_service))
+        _write(orjson.dumps(self._blob(metrics, model, version, by_service, time.time())))
 
     def request(
         self, level: str, keys: dict[str, Any], metrics: dict[str, float], *, context: Any, cold_start: bool, model: str, version: str
     ) -> None:
-        """As `log` and then `count`, in one write: the runtime flushes each."""
-        blob = self._blob(metrics, model, version, by_service=False)
+        """As `log` of "request" and then `count`, in one write: the runtime flushes each. No key of `keys` is None."""
+        now = time.time()
+        lines = orjson.dumps(self._blob(metrics, model, version, False, now))
         if _LEVELS[level] >= self._level:
-            _write(self._entry(level, "request", "handler", context, cold_start, keys), blob)
-        else:
-            _write(blob)
+            entry = self._entry(level, "request", "handler", now)
+            _add_invocation(entry, context, cold_start=cold_start)
+            entry.update(keys)
+            lines = orjson.dumps(entry) + b"\n" + lines
+        _write(lines)
 
-    def _entry(self, level: str, message: str, location: str, context: Any, cold_start: bool, keys: dict[str, Any]) -> dict[str, Any]:  # noqa: FBT001 - as `log` has it
+    def _entry(self, level: str, message: str, location: str, now: float) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "level": level,
             "location": location,
             "message": message,
-            "timestamp": self._timestamp(),
+            "timestamp": self._timestamp(now),
             "service": self._service,
         }
-        if context is not None:
-            entry["cold_start"] = cold_start
-            entry["function_name"] = context.function_name
-            entry["function_memory_size"] = context.memory_limit_in_mb
-            entry["function_arn"] = context.invoked_function_arn
-            entry["function_request_id"] = context.aws_request_id
         trace = self._environ.get("_X_AMZN_TRACE_ID")
         if trace:
             entry["xray_trace_id"] = trace.partition(";")[0].removeprefix("Root=")
-        for key, value in keys.items():
-            if value is not None:
-                entry[key] = value
         return entry
 
-    def _blob(self, metrics: dict[str, float], model: str, version: str, *, by_service: bool) -> dict[str, Any]:
-        directive = self._directive(tuple(metrics), by_service=by_service)
+    def _blob(self, metrics: dict[str, float], model: str, version: str, by_service: bool, now: float) -> dict[str, Any]:
+        names: tuple[str | bool, ...] = (*metrics, by_service)
+        directive = self._directives.get(names) or self._directive(names)
         blob: dict[str, Any] = {
-            "_aws": {"Timestamp": int(time.time() * 1000), "CloudWatchMetrics": directive},
+            "_aws": {"Timestamp": int(now * 1000), "CloudWatchMetrics": directive},
             "service": self._service,
             "model": model,
             "version": version,
@@ -84,25 +83,31 @@ class Observer:
             blob[name] = [value]
         return blob
 
-    def _directive(self, names: tuple[str, ...], *, by_service: bool) -> orjson.Fragment:
+    def _directive(self, names: tuple[str | bool, ...]) -> orjson.Fragment:
         """Written once for each set of metrics, which are few: 1 us of each request otherwise."""
-        known = self._directives.get((names, by_service))
-        if known is None:
-            document = {
-                "Namespace": self._namespace,
-                "Dimensions": [["service", "model", "version"], *([["service"]] if by_service else [])],
-                "Metrics": [{"Name": name, "Unit": _UNITS.get(name, "Count")} for name in names],
-            }
-            known = self._directives[names, by_service] = orjson.Fragment(orjson.dumps([document]))
+        *metrics, by_service = names
+        document = {
+            "Namespace": self._namespace,
+            "Dimensions": [["service", "model", "version"], *([["service"]] if by_service else [])],
+            "Metrics": [{"Name": name, "Unit": _UNITS.get(str(name), "Count")} for name in metrics],
+        }
+        known = self._directives[names] = orjson.Fragment(orjson.dumps([document]))
         return known
 
-    def _timestamp(self) -> str:
-        now = time.time()
+    def _timestamp(self, now: float) -> str:
         second = int(now)
         if second != self._second:
             self._second, self._text = second, time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
-        return f"{self._text},{int(now % 1 * 1000):03d}+0000"
+        return f"{self._text},{int(now % 1 * 1000):03}+0000"
 
 
-def _write(*documents: dict[str, Any]) -> None:
-    sys.stdout.write("".join([orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE).decode() for document in documents]))
+def _add_invocation(entry: dict[str, Any], context: Any, *, cold_start: bool) -> None:
+    entry["cold_start"] = cold_start
+    entry["function_name"] = context.function_name
+    entry["function_memory_size"] = context.memory_limit_in_mb
+    entry["function_arn"] = context.invoked_function_arn
+    entry["function_request_id"] = context.aws_request_id
+
+
+def _write(lines: bytes) -> None:
+    sys.stdout.write(lines.decode() + "\n")

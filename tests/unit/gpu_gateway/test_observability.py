@@ -74,3 +74,21 @@ def test_metrics_are_predicts_and_know_nothing_of_those_before(capsys, by_servic
 
     assert own_failure == failure
     assert own == theirs
+
+
+def test_a_request_is_told_as_predict_tells_it(capsys):
+    own, theirs = both(fresh())
+
+    @own.logger.inject_lambda_context(log_event=False)
+    def handle(_event: Any, context: Any) -> None:
+        own.request("INFO", {"status": 200}, {"Latency": 1.5}, context=context, cold_start=True, model="fruit", version="v1")
+
+    handle({}, Context())
+    line, metrics = written(capsys)
+    theirs.request("INFO", {"status": 200}, {"Latency": 1.5}, context=Context(), cold_start=True, model="fruit", version="v1")
+    their_line, their_metrics = written(capsys)
+
+    for each in (line, their_line):
+        del each["timestamp"], each["location"]
+    assert line == their_line
+    assert comparable(metrics) == comparable(their_metrics)

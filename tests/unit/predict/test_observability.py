@@ -156,3 +156,34 @@ def test_the_time_of_a_line_is_that_of_the_clock_in_utc(capsys, monkeypatch):
     observer().log("INFO", "request", location="handler")
 
     assert written(capsys)[0]["timestamp"] == "2026-11-20 20:01:00,007+0000"
+
+
+@pytest.mark.parametrize("level", ["INFO", "ERROR"])
+def test_a_request_is_told_as_a_line_and_then_its_metrics_in_one_write(capsys, level):
+    told = {key: value for key, value in KEYS.items() if value is not None}
+    watched = observer(level=level)
+    watched.log("INFO", "request", location="handler", context=Context(), **KEYS)
+    watched.count({"Latency": 1.5}, model="fruit", version="v1")
+    apart = capsys.readouterr().out
+    writes: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sys.stdout.write", writes.append)
+        watched.request("INFO", told, {"Latency": 1.5}, context=Context(), cold_start=False, model="fruit", version="v1")
+
+    (lines,) = writes
+    assert lines.endswith("\n")
+    assert timeless(lines) == timeless(apart)
+
+
+def timeless(lines: str) -> str:
+    return re.sub(r'"Timestamp":\d+', "", STAMP.sub("", lines))
+
+
+def test_the_second_of_a_line_is_written_anew_when_it_has_passed(capsys, monkeypatch):
+    watched = observer()
+    for now in (1795204860.25, 1795204860.999, 1795204861.0):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        watched.log("INFO", "request", location="handler")
+
+    stamps = [line["timestamp"].partition(":")[2] for line in written(capsys)]
+    assert stamps == ["01:00,250+0000", "01:00,999+0000", "01:01,000+0000"]

@@ -139,18 +139,17 @@ def _fits(tensor: Tensor, spec: TensorSpec) -> None:
 def _is_of(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
     if len(shape) != len(wanted):
         return False
-    for size, want in zip(shape, wanted, strict=True):  # noqa: SIM110 - a generator takes three times as long
-        if size != want and want != -1:
-            return False
-    return True
+    if shape[1:] == wanted[1:] and wanted[0] == -1:  # nearly every model's: any number of rows
+        return True
+    return all(want in (-1, size) for size, want in zip(shape, wanted, strict=True))
 
 
 def _refuse_too_large(outputs: Sequence[Tensor], request: InferRequest, most: int) -> None:
     """Before it is written: as JSON an answer takes a multiple of its memory. An element takes two bytes of text at least."""
-    classified = [requested.name for requested in request.outputs or () if requested.classification]
+    wholes = {each.name for each in request.outputs if each.classification or each.binary} if request.outputs else None
     size = 0
     for tensor in outputs:
-        whole = tensor.name in classified or request.wants_binary(tensor.name)
+        whole = request.binary if wholes is None else tensor.name in wholes
         size += memoryview(tensor.data).nbytes if whole else 2 * prod(tensor.shape)
     if size > most:
         raise answer_too_large(most)

@@ -141,9 +141,10 @@ def parse_document(document: Any, binary: Data = b"", *, booleans: bool = True) 
         raise InvalidRequest("'inputs' is missing or empty; expected a list of tensors, each with name, datatype, shape and data")
     if len(items) > _MAX_TENSORS:
         raise InvalidRequest(f"'inputs' has {len(items)} tensors; at most {_MAX_TENSORS} are read")
-    parameters = _parameters(document, "the request")
-    binary_outputs = _flag(parameters, "binary_data_output", default=False)
-    request = InferRequest([], id=_id(document), binary=binary_outputs, parameters=parameters)
+    request = InferRequest([], id=_id(document))
+    if "parameters" in document:
+        request.parameters = _parameters(document, "the request")
+        request.binary = _flag(request.parameters, "binary_data_output", default=False)
     view, offset, inputs = memoryview(binary), 0, {}
     for item in items:
         tensor, offset = _input(item, view, offset, booleans=booleans)
@@ -163,13 +164,13 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
     binaries: list[Data] = []
     items: list[dict[str, Any]] = []
     for tensor in response.outputs:
-        item: dict[str, Any] = {"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape}
-        if request.wants_binary(tensor.name):
-            item["parameters"] = {"binary_data_size": memoryview(tensor.data).nbytes}
-            binaries.append(tensor.data)
+        name, datatype, data = tensor.name, tensor.datatype, tensor.data
+        if request.wants_binary(name):
+            parameters = {"binary_data_size": memoryview(data).nbytes}
+            binaries.append(data)
+            items.append({"name": name, "datatype": datatype, "shape": tensor.shape, "parameters": parameters})
         else:
-            item["data"] = _json_values(tensor)
-        items.append(item)
+            items.append({"name": name, "datatype": datatype, "shape": tensor.shape, "data": _json_values(tensor)})
     document: dict[str, Any] = {"model_name": response.model, "model_version": response.version, "outputs": items}
     if response.id is not None:
         document["id"] = response.id
@@ -184,9 +185,9 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
 
 def _json_values(tensor: Tensor) -> Any:
     """Elements on their way into JSON: orjson writes a numpy array itself, in the fewest digits; anything else as a list."""
-    if tensor.datatype in {"BYTES", "FP16", "BF16"} or not hasattr(tensor.data, "__array_struct__"):
-        return shortest(to_list(tensor)) if tensor.datatype == "FP32" else to_list(tensor)
-    return tensor.data
+    if hasattr(tensor.data, "__array_struct__") and tensor.datatype not in {"BYTES", "FP16", "BF16"}:
+        return tensor.data
+    return shortest(to_list(tensor)) if tensor.datatype == "FP32" else to_list(tensor)
 
 
 def _refuse_non_finite(response: InferResponse, request: InferRequest) -> None:
@@ -244,7 +245,7 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
     if type(shape) is not list or len(shape) > _MAX_DIMENSIONS or not _are_sizes(shape):
         expected = f"a list of at most {_MAX_DIMENSIONS} sizes, each 0 to {_MAX_SIZE}"
         raise InvalidRequest(f"input {name!r} has shape {brief(shape):.60}; expected {expected}")
-    size = _parameters(item, f"input {name!r}").get("binary_data_size")
+    size = _parameters(item, f"input {name!r}").get("binary_data_size") if "parameters" in item else None
     values = item.get("data")
     if size is None:
         if type(values) is not list:
@@ -308,9 +309,13 @@ def _flag(parameters: Mapping[str, Any], name: str, *, default: bool) -> bool:
 
 def _id(document: dict[str, Any]) -> str | None:
     value = document.get("id")
-    if value is not None and (type(value) is not str or any("\ud800" <= character <= "\udfff" for character in value)):
+    if value is not None and (type(value) is not str or not _is_unicode(value)):
         raise InvalidRequest(f"'id' is {brief(value):.60}; expected a string of Unicode text")
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _kind(value: Any) -> str:

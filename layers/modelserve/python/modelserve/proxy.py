@@ -31,10 +31,9 @@ def from_event(event: Any) -> Request:
             method, path = event["requestContext"]["http"]["method"], event["rawPath"]
         else:
             method, path = event["httpMethod"], event["path"]
-        if not path.startswith("/v2/"):
+        if not path.startswith("/v2/"):  # as most paths do
             path = BEFORE_V2.sub("", path)
-        headers = event.get("headers") or {}
-        headers = dict(zip(map(str.lower, headers), map(str, headers.values()), strict=True))
+        headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
         body = event.get("body") or ""
         content = _decoded(body) if event.get("isBase64Encoded") else body.encode()
     except ValueError as error:
