@@ -43,6 +43,15 @@ class Observer(Protocol):
         """Counts, and times in milliseconds; `by_service` also for the service as a whole, which one alarm can watch."""
 
 
+class RequestObserver(Observer, Protocol):
+    """One that is told of every request besides."""
+
+    def request(
+        self, level: str, keys: dict[str, Any], metrics: dict[str, float], *, context: Any, cold_start: bool, model: str, version: str
+    ) -> None:
+        """As `log` of "request" and then `count`; none of `keys` is None."""
+
+
 class Served(Model, Version, Protocol):
     """A version of a model as a function keeps it."""
 
@@ -71,7 +80,7 @@ class App(ABC, Generic[_M]):
         self,
         settings: PredictSettings | GatewaySettings,
         environ: Mapping[str, str],
-        observer: Observer,
+        observer: RequestObserver,
         store: S3Reader | None = None,
     ) -> None:
         """`store` is one that has begun to read; without it one is made."""
@@ -174,7 +183,7 @@ class App(ABC, Generic[_M]):
         remaining = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
         self._ends = time.monotonic() + remaining
         seconds = min(self._settings.deadline_seconds, remaining)
-        direct = isinstance(event, dict) and "inputs" in event
+        direct = type(event) is dict and "inputs" in event
         try:
             response = within_limit(self._infer(event, seconds) if direct else self._answer(event, seconds))
         except ServeError as error:
@@ -223,9 +232,12 @@ class App(ABC, Generic[_M]):
 
     def _observe(self, response: Response, client: str | None, context: Any, begun: float) -> None:
         latency = 1000 * (time.perf_counter() - begun)
-        error = response.error
-        keys: dict[str, Any] = {"client": client, "model": self._settings.model_name, "version": response.version}
-        keys |= {"status": response.status, "latency_ms": round(latency, 3)}
+        error, model, version = response.error, self._settings.model_name, response.version
+        keys: dict[str, Any] = {"model": model, "status": response.status, "latency_ms": round(latency, 3)}
+        if client is not None:
+            keys["client"] = client
+        if version is not None:
+            keys["version"] = version
         metrics = {"Latency": latency}
         if response.rows:
             metrics["BatchRows"] = response.rows
@@ -237,9 +249,8 @@ class App(ABC, Generic[_M]):
             if response.status >= 500:
                 keys["reason"] = str(error)  # of the model or the store; a caller's mistake would quote what it sent
         level = "INFO" if response.status < 500 else "ERROR"
-        self._observer.log(level, "request", location="handler", context=context, cold_start=self._cold_start, **keys)
-        self._observer.count(metrics, model=self._settings.model_name, version=response.version or "none")
-        self._cold_start = False
+        cold_start, self._cold_start = self._cold_start, False
+        self._observer.request(level, keys, metrics, context=context, cold_start=cold_start, model=model, version=version or "none")
 
     def _on_load(self, model: _M) -> None:
         self._observer.log("INFO", "model loaded", location="loader", model=model.name, version=model.version)
