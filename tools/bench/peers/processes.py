@@ -41,19 +41,23 @@ class Started:
     """By `time.perf_counter`."""
 
     def running(self) -> bool:
-        return self.process.is_running() and self.process.status() != psutil.STATUS_ZOMBIE
+        return _running(self.process)
 
     def memory(self) -> Memory:
         """Raises `psutil.NoSuchProcess`."""
-        pids = [each.pid for each in self._tree()]
+        pids = [each.pid for each in self._tree() if _running(each)]
         peak = sum(_kibibytes(Path(f"/proc/{pid}/status"), "VmHWM:") for pid in pids)
         return Memory(1024 * peak, 1024 * sum(_kibibytes(Path(f"/proc/{pid}/smaps_rollup"), "\nPss:") for pid in pids))
 
     def kill(self) -> None:
-        """Descendants first, before nobody knows whose they were."""
-        for each in reversed(self._tree()):
+        """Descendants first, before nobody knows whose they were; the next side should find them gone."""
+        tree = self._tree()
+        for each in reversed(tree):
             with suppress(psutil.NoSuchProcess):
                 each.kill()
+        deadline = time.monotonic() + 1
+        while any(map(_running, tree)) and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def _tree(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
@@ -72,9 +76,15 @@ def started(line: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> It
             except (BenchError, OSError) as error:
                 output.seek(0)
                 text = output.read().decode(errors="replace")[-_SHOWN:]
-                raise BenchError(f"{' '.join(line)[:200]}: {error}; its output:\n{text}") from None
+                raise BenchError(f"{error}; its output:\n{text}") from None
             finally:
                 found.kill()
+
+
+def _running(process: psutil.Process) -> bool:
+    with suppress(psutil.NoSuchProcess):
+        return process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def _kibibytes(file: Path, label: str) -> int:
