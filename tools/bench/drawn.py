@@ -77,7 +77,8 @@ def _line(each: Result) -> str:
     first, third = map(number, each.spread)
     unit = "x" if each.ratio else f" {each.unit}"
     compared = f"**{number(each.compared)}{unit}** ({first} to {third})" if first != third else f"**{number(each.compared)}{unit}**"
-    bar = f"{each.bar:g}" + ("" if each.goal is None else f", goal {each.goal:g}") + ("" if each.met else ": missed")
+    bar = "none" if each.bar is None else f"{each.bar:g}"
+    bar += ("" if each.goal is None else f", goal {each.goal:g}") + ("" if each.met else ": missed")
     what = f"{each.name[0].upper()}{each.name[1:]}: {each.comparison}"
     return f"| {what} | {number(each.ours)} {each.unit} | {number(each.floor)} {each.unit} | {compared} | {bar} |"
 

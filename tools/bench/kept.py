@@ -87,13 +87,9 @@ def _apart(old: Result, new: Result) -> bool:
 def _rounded(result: Result) -> Result:
     """To four digits: the rest is noise, and a page of digits is hard to review."""
     first, third = map(_digits, result.spread)
+    bar = None if result.bar is None else _digits(result.bar)
     return replace(
-        result,
-        ours=_digits(result.ours),
-        floor=_digits(result.floor),
-        compared=_digits(result.compared),
-        bar=_digits(result.bar),
-        spread=(first, third),
+        result, ours=_digits(result.ours), floor=_digits(result.floor), compared=_digits(result.compared), bar=bar, spread=(first, third)
     )
 
 

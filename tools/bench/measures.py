@@ -47,8 +47,8 @@ class Result:
     compared: float
     """The ratio to the floor, or what is added to it; a throughput is compared by its inverse: less is better throughout."""
     spread: tuple[float, float]
-    bar: float
-    """At most this."""
+    bar: float | None
+    """At most this; None of what is told and not held."""
     goal: float | None = None
     """Where it should get to, below the bar."""
     comparison: str
@@ -60,7 +60,7 @@ class Result:
     @property
     def met(self) -> bool:
         """The bar; a goal binds nobody."""
-        return self.compared <= self.bar
+        return self.bar is None or self.compared <= self.bar
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON, with whether it is met."""
@@ -79,7 +79,7 @@ def ratios(
     name: str,
     group: Group,
     unit: str,
-    bar: float,
+    bar: float | None,
     comparison: str,
     goal: float | None = None,
     scale: float = 1.0,
@@ -97,7 +97,7 @@ def added(
     name: str,
     group: Group,
     unit: str,
-    bar: float,
+    bar: float | None,
     comparison: str,
     goal: float | None = None,
     scale: float = 1.0,

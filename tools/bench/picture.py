@@ -54,7 +54,7 @@ def _head(kept: Kept, height: int) -> Iterator[str]:
     size, font = f'viewBox="0 0 900 {height + 32}"', 'font-family="system-ui, sans-serif" font-size="13"'
     yield f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="t d" {font}>'
     yield '  <title id="t">What was measured, beside its floor</title>'
-    told = "; ".join(f"{each.name} {_value(each)}, bar {each.bar:g}" for each in kept.results)
+    told = "; ".join(f"{each.name} {_value(each)}" + ("" if each.bar is None else f", bar {each.bar:g}") for each in kept.results)
     yield f'  <desc id="d">{escape(told)}</desc>'
     yield f"  <style>{_STYLE}  </style>"
     yield '<text x="16" y="26" font-size="15" font-weight="600">make bench: how much of what the floor takes</text>'
@@ -77,11 +77,13 @@ def _axis(bottom: int) -> Iterator[str]:
 
 
 def _row(each: Result, y: int) -> Iterator[str]:
-    share = 1.0 if each.ratio else 1 / each.bar
-    value, bar, first, third = (_x(share * value) for value in (each.compared, each.bar, *each.spread))
+    share = 1.0 if each.ratio else 1 / each.bar if each.bar else 0.0
+    value, first, third = (_x(share * value) for value in (each.compared, *each.spread))
     yield f'<text x="28" y="{y + 15}">{escape(each.name)}</text>'
     yield f'<rect class="{"met" if each.met else "missed"}" x="{_LEFT}" y="{y + 4}" width="{value - _LEFT:.1f}" height="14"/>'
-    yield f'<path class="spread" d="M{first:.1f} {y + 11}H{third:.1f}"/><path class="bar" d="M{bar:.1f} {y + 1}v20"/>'
+    yield f'<path class="spread" d="M{first:.1f} {y + 11}H{third:.1f}"/>'
+    if each.bar is not None:
+        yield f'<path class="bar" d="M{_x(share * each.bar):.1f} {y + 1}v20"/>'
     if each.goal is not None:
         yield f'<path class="goal" d="M{_x(share * each.goal):.1f} {y + 11}l6 10h-12z"/>'
     yield f'<text x="{_LEFT + _WIDTH + 12}" y="{y + 15}">{_value(each)}</text>'

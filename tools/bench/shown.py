@@ -26,9 +26,9 @@ def table(results: Sequence[Result]) -> Table:
             f"{number(result.floor)} {result.unit}",
             number(result.compared),
             f"{number(first)} … {number(third)}",
-            f"{result.bar:g}",
+            "" if result.bar is None else f"{result.bar:g}",
             "" if result.goal is None else f"{result.goal:g}",
-            "[green]met[/]" if result.met else "[red]missed[/]",
+            "" if result.bar is None else "[green]met[/]" if result.met else "[red]missed[/]",
             end_section=row < len(results) and results[row].group != result.group,
         )
     return shown

@@ -19,6 +19,7 @@ KEPT = kept(
     a_result(name="cold start", goal=0.65),
     a_result(name="cold & large", compared=9.0, spread=(8.0, 10.0)),
     a_result(name="handler", group="warm", ratio=False, unit="us", compared=9.0, spread=(8.0, 10.0), bar=12.0),
+    a_result(name="call", group="peers", compared=0.5, bar=None),
     **WHERE,
 )
 SVG = "{http://www.w3.org/2000/svg}"
@@ -30,18 +31,24 @@ def bars(text: str) -> list[tuple[str | None, float]]:
 
 
 def test_a_bar_is_as_long_as_its_ratio_and_one_that_is_too_long_ends_with_the_picture() -> None:
-    assert bars(picture(KEPT)) == [("missed", 384.0), ("missed", 480.0), ("met", 240.0)]  # 1.2 of 1.5, more than 1.5, 9 of 12
+    assert bars(picture(KEPT)) == [
+        ("missed", 384.0),
+        ("missed", 480.0),
+        ("met", 240.0),
+        ("met", 160.0),
+    ]  # 1.2 of 1.5, more than 1.5, 9 of 12, 0.5 of 1.5
 
 
 def test_the_picture_is_told_in_words_too() -> None:
     (told,) = ElementTree.fromstring(picture(KEPT)).iter(f"{SVG}desc")
-    assert told.text == "cold start 1.20x, bar 1.1; cold & large 9.00x, bar 1.1; handler +9.00 us, bar 12"
+    assert told.text == "cold start 1.20x, bar 1.1; cold & large 9.00x, bar 1.1; handler +9.00 us, bar 12; call 0.50x"
 
 
 def test_a_page_has_a_table_a_group_and_says_what_was_missed() -> None:
     text = drawn.page(KEPT)
-    assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Cold start", "## Warm calls"]
+    assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Cold start", "## Warm calls", "## Beside other servers"]
     assert "| Cold start: a ratio | 120.0 ms | 100.0 ms | **1.20x** (1.10 to 1.30) | 1.1, goal 0.65: missed |" in text
+    assert "| Call: a ratio | 120.0 ms | 100.0 ms | **0.50x** (1.10 to 1.30) | none |" in text
 
 
 def test_the_readme_keeps_all_but_what_stands_between_the_markers() -> None:

@@ -20,6 +20,10 @@ def test_a_promise_is_kept_up_to_its_bar(compared: float, met: bool) -> None:
     assert (result.met, result.to_dict()["met"]) == (met, met)
 
 
+def test_what_has_no_bar_is_told_and_not_held() -> None:
+    assert a_result(compared=99.0, bar=None).met
+
+
 def test_a_ratio_is_of_each_pair_and_not_of_two_medians() -> None:
     """The machine may be slower in one minute than in another; the ratio within a pair does not see it."""
     result = ratios([(0.1, 0.11), (0.2, 0.24), (0.4, 0.44)], scale=1000, goal=0.9, **SAID)
