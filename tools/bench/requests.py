@@ -43,6 +43,7 @@ def events(event: Mapping[str, Any]) -> dict[str, tuple[int, dict[str, Any]]]:
         "JSON, 32 rows": (200, many),
         "JSON, gzip": (200, {**event, "headers": {"Content-Encoding": "gzip"}, "body": zipped, "isBase64Encoded": True}),
         "binary": (200, binary(event)),
+        "binary, 1,000 rows": (200, binary(inference(event, rows=1000))),
         "classes": (200, {**event, "body": json.dumps(named)}),
         "by a service": (0, document),
         "metadata": (200, {**event, "httpMethod": "GET", "path": model, "body": None}),
