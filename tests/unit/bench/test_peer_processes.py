@@ -34,8 +34,9 @@ SERVER = dedent("""
 
         def do_POST(self):
             self.rfile.read(int(self.headers["Content-Length"]))
-            status, body = (503, b"no model yet") if self.loading and self.loading.pop() else (200, b'{"label": [1], "probabilities": [[0.25, 0.75]]}')
-            self.send_response(status)
+            loading = self.loading and self.loading.pop()
+            body = b"no model yet" if loading else b'{"label": [1], "probabilities": [[0.25, 0.75]]}'
+            self.send_response(503 if loading else 200)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)
