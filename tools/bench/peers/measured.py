@@ -110,36 +110,36 @@ def sides(subject: Subject) -> list[Side]:
 
 
 def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
-    """Ours beside each peer's of the same round. The bars of tuned MLServer are below 1."""
-    for peer in [server.name for server in SERVERS]:
-        pairs = list(zip(found[peer], found[OURS], strict=True))
-        tuned = peer == TUNED
+    """Ours beside each server's of the same round; only tuned MLServer's have bars."""
+    for server in SERVERS:
+        pairs = list(zip(found[server.name], found[OURS], strict=True))
+        tuned = server.name == TUNED
         yield ratios(
-            [(theirs.cold, mine.cold) for theirs, mine in pairs],
-            name=f"cold start beside {peer}",
+            [(theirs.cold, ours.cold) for theirs, ours in pairs],
+            name=f"cold start beside {server.name}",
             group="peers",
             unit="ms",
             scale=1000,
-            bar=0.15 if tuned else 1.0,
-            comparison=f"process start to first right answer, as a ratio to {peer}",
+            bar=0.15 if tuned else None,
+            comparison=f"process start to first right answer; theirs includes: {server.includes}",
         )
         yield ratios(
-            [(theirs.memory.peak, mine.memory.peak) for theirs, mine in pairs],
-            name=f"memory beside {peer}",
+            [(theirs.memory.peak, ours.memory.peak) for theirs, ours in pairs],
+            name=f"memory beside {server.name}",
             group="peers",
             unit="MB",
             scale=1 / 2**20,
-            bar=0.4 if tuned else 1.0,
-            comparison=f"peak resident memory of all processes after the calls, as a ratio to {peer}",
+            bar=0.4 if tuned else None,
+            comparison="peak resident memory of all processes after the calls",
         )
         yield ratios(
-            [(theirs.p50, mine.p50) for theirs, mine in pairs],
-            name=f"call beside {peer}",
+            [(theirs.p50, ours.p50) for theirs, ours in pairs],
+            name=f"call beside {server.name}",
             group="peers",
             unit="us",
             scale=1e6,
-            bar=1.0,
-            comparison=f"p50 of one call after another on a kept connection, as a ratio to {peer}",
+            bar=None,
+            comparison="p50 of one call right after another; theirs over a kept HTTP connection, ours through the runtime client",
         )
 
 
