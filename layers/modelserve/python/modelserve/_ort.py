@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from ctypes import CDLL, CFUNCTYPE, PYFUNCTYPE, byref, c_char_p, c_int, c_ssize_t, c_uint32, c_void_p, py_object, pythonapi
+from functools import lru_cache
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["Api", "Failed", "LibraryUnavailable", "Pinned", "api", "bytes_at", "find_library"]
+__all__ = ["Api", "Failed", "LibraryUnavailable", "Pinned", "api", "array_of", "bytes_at", "find_library"]
 
 _VERSION = 24
 """Of the C API: the first with GetTensorElementTypeAndShapeDataReference. Release 1.N of the library has version N and all below."""
@@ -63,7 +65,7 @@ _RELEASE = {
     "ReleaseTypeInfo": 98,
     "ReleaseSessionOptions": 100,
 }
-_LONG = {"CreateSession", "CreateSessionFromArray", "Run", "ReleaseSession"}
+_LONG = {"CreateEnv", "CreateSession", "CreateSessionFromArray", "Run", "ReleaseSession"}
 """Other threads run meanwhile; the rest ends sooner than they could be let in."""
 _CODES = (
     "SUCCESS",
@@ -165,12 +167,14 @@ def find_library() -> str:
 
 
 _API: list[Api] = []
+_LOADING = Lock()
 
 
 def api() -> Api:
     """The one of this process, loaded at the first call. Raises `LibraryUnavailable`."""
-    if not _API:
-        _API.append(Api(find_library()))
+    with _LOADING:
+        if not _API:
+            _API.append(Api(find_library()))
     return _API[0]
 
 
@@ -180,12 +184,18 @@ _get_buffer = PYFUNCTYPE(c_int, py_object, c_void_p, c_int)(("PyObject_GetBuffer
 _release_buffer = PYFUNCTYPE(None, c_void_p)(("PyBuffer_Release", pythonapi))
 
 
+@lru_cache(maxsize=64)
+def array_of(kind: Any, size: int) -> Any:
+    """The type of an array; ctypes makes a new one each time, for longer than a small run takes."""
+    return kind * size
+
+
 class Pinned:
     """The memory of a buffer, which stays where it is as long as this lives."""
 
     def __init__(self, data: Data) -> None:
         """Raises `BufferError` unless `data` is contiguous."""
-        self._view = (c_void_p * 16)()  # a Py_buffer: its pointer first, its length third
+        self._view = array_of(c_void_p, 16)()  # a Py_buffer: its pointer first, its length third
         _get_buffer(data, self._view, 0)
         self.address: int = self._view[0] or 0
         self.size: int = c_ssize_t.from_buffer(self._view, 16).value

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from ctypes import POINTER, Union, byref, c_byte, c_char, c_char_p, c_int, c_int64, c_size_t, c_ssize_t, c_void_p
+from ctypes import POINTER, Union, byref, c_byte, c_char, c_char_p, c_int, c_int64, c_size_t, c_ssize_t, c_void_p, sizeof
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from . import _strings
-from ._ort import Failed, Pinned, bytes_at
-from .tensors import DATATYPES, Tensor, strings
+from ._ort import Failed, Pinned, array_of, bytes_at
+from .tensors import DATATYPES, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +36,7 @@ ELEMENTS = {
 }
 """Datatypes of the protocol by `ONNXTensorElementDataType`."""
 _CODES = {datatype: code for code, datatype in ELEMENTS.items()}
+_POINTER = sizeof(c_void_p)
 _COPIED = 16 * 1024
 """Bytes up to which a tensor is copied: that takes less time than to hold on to its memory and to let go of it."""
 
@@ -60,21 +61,25 @@ class Plan:
 
 
 class _Slot:
-    """An input of a frame. Where `memory` is set, `value` refers to it, and later inputs of the same type are copied there."""
+    """An input or output of a frame. Where it has `memory`, `value` is a tensor there, of that datatype and shape, for run after run."""
 
-    __slots__ = ("datatype", "memory", "pinned", "shape", "value")
+    __slots__ = ("datatype", "memory", "name", "pinned", "shape", "size", "turn", "value")
 
-    def __init__(self, value: c_void_p) -> None:
+    def __init__(self, name: str, value: c_void_p) -> None:
+        self.name = name
         self.value = value
+        self.memory: bytearray | None = None
+        self.size = 0
         self.datatype = ""
         self.shape: tuple[int, ...] = ()
-        self.memory: memoryview | None = None
-        self.pinned: Any = None
-        """What keeps the memory of `value` where it is."""
+        self.pinned: Pinned | None = None
+        """Memory of the caller's that `value` refers to."""
+        self.turn = 0
+        """The run that it was last given for."""
 
 
 class _Lent:
-    """A value of ONNX Runtime whose memory has been handed out; the graph stays too, since the memory may be a constant of its."""
+    """A value whose memory has been handed out, and the graph, since the memory may be a constant of its."""
 
     __slots__ = ("_graph", "_value")
 
@@ -93,34 +98,34 @@ class _Octet(Union):
 
 
 class Frame:
-    """The values and the options of one run at a time; dropping it frees them."""
+    """The values and the options of one run at a time; dropping it frees them.
+
+    Small tensors have memory here, which later runs on inputs of the same shapes share. So do outputs, whose shapes are taken to be those
+    of the run before; for a graph whose shapes depend on its data that is tried once.
+    """
 
     def __init__(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Raises `Failed`."""
-        self._graph = graph
-        self._api = graph.api
-        self._given, self._taken = (c_void_p * len(inputs))(), (c_void_p * len(outputs))()
-        self._slots = {name: _Slot(c_void_p.from_buffer(self._given, 8 * index)) for index, name in enumerate(inputs)}
-        self._outputs = [(name, c_void_p.from_buffer(self._taken, 8 * index)) for index, name in enumerate(outputs)]
-        self._element, self._dimensions, self._rank, self._data = c_int(), POINTER(c_int64)(), c_size_t(), c_void_p()
-        self._shape_of = byref(self._element), byref(self._dimensions), byref(self._rank)
+        self._graph, self._api = graph, graph.api
+        given, taken = (c_void_p * len(inputs))(), (c_void_p * len(outputs))()
+        self._inputs = {name: _Slot(name, c_void_p.from_buffer(given, _POINTER * index)) for index, name in enumerate(inputs)}
+        self._outputs = [_Slot(name, c_void_p.from_buffer(taken, _POINTER * index)) for index, name in enumerate(outputs)]
+        self._turn = 0
+        self._single: list[_Slot] = []
+        """Inputs that have their value for this run alone."""
+        self._repeats, self._varies = False, False
+        """Whether all inputs of this run have the shapes of the last one's, and whether outputs then had others."""
+        self._element, self._dimensions, self._rank = c_int(), POINTER(c_int64)(), c_size_t()
+        self._to_type = byref(self._element), byref(self._dimensions), byref(self._rank)
         self._options = c_void_p()
         self._options = self._api.made(self._api.CreateRunOptions)
         names = [(c_char_p * len(each))(*(name.encode() for name in each)) for each in (inputs, outputs)]
-        self._arguments = (
-            graph.session,
-            self._options,
-            names[0],
-            self._given,
-            c_size_t(len(inputs)),
-            names[1],
-            c_size_t(len(outputs)),
-            self._taken,
-        )
+        counts = c_size_t(len(inputs)), c_size_t(len(outputs))
+        self._arguments = graph.session, self._options, names[0], given, counts[0], names[1], counts[1], taken
 
     def __del__(self) -> None:
-        for value in (*(slot.value for slot in self._slots.values()), *(value for _, value in self._outputs)):
-            self._api.ReleaseValue(value)  # nothing for null
+        for slot in (*self._inputs.values(), *self._outputs):
+            self._api.ReleaseValue(slot.value)  # nothing for null
         self._api.ReleaseRunOptions(self._options)
 
     def _terminate(self, _: bool) -> None:
@@ -130,85 +135,123 @@ class Frame:
 
     def write(self, inputs: Sequence[Tensor]) -> None:
         """Gives all inputs. Raises `Failed`, `InvalidInput`, `ValueError`."""
-        if len(inputs) != len(self._slots) or len({tensor.name for tensor in inputs} & self._slots.keys()) != len(inputs):
-            raise Failed(f"the inputs {[tensor.name for tensor in inputs]} were given; expected {list(self._slots)}")
+        self._turn = turn = self._turn + 1
+        self._repeats = True
         for tensor in inputs:
-            slot = self._slots[tensor.name]
+            slot = self._inputs.get(tensor.name)
+            if slot is None or slot.turn == turn:
+                raise Failed(f"the input {tensor.name!r} was given; expected each of {list(self._inputs)} once")
+            slot.turn = turn
             if slot.memory is not None and slot.shape == tensor.shape and slot.datatype == tensor.datatype:
-                slot.memory[:] = _contiguous(tensor, len(slot.memory))
+                slot.memory[:] = _contiguous(tensor, slot.size)
             else:
                 self._place(slot, tensor)
+        if len(inputs) != len(self._inputs):
+            raise Failed(f"{len(inputs)} inputs were given; expected each of {list(self._inputs)} once")
 
     def run(self) -> None:
         """Raises `Failed`."""
-        self._api.check(self._api.Run(*self._arguments))
+        if not self._repeats:
+            self._forget()
+        try:
+            self._api.check(self._api.Run(*self._arguments))
+        except Failed as error:
+            if not (self._repeats and "shape verification failed" in str(error)):
+                raise
+            self._varies = True
+            self._forget()
+            self._api.check(self._api.Run(*self._arguments))
 
     def read(self) -> list[Tensor]:
         """The outputs of a run that succeeded. Raises `Failed`."""
-        api = self._api
         answers = []
-        for name, value in self._outputs:
-            api.check(api.GetTensorElementTypeAndShapeDataReference(value, *self._shape_of))
-            rank, datatype = self._rank.value, ELEMENTS[self._element.value]
-            shape = tuple(self._dimensions[:rank]) if rank else ()
-            answers.append(Tensor(name, datatype, shape, self._read(value, datatype, prod(shape))))
-            api.ReleaseValue(value)
-            value.value = None
-        for slot in self._slots.values():
-            if slot.memory is None:
-                self._clear(slot)
+        for slot in self._outputs:
+            data = self._taken(slot) if slot.memory is None else bytes(slot.memory)
+            answers.append(Tensor(slot.name, slot.datatype, slot.shape, data))
+        for slot in self._single:
+            self._clear(slot)
+        self._single.clear()
         return answers
 
-    def _read(self, value: c_void_p, datatype: str, count: int) -> Data:
-        if datatype == "BYTES":
-            return _strings.read(self._api, value, count)
-        size = count * DATATYPES[datatype].size
-        self._api.check(self._api.GetTensorMutableData(value, byref(self._data)))
-        address = self._data.value or 0
-        if size <= _COPIED or any(slot.pinned.holds(address) for slot in self._slots.values() if isinstance(slot.pinned, Pinned)):
-            copied: bytes = bytes_at(self._data, c_ssize_t(size))
-            return copied
-        lent: Any = (_Octet * size).from_address(address)
-        lent.owner = _Lent(self._graph, value.value)
-        value.value = None
-        return memoryview(lent).toreadonly()
-
-    def _place(self, slot: _Slot, tensor: Tensor) -> None:
-        """Makes a value for an input of another type than the last one, or one too large to be copied."""
-        self._clear(slot)
-        code = _CODES.get(tensor.datatype)
-        if code is None:
-            raise ValueError(f"input {tensor.name!r} is {tensor.datatype}; expected one of {', '.join(_CODES)}")
-        shape = (c_int64 * len(tensor.shape))(*tensor.shape), c_size_t(len(tensor.shape)), code, byref(slot.value)
-        if tensor.datatype == "BYTES":
-            elements = [text.encode() for text in strings(tensor)]
-            self._api.check(self._api.CreateTensorAsOrtValue(self._api.allocator, *shape))
-            _strings.write(self._api, slot.value, elements)
-            return
-        element = DATATYPES[tensor.datatype].size
-        size = prod(tensor.shape) * element
-        address = self._own(slot, tensor, size) if size <= _COPIED else self._pin(slot, tensor, size, element)
-        self._api.check(self._api.CreateTensorWithDataAsOrtValue(self._api.memory, address, c_size_t(size), *shape))
-
-    def _own(self, slot: _Slot, tensor: Tensor, size: int) -> Any:
-        memory = bytearray(_contiguous(tensor, size) or 1)
-        slot.pinned = (c_char * len(memory)).from_buffer(memory)
-        slot.memory, slot.shape, slot.datatype = memoryview(memory)[:size], tensor.shape, tensor.datatype
-        return slot.pinned
-
-    def _pin(self, slot: _Slot, tensor: Tensor, size: int, element: int) -> c_void_p:
-        view = memoryview(tensor.data)
-        slot.pinned = Pinned(view) if view.c_contiguous else None
-        if slot.pinned is None or slot.pinned.address % element:  # kernels take their elements for aligned
-            slot.pinned = Pinned(_contiguous(tensor, size))
-        if slot.pinned.size != size:
-            raise _other_size(tensor, slot.pinned.size, size)
-        return c_void_p(slot.pinned.address)
+    def _forget(self) -> None:
+        for slot in self._outputs:
+            self._clear(slot)
 
     def _clear(self, slot: _Slot) -> None:
         self._api.ReleaseValue(slot.value)
         slot.value.value = None
         slot.memory = slot.pinned = None
+
+    def _place(self, slot: _Slot, tensor: Tensor) -> None:
+        """Makes a value for an input of another type than the last one, or one too large to be copied."""
+        self._clear(slot)
+        self._repeats = False
+        if tensor.datatype not in _CODES:
+            raise ValueError(f"input {tensor.name!r} is {tensor.datatype}; expected one of {', '.join(_CODES)}")
+        slot.datatype, slot.shape = tensor.datatype, tensor.shape
+        slot.size = prod(tensor.shape) * DATATYPES[tensor.datatype].size
+        if tensor.datatype == "BYTES":
+            self._single.append(slot)
+            elements = _strings.elements(tensor)
+            self._api.check(self._api.CreateTensorAsOrtValue(self._api.allocator, *_type(slot)))
+            _strings.write(self._api, slot.value, elements)
+        elif slot.size <= _COPIED:
+            self._own(slot, _contiguous(tensor, slot.size))
+        else:
+            self._single.append(slot)
+            slot.pinned = _pinned(tensor, slot.size)
+            self._refer(slot, c_void_p(slot.pinned.address))
+
+    def _own(self, slot: _Slot, content: bytes) -> None:
+        slot.memory = bytearray(content)
+        self._refer(slot, byref(c_char.from_buffer(slot.memory)) if content else b"")
+
+    def _refer(self, slot: _Slot, address: Any) -> None:
+        create = self._api.CreateTensorWithDataAsOrtValue
+        self._api.check(create(self._api.memory, address, c_size_t(slot.size), *_type(slot)))
+
+    def _taken(self, slot: _Slot) -> Data:
+        """What a run has left in an output without memory here."""
+        api, address = self._api, c_void_p()
+        api.check(api.GetTensorElementTypeAndShapeDataReference(slot.value, *self._to_type))
+        slot.datatype = ELEMENTS[self._element.value]
+        slot.shape = tuple(self._dimensions[: self._rank.value]) if self._rank.value else ()
+        slot.size = prod(slot.shape) * DATATYPES[slot.datatype].size
+        if slot.datatype == "BYTES":
+            text = _strings.read(api, slot.value, prod(slot.shape))
+            self._clear(slot)
+            return text
+        api.check(api.GetTensorMutableData(slot.value, byref(address)))
+        if slot.size > _COPIED and not any(given.pinned and given.pinned.holds(address.value or 0) for given in self._single):
+            return self._lent(slot, address)
+        found: bytes = bytes_at(address, c_ssize_t(slot.size))
+        self._clear(slot)
+        if self._repeats and not self._varies and slot.size <= _COPIED:
+            self._own(slot, found)
+        return found
+
+    def _lent(self, slot: _Slot, address: c_void_p) -> memoryview:
+        lent = array_of(_Octet, slot.size).from_address(address.value)
+        lent.owner = _Lent(self._graph, slot.value.value)
+        slot.value.value = None
+        return memoryview(lent).toreadonly()
+
+
+def _type(slot: _Slot) -> tuple[Any, ...]:
+    """The last arguments of what makes a value."""
+    return array_of(c_int64, len(slot.shape))(*slot.shape), c_size_t(len(slot.shape)), _CODES[slot.datatype], byref(slot.value)
+
+
+def _pinned(tensor: Tensor, size: int) -> Pinned:
+    """The memory of an input, or of a copy where its elements aren't aligned, as kernels take them to be."""
+    view = memoryview(tensor.data)
+    if view.nbytes != size:
+        raise _other_size(tensor, view.nbytes, size)
+    if view.c_contiguous:
+        pinned = Pinned(view)
+        if not pinned.address % DATATYPES[tensor.datatype].size:
+            return pinned
+    return Pinned(view.tobytes())
 
 
 def _contiguous(tensor: Tensor, size: int) -> bytes:
