@@ -118,7 +118,7 @@ SERVERS = (
         line="mlserver start {here}/tuned",
         environ=_MLSERVER_PORTS,
         talk=INFERENCE,
-        includes="the same in one process: no worker, no metrics, no gzip, no debug log; its gRPC server can't be turned off",
+        includes="HTTP and gRPC servers (gRPC can't be turned off), Open Inference Protocol, one process; no metrics, no gzip, no debug log",
     ),
     Server(
         name="BentoML",
