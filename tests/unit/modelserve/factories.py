@@ -80,3 +80,11 @@ def answered_or_refused(response: Response) -> None:
     else:
         assert 400 <= response.status < 500, response.body
         error_of(response, response.status)
+
+
+def dumped_binary(name: str, shape: tuple[int, ...], data: bytes) -> tuple[bytes, int]:
+    """A request for one FP32 tensor whose answer is binary too, and the length of its JSON object."""
+    parameters = {"binary_data_size": len(data)}
+    item = {"name": name, "datatype": "FP32", "shape": list(shape), "parameters": parameters}
+    header = json.dumps({"inputs": [item], "parameters": {"binary_data_output": True}}).encode()
+    return header + data, len(header)

@@ -1,13 +1,16 @@
 """Answers on their way through Lambda: their size, their form."""
 
 import json
+import sys
+from base64 import b64encode
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from modelserve.endpoints import Response
-from modelserve.proxy import client_of, from_event, to_proxy, within_limit
+from modelserve.errors import InvalidRequest
+from modelserve.proxy import _LARGE, client_of, from_event, to_proxy, within_limit
 from tests.unit.predict.apps import http, rest
 
 LAMBDA_LIMIT = 6 * 2**20
@@ -114,3 +117,44 @@ def test_the_plan_of_whom_the_authorizer_let_in_is_known():
 
 def test_whom_the_authorizer_let_in_is_known():
     assert client_of({"requestContext": {"authorizer": {"principalId": "shop", "client": "shop", "models": "*"}}}) == "shop"
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("size", [_LARGE // 2, _LARGE + 1, 3 * _LARGE])
+def test_large_bodies_pass_with_and_without_pybase64(monkeypatch, size, installed):
+    if not installed:
+        monkeypatch.setitem(sys.modules, "pybase64", None)
+    content = bytes(range(256)) * (size // 256) + b"end"
+    answer = to_proxy(Response(200, dict(BINARY), content), cors_origin="")
+
+    assert answer["body"] == b64encode(content).decode()
+    assert from_event(rest("POST", "/v2", content)).body == content
+
+
+@pytest.mark.parametrize("installed", [True, False])
+@pytest.mark.parametrize("spoilt", ["=", "é", "\n", "A===", "-_"])
+def test_large_bodies_that_are_no_base64_are_told(monkeypatch, spoilt, installed):
+    if not installed:
+        monkeypatch.setitem(sys.modules, "pybase64", None)
+    event = {**rest("POST", "/v2"), "body": "A" * _LARGE + spoilt, "isBase64Encoded": True}
+
+    with pytest.raises(InvalidRequest, match="the body could not be decoded"):
+        from_event(event)
+
+
+@pytest.mark.parametrize(
+    ("path", "own"),
+    [
+        ("/v2/models/a/infer", "/v2/models/a/infer"),
+        ("/dev/v2/models/a/infer", "/v2/models/a/infer"),
+        ("/v2/v2/models", "/v2/models"),
+        ("/v2/models/v2/infer", "/v2/models/v2/infer"),
+        ("/a/v2", "/v2"),
+        ("/v2", "/v2"),
+        ("/v2x/v2/", "/v2/"),
+        ("/else", "/else"),
+    ],
+)
+def test_what_stands_before_the_protocols_own_path_is_left_out(path, own):
+    """A stage may be called v2, and a model too."""
+    assert from_event(rest("GET", path)).path == own

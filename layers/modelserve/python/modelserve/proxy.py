@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from binascii import a2b_base64, b2a_base64
+from contextlib import suppress
 from typing import Any
 
 from .dataplane import MAX_ANSWER_BYTES, answer_too_large
@@ -31,7 +32,7 @@ def from_event(event: Any) -> Request:
             method, path = event["requestContext"]["http"]["method"], event["rawPath"]
         else:
             method, path = event["httpMethod"], event["path"]
-        if not path.startswith("/v2/"):  # as most paths do
+        if not path.startswith("/v2/models/"):  # as most paths do
             path = BEFORE_V2.sub("", path)
         headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
         body = event.get("body") or ""
@@ -83,19 +84,21 @@ def _authorized(event: Any, name: str) -> str | None:
 
 
 def _decoded(body: str) -> bytes:
-    if len(body) < _LARGE:
-        return a2b_base64(body, strict_mode=True)
-    from pybase64 import b64decode  # noqa: PLC0415 - small bodies do without
+    if len(body) >= _LARGE:
+        with suppress(ImportError):  # functions that take small bodies only have none
+            from pybase64 import b64decode  # noqa: PLC0415 - small bodies do without
 
-    return b64decode(body, validate=True)
+            return b64decode(body, validate=True)
+    return a2b_base64(body, strict_mode=True)
 
 
 def _encoded(body: bytes) -> str:
-    if len(body) < _LARGE:
-        return b2a_base64(body, newline=False).decode("ascii")
-    from pybase64 import b64encode_as_string  # noqa: PLC0415 - as above
+    if len(body) >= _LARGE:
+        with suppress(ImportError):  # as above
+            from pybase64 import b64encode_as_string  # noqa: PLC0415 - as above
 
-    return b64encode_as_string(body)
+            return b64encode_as_string(body)
+    return b2a_base64(body, newline=False).decode("ascii")
 
 
 def _is_text(response: Response) -> bool:

@@ -1,0 +1,78 @@
+"""FP32 as JSON in a process that has no NumPy, as the function's image has none, beside what NumPy's arrays are written as."""
+
+import json
+import subprocess
+import sys
+from array import array
+from pathlib import Path
+
+import numpy as np
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import modelserve
+from modelserve import _singles
+
+LIBRARY = Path(modelserve.__file__).parents[1]
+WITHOUT_NUMPY = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+sys.modules.update(dict.fromkeys(sys.argv[2].split()))  # as if it were not installed
+import orjson
+orjson.dumps({"an": ["answer", (1, 2), 0.5, orjson.Fragment(b"[]")]}, option=orjson.OPT_SERIALIZE_NUMPY)
+from modelserve import _singles
+write = _singles.writer()
+print(json.dumps([sys.modules.get("numpy") is None, getattr(write, "func", write).__name__]))
+for line in sys.stdin:
+    print(write(bytes.fromhex(line)).decode())
+"""
+
+
+def without_numpy(buffers: list[bytes]) -> tuple[str, list[str]]:
+    """The name of what writes, and what it writes of each buffer, in turn."""
+    line = [sys.executable, "-c", WITHOUT_NUMPY, str(LIBRARY), "numpy"]
+    done = subprocess.run(line, input="".join(f"{each.hex()}\n" for each in buffers), capture_output=True, text=True, check=True)
+    head, *written = done.stdout.splitlines()
+    hidden, name = json.loads(head)
+    assert hidden
+    return name, written
+
+
+def of_numpy(buffer: bytes) -> str:
+    return orjson.dumps(np.frombuffer(buffer, "<f4"), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+
+
+def test_without_numpy_every_number_is_written_as_numpys_are():
+    """Any bits, NaN and infinities among them; buffers larger than the memory that is kept, and smaller ones after them."""
+    drawn = np.random.default_rng(1)
+    odd = array("f", [0.0, -0.0, 0.1, 0.3, 1.0, 16777216.0, 1e-45, 3.4028235e38, 0.000977, float("nan"), float("inf")]).tobytes()
+    bits = [drawn.integers(0, 2**32, count, dtype="<u4").tobytes() for count in (1, 16384, 16385, 3)]
+    near = drawn.random(500, dtype="f4").tobytes()
+    buffers = [odd, *bits, b"", near]
+
+    name, written = without_numpy(buffers)
+
+    assert name == "_write"
+    assert written == [of_numpy(buffer) for buffer in buffers]
+
+
+@given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
+def test_with_numpy_it_writes(values: list[float]):
+    buffer = array("f", values)
+    assert _singles.writer()(buffer).decode() == of_numpy(buffer.tobytes())
+
+
+@given(st.lists(st.floats(2**-9, 2**40, width=32)))
+def test_with_an_orjson_that_takes_no_stand_in_python_writes_the_same_numbers(values: list[float]):
+    buffer = array("f", values)
+    assert array("f", json.loads(_singles._in_python(buffer))) == buffer
+
+
+def test_an_orjson_that_looks_for_more_is_told_from_one_that_does_not(monkeypatch: pytest.MonkeyPatch):
+    """Here it knows NumPy's own array, and so not the stand-in."""
+    of_numpy(b"")
+    monkeypatch.delitem(sys.modules, "numpy")
+    assert not _singles._is_known()
+    assert "numpy" not in sys.modules
