@@ -118,7 +118,7 @@ SERVERS = (
         line="mlserver start {here}/tuned",
         environ=_MLSERVER_PORTS,
         talk=INFERENCE,
-        includes="HTTP and gRPC servers (gRPC can't be turned off), Open Inference Protocol, one process; no metrics, no gzip, no debug log",
+        includes="HTTP and gRPC servers (gRPC can't be turned off), Open Inference Protocol, one process; no metrics, gzip or debug log",
     ),
     Server(
         name="BentoML",
