@@ -1,24 +1,37 @@
-"""What a cold start asks the network for, before it imports what makes something of the answer: whoever waits for both waits once."""
+"""What a cold start waits for, begun before it imports what makes something of it: ONNX Runtime's library, alias and signing key."""
 
 # ruff: noqa: E402 - the order of the imports is what this module is for
 
 from __future__ import annotations
 
 import os
-import time
+
+from modelserve._background import Background
+from modelserve.settings import PredictSettings
+
+__all__ = ["OUTSIDE", "SETTINGS"]
+
+SETTINGS = PredictSettings.from_env(os.environ)
+
+if SETTINGS.session_backend == "native":
+    from modelserve._ort import api
+
+    Background(api)  # takes as long as all imports, without Python's lock; what it raises, the first session raises again
 
 from modelserve._lazy import postpone
 
-postpone("inspect")  # orjson imports dataclasses, which imports it for classes that nobody makes here: half of orjson's import
+postpone("inspect")  # orjson imports dataclasses, which imports it for classes that nobody makes here: three quarters of orjson's import
 
-from modelserve.manifest import alias_key
-from modelserve.s3 import S3Reader
-from modelserve.settings import PredictSettings
+from modelserve.outside import INIT_SECONDS, Outside
 
-__all__ = ["SETTINGS", "STORE"]
+OUTSIDE = Outside(SETTINGS, os.environ, seconds=INIT_SECONDS)
+OUTSIDE.begin()
 
-_SECONDS = 8.0  # as `invocation` gives INIT
-_ends = time.monotonic() + _SECONDS
-SETTINGS = PredictSettings.from_env(os.environ)
-STORE = S3Reader.from_environ(SETTINGS.model_bucket, os.environ, remaining=lambda: _ends - time.monotonic())
-STORE.begin(alias_key(SETTINGS.model_name, SETTINGS.model_alias))
+
+def _preload() -> None:
+    from modelserve.session import preload  # noqa: PLC0415 - on a thread of its own
+
+    preload(SETTINGS.session_backend)
+
+
+Background(_preload)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .ahead import SETTINGS, STORE  # isort: split
+from .ahead import OUTSIDE, SETTINGS  # isort: split
 
 from modelserve import invocation
 from modelserve.fetch import Fetcher, LoadedModel, Verifier
@@ -19,6 +17,7 @@ from .observability import Observer
 if TYPE_CHECKING:
     from modelserve.endpoints import Request, Response
     from modelserve.manifest import Load
+    from modelserve.outside import Outside
     from modelserve.s3 import S3Reader
     from modelserve.session import Session
     from modelserve.settings import PredictSettings
@@ -30,17 +29,12 @@ class App(invocation.App[LoadedModel]):
 
     _settings: PredictSettings
 
-    def __init__(self, settings: PredictSettings, environ: Mapping[str, str], store: S3Reader | None = None) -> None:
+    def __init__(self, settings: PredictSettings, environ: Mapping[str, str], outside: Outside | None = None) -> None:
         self._environ = environ
         self._submissions: Submissions | None = None
         self._threads = threads(environ)
         observer = Observer(service=settings.service, namespace=settings.metrics_namespace, level=settings.log_level, environ=environ)
-        super().__init__(settings, environ, observer, store)
-
-    def start(self) -> None:
-        # The import waits for the CPU while the download waits for the network.
-        threading.Thread(target=import_module, args=("modelserve.session",)).start()
-        super().start()
+        super().__init__(settings, environ, observer, outside)
 
     def _source(self, store: S3Reader, verifier: Verifier | None, _environ: Mapping[str, str]) -> Fetcher:
         return Fetcher(store, self._open_session, verifier)
@@ -53,7 +47,7 @@ class App(invocation.App[LoadedModel]):
         return self._submissions.submit(version, request)
 
     def _open_session(self, path: str, load: Load | None) -> Session:
-        from modelserve.session import open_session  # noqa: PLC0415 - by now `start` has imported it
+        from modelserve.session import open_session  # noqa: PLC0415 - by now `ahead` has imported it
 
         settings = self._settings
         return open_session(
@@ -67,6 +61,6 @@ class App(invocation.App[LoadedModel]):
 
 
 hold(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")))
-_app = App(SETTINGS, os.environ, STORE)
+_app = App(SETTINGS, os.environ, OUTSIDE)
 _app.start()
 handler = _app.handle

@@ -20,9 +20,6 @@ class MemoryStore:
         self.calls: list[tuple[str, str]] = []
         self.down: str | None = None
 
-    def within(self, remaining: object) -> None:
-        """It takes no time."""
-
     def close(self) -> None:
         """It has no connections."""
 

@@ -10,7 +10,16 @@ MACHINE = platform.machine()
 
 
 @pytest.mark.parametrize(
-    ("wanted", "had"), [("", True), (MACHINE, True), (f"{MACHINE} no_such_flag", False), ("z80", False), (f"  {MACHINE}  ", True)]
+    ("wanted", "had"),
+    [
+        ("", True),
+        (MACHINE, True),
+        (f"{MACHINE} no_such_flag", False),
+        ("z80", False),
+        ("!z80", True),
+        (f"!{MACHINE}", False),
+        (f"  {MACHINE}  ", True),
+    ],
 )
 def test_a_cpu_has_all_that_is_asked_for_or_not(wanted: str, had: bool):
     assert cpu.has(wanted) is had

@@ -1,8 +1,10 @@
 """The lean client against moto's S3, botocore's signatures and a server that fails on purpose."""
 
 import hashlib
+import re
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -14,15 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import certifi
 import pytest
 from botocore.auth import S3SigV4Auth, S3SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials as BotocoreCredentials
 from botocore.session import get_session
+from cryptography import x509
 from hypothesis import given
 from hypothesis import strategies as st
 
-from modelserve import aws
+from modelserve import _http, aws
 from modelserve import s3 as s3_module
 from modelserve.aws import Credentials
 from modelserve.errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
@@ -653,9 +657,64 @@ def test_what_is_read_goes_over_one_connection_and_what_is_written_over_another(
         assert "Connection: close" in server.requests[-1]
 
 
-def test_time_is_what_the_last_one_who_knows_says():
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        store = reader(f"http://127.0.0.1:{silent.getsockname()[1]}")
-        store.within(lambda: 0.1)
-        with pytest.raises(StoreUnavailable, match="timed out"):
-            store.get("key")
+# Authorities
+
+
+def test_the_authorities_of_awss_hosts_are_those_that_everybody_has():
+    """What is in the file is what Mozilla trusts of Amazon's, each of them, and valid for years."""
+    roots = {ssl.PEM_cert_to_DER_cert(cert) for cert in _certificates(Path(_http._ROOTS).read_text("ascii"))}
+    everybodys = {ssl.PEM_cert_to_DER_cert(cert) for cert in _certificates(Path(certifi.where()).read_text("ascii"))}
+
+    assert len(roots) == 5
+    assert roots <= everybodys
+    names = {str(x509.load_der_x509_certificate(root).subject.rfc4514_string()) for root in everybodys}
+    amazons = {name for name in names if "O=Amazon," in name or name.endswith("O=Amazon,C=US") or "Starfield Services Root" in name}
+    assert amazons == {str(x509.load_der_x509_certificate(root).subject.rfc4514_string()) for root in roots}
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"),
+    [
+        ("store.s3.eu-west-1.amazonaws.com", [_http._ROOTS]),
+        ("kms.cn-north-1.amazonaws.com.cn", [_http._ROOTS]),
+        ("amazonaws.com.example.org", [None]),
+        ("s3.example.org:8443", [None]),
+        ("localamazonaws.com", [None]),
+    ],
+)
+def test_awss_own_hosts_are_verified_by_amazons_authorities_and_others_by_the_systems(monkeypatch, host, asked):
+    roots: list[str | None] = []
+    monkeypatch.setattr(_http, "_open", lambda *_: socket.socket())
+
+    def wrapped(connection: socket.socket, _name: str, given: str | None) -> socket.socket:
+        roots.append(given)
+        return connection
+
+    monkeypatch.setattr(_http, "_wrapped", wrapped)
+
+    _http.connected(host, secure=True, timeout=1).close()
+
+    assert roots == asked
+
+
+def test_an_aws_host_that_amazons_authorities_do_not_vouch_for_is_verified_by_the_systems(monkeypatch):
+    """As where a company inspects what leaves its network; the certificate is still verified."""
+    roots: list[str | None] = []
+
+    def wrapped(connection: socket.socket, _name: str, given: str | None) -> socket.socket:
+        roots.append(given)
+        if given is not None:
+            connection.close()
+            raise ssl.SSLCertVerificationError("self-signed")
+        return connection
+
+    monkeypatch.setattr(_http, "_open", lambda *_: socket.socket())
+    monkeypatch.setattr(_http, "_wrapped", wrapped)
+
+    _http.connected("store.s3.eu-west-1.amazonaws.com", secure=True, timeout=1).close()
+
+    assert roots == [_http._ROOTS, None]
+
+
+def _certificates(bundle: str) -> list[str]:
+    return re.findall(r"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", bundle, re.DOTALL)

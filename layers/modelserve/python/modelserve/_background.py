@@ -26,6 +26,11 @@ class Background(Generic[_T]):
         except BaseException as error:  # noqa: BLE001 - raised again in `result`
             self._error = error
 
+    @property
+    def failed(self) -> bool:
+        """Whether the call has ended, and raised."""
+        return self._error is not None
+
     def wait(self) -> None:
         """Until the call has ended, however."""
         self._thread.join()

@@ -137,7 +137,7 @@ class Service:
         self._region = region
         self._secure, self._host, _ = address(url)
         self._credentials = credentials
-        self.remaining = remaining
+        self._remaining = remaining
         self._sleep = sleep
 
     def send(
@@ -152,7 +152,7 @@ class Service:
 
         `read` may raise `PassingFault`. Raises what `failed` makes of the reason.
         """
-        ends = time.monotonic() + min(patience, self.remaining())
+        ends = time.monotonic() + min(patience, self._remaining())
         pause = _FIRST_PAUSE
         for attempt in range(1, _ATTEMPTS + 1):
             try:

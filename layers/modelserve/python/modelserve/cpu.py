@@ -19,5 +19,8 @@ def features() -> frozenset[str]:
 
 
 def has(wanted: str) -> bool:
-    """Whether this CPU has all that `Load.cpu` asks for."""
-    return not wanted or features().issuperset(wanted.split())
+    """Whether this CPU has every word of `Load.cpu`, and none of those behind a `!`."""
+    if not wanted:
+        return True
+    found = features()
+    return all((word[1:] not in found) if word.startswith("!") else word in found for word in wanted.split())

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,26 +79,30 @@ class Fetcher:
     def __call__(self, alias: Alias) -> LoadedModel:
         """Raises `UnverifiedModel`, and opens nothing, unless manifest and bytes are the ones published; `RegistryError`."""
         begun = time.monotonic()
-        folder = f"{os.environ.get('TMPDIR', '/tmp')}/model-{os.getpid()}-{time.monotonic_ns()}"  # noqa: S108 - a function's own
         load = alias.load if alias.load is not None and has(alias.load.cpu) else None
-        os.mkdir(folder, 0o700)
-        try:
+        with _folder() as folder:
             manifest = self._download(alias, (alias.model,) if load is None else load.files, folder)
-            path = f"{folder}/{_name(alias.model if load is None else load.files[0])}"
-            if load is not None and load.zstd:
-                from ._zstd import expand  # noqa: PLC0415 - most models are not compressed
+            session = self._plain(alias, folder) if load is None else self._loaded(alias, load, folder)
+        return LoadedModel(manifest, session, load_seconds=time.monotonic() - begun)
 
-                expand(f"{folder}/{load.zstd.rpartition('/')[2]}")
-                path = path.removesuffix(".zst")
-            return LoadedModel(manifest, self._open_session(path, load), load_seconds=time.monotonic() - begun)
-        finally:
-            for name in os.listdir(folder):
-                os.unlink(f"{folder}/{name}")
-            os.rmdir(folder)
+    def _plain(self, alias: Alias, folder: str) -> Session:
+        return self._open_session(f"{folder}/{_name(alias.model.path)}", None)
+
+    def _loaded(self, alias: Alias, load: Load, folder: str) -> Session:
+        path = f"{folder}/{_name(load.files[0].path)}"
+        if load.zstd:
+            from ._zstd import expand  # noqa: PLC0415 - most models are not compressed
+
+            expand(f"{folder}/{_name(load.zstd)}")
+        try:
+            return self._open_session(path.removesuffix(".zst"), load)
+        except UnverifiedModel:  # by another ONNX Runtime than the one that it was made with
+            self._save(alias.model, folder)
+            return self._plain(alias, folder)
 
     def _download(self, alias: Alias, files: tuple[File, ...], folder: str) -> Manifest:
         """Every file beside the manifest and the signature's key: one after the other they would wait for the network each time."""
-        downloads = [Background(partial(self._save, file, f"{folder}/{_name(file)}")) for file in files]
+        downloads = [Background(partial(self._save, file, folder)) for file in files]
         try:
             manifest = verified_manifest(self._store, alias, self._verifier)
         finally:
@@ -107,8 +112,9 @@ class Fetcher:
             download.result()
         return manifest
 
-    def _save(self, file: File, path: str) -> None:
-        self._store.download(file.path, version_id=file.version_id, size=file.size, sha256=file.sha256, to=path)
+    def _save(self, file: File, folder: str) -> None:
+        to = f"{folder}/{_name(file.path)}"
+        self._store.download(file.path, version_id=file.version_id, size=file.size, sha256=file.sha256, to=to)
 
 
 def verified_manifest(store: Reader, alias: Alias, verifier: Verifier | None) -> Manifest:
@@ -119,8 +125,23 @@ def verified_manifest(store: Reader, alias: Alias, verifier: Verifier | None) ->
     if alias.model != manifest.model_object:  # else an alias could put any bytes under a manifest
         found = f"{alias.model.path} of SHA-256 {alias.model.sha256}"
         raise UnverifiedModel(alias_key(alias.name, alias.alias), found, f"that of SHA-256 {manifest.model_file.sha256} in its manifest")
+    if alias.load != manifest.load_object:
+        raise UnverifiedModel(alias_key(alias.name, alias.alias), "another way to load it", "that of its manifest")
     return manifest
 
 
-def _name(file: File) -> str:
-    return file.path.rpartition("/")[2]
+@contextmanager
+def _folder() -> Iterator[str]:
+    """One that nobody else reads, and nothing is left of."""
+    folder = f"{os.environ.get('TMPDIR', '/tmp')}/model-{os.getpid()}-{time.monotonic_ns()}"  # noqa: S108 - a function's own
+    os.mkdir(folder, 0o700)
+    try:
+        yield folder
+    finally:
+        for name in os.listdir(folder):
+            os.unlink(f"{folder}/{name}")
+        os.rmdir(folder)
+
+
+def _name(key: str) -> str:
+    return key.rpartition("/")[2]

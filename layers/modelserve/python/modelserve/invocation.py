@@ -13,21 +13,20 @@ import orjson
 from .dataplane import DataPlane, Model
 from .endpoints import Endpoints, Request, Response, error_response
 from .errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames
-from .fetch import verifier
 from .loader import Loader, Version
+from .outside import INIT_SECONDS, Outside
 from .protocol import parse_document, status_of
 from .proxy import client_of, from_event, preflight, to_proxy, within_limit
-from .s3 import S3Reader
 
 if TYPE_CHECKING:
     from .async_jobs import AsyncJobs
     from .fetch import Verifier
     from .manifest import Alias
+    from .s3 import S3Reader
     from .settings import GatewaySettings, PredictSettings
 
 __all__ = ["App", "Observer", "Served", "Source"]
 
-_INIT_SECONDS = 8.0  # of the 10 that Lambda gives; the imports have had theirs
 _SNAPSHOT_SECONDS = 100.0  # of the 130 that it gives where INIT ends in a snapshot
 _RESTORE_SECONDS = 8.0  # of the 10 that it gives to a restore
 _MARGIN_SECONDS = 0.5  # kept to write the answer in
@@ -81,21 +80,17 @@ class App(ABC, Generic[_M]):
         settings: PredictSettings | GatewaySettings,
         environ: Mapping[str, str],
         observer: RequestObserver,
-        store: S3Reader | None = None,
+        outside: Outside | None = None,
     ) -> None:
-        """`store` is one that has begun to read; without it one is made."""
+        """`outside` may have begun to be asked; without it one is made."""
         self._settings = settings
         self._observer = observer
         self._cold_start = True
         self._frozen = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
         """Whether INIT ends in a snapshot."""
-        self._ends = time.monotonic() + _INIT_SECONDS
-        """When this invocation, or INIT, must be over."""
-        if store is None:
-            store = S3Reader.from_environ(settings.model_bucket, environ)
-        store.within(self._remaining)
-        self._store = store
-        source = self._source(store, verifier(settings.signing_key_arn, environ, remaining=self._remaining), environ)
+        self._outside = outside or Outside(settings, environ, seconds=INIT_SECONDS)
+        store = self._outside.store
+        source = self._source(store, self._outside.verifier, environ)
         self._loader: Loader[_M] = Loader(
             store,
             settings.model_name,
@@ -152,7 +147,7 @@ class App(ABC, Generic[_M]):
         model of its store.
         """
         begun = time.monotonic()
-        self._ends = begun + _SNAPSHOT_SECONDS
+        self._outside.ends = begun + _SNAPSHOT_SECONDS
         self._loader.expire()
         try:
             self._loader.find(None).warm_up(seconds=_SNAPSHOT_SECONDS / 2)
@@ -165,7 +160,7 @@ class App(ABC, Generic[_M]):
     def resume(self) -> None:
         """Checks the alias, with credentials of now: a snapshot may be weeks old. What goes wrong is answered to the first request."""
         begun = time.monotonic()
-        self._ends = begun + _RESTORE_SECONDS
+        self._outside.ends = begun + _RESTORE_SECONDS
         self._loader.expire()
         try:
             self._loader.find(None)
@@ -181,7 +176,7 @@ class App(ABC, Generic[_M]):
         """
         begun = time.perf_counter()
         remaining = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-        self._ends = time.monotonic() + remaining
+        self._outside.ends = time.monotonic() + remaining
         seconds = min(self._settings.deadline_seconds, remaining)
         direct = type(event) is dict and "inputs" in event
         try:
@@ -201,7 +196,7 @@ class App(ABC, Generic[_M]):
 
     def _disconnect(self) -> None:
         """Closes what stays open between requests."""
-        self._store.close()
+        self._outside.close()
 
     def _lifecycle(self, message: str, begun: float, error: ServeError | None = None) -> None:
         keys: dict[str, Any] = {"model": self._settings.model_name, "took_ms": round(1000 * (time.monotonic() - begun), 3)}
@@ -210,7 +205,7 @@ class App(ABC, Generic[_M]):
         self._observer.log("INFO" if error is None else "WARNING", message, location="snapshots", **keys)
 
     def _remaining(self) -> float:
-        return self._ends - time.monotonic()
+        return self._outside.remaining()
 
     def _answer(self, event: Any, seconds: float) -> Response:
         request = from_event(event)

@@ -67,10 +67,6 @@ class S3Reader:
         self._service.connections.open(2)
         self._begun[key] = Background(lambda: self._get(key, None, None))
 
-    def within(self, remaining: Callable[[], float]) -> None:
-        """From now on it is `remaining` that tells the seconds that the invocation has left."""
-        self._service.remaining = remaining
-
     def close(self) -> None:
         """Lets go of every connection; the next request opens another."""
         self._service.close()

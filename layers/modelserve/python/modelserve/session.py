@@ -12,7 +12,7 @@ from .tensors import Tensor, made
 if TYPE_CHECKING:
     from .manifest import Load
 
-__all__ = ["BACKENDS", "Session", "entries", "open_session", "unoptimized"]
+__all__ = ["BACKENDS", "Session", "entries", "open_session", "preload", "unoptimized"]
 
 BACKENDS: Final = ("native", "binding")
 """The C API of ONNX Runtime's library, and its Python binding, which needs numpy."""
@@ -53,6 +53,17 @@ def entries(load: Load | None) -> dict[str, str]:
 def unoptimized(load: Load | None) -> bool:
     """Whether what ONNX Runtime makes of a graph has been made when it was published."""
     return bool(load and load.format != "onnx" and not load.optimize)
+
+
+def preload(backend: str) -> None:
+    """Imports what `open_session` will need, beside a download. Raises what that would raise."""
+    if backend == "native":
+        from . import native  # noqa: F401, PLC0415 - what isn't used isn't imported
+        from ._ort import api  # noqa: PLC0415
+
+        api()
+    else:
+        from . import binding  # noqa: F401, PLC0415
 
 
 def open_session(

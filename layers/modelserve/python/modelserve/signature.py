@@ -91,7 +91,7 @@ class SigningKey:
 
     def prefetch(self) -> None:
         """Begins to fetch what `check` will need, beside what the caller does next."""
-        if self._public is None:
+        if self._public is None and (self._fetching is None or self._fetching.failed):
             self._fetching = Background(self._fetch)
 
     def check(self, alias: Alias) -> None:
