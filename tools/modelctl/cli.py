@@ -22,6 +22,7 @@ from tools.modelctl.commands import (
     migrating,
     releasing,
     reporting,
+    tracing,
     training,
 )
 from tools.modelctl.console import fail
@@ -80,6 +81,7 @@ app.command(rich_help_panel=_WORK)(training.new)
 app.command("import", rich_help_panel=_WORK)(importing.import_model)
 app.command(rich_help_panel=_WORK)(training.train)
 app.command(rich_help_panel=_WORK)(training.evaluate)
+app.command("trace-cold", rich_help_panel=_WORK)(tracing.trace_cold)
 app.command(rich_help_panel=_WORK)(averaging.average)
 app.command(rich_help_panel=_RELEASE)(releasing.publish)
 app.command(rich_help_panel=_RELEASE)(compressing.compress)
