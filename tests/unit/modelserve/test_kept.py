@@ -1,5 +1,6 @@
 """A connection that is kept: when the next request finds it open, when it must not, and what failed before an answer began."""
 
+import socket
 import time
 from collections.abc import Callable
 
@@ -166,3 +167,20 @@ def test_connections_that_are_let_go_of_are_closed_and_opened_anew():
         ask_one_of(connections)
         connections.close()
         assert server.connections == 2
+
+
+def test_a_connection_that_is_being_opened_is_let_go_too(monkeypatch):
+    opened: list[socket.socket] = []
+
+    def slow(*_: object, **__: object) -> socket.socket:
+        time.sleep(0.05)
+        opened.append(socket.socket())
+        return opened[0]
+
+    monkeypatch.setattr(_kept, "connected", slow)
+    kept = KeptConnection()
+    kept.open("host", secure=False)
+
+    kept.close()
+
+    assert [connection.fileno() for connection in opened] == [-1]

@@ -23,7 +23,7 @@ RESTORES = 2
 _BODY = json.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 3], "data": [1, 2, 3]}]}).encode()
 _EVENT = json.dumps(rest("POST", INFER, _BODY, text=True)).encode()
 _PROGRAM = f"""
-import json, os, random, sys
+import json, os, random, sys, threading
 from awslambdaric import bootstrap
 from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
 
@@ -40,6 +40,9 @@ class Client(LambdaRuntimeClient):
     def restore_next(self):
         tell(open=sockets())
         super().restore_next()
+        for thread in threading.enumerate():  # a restore would find them where they were, a fork without them and with their locks
+            if thread is not threading.main_thread() and thread.name != "deadline":
+                thread.join()
         state = random.getstate()
         for _ in range({RESTORES}):
             if os.fork() == 0:
@@ -73,7 +76,7 @@ class Frozen:
         self.output = ""
 
     @classmethod
-    def run(cls, store: MemoryStore, between: Callable[[Frozen], object]) -> Frozen:
+    def run(cls, store: MemoryStore, between: Callable[[Frozen], object], *, backend: str = "native") -> Frozen:
         """`between` is called while nothing runs but the snapshot lies there."""
         found = cls()
         with ExitStack() as exits:
@@ -81,10 +84,10 @@ class Frozen:
             exits.callback(server.server_close)
             Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
             exits.callback(server.shutdown)
-            found._start(f"127.0.0.1:{server.server_port}")
+            found._start(f"127.0.0.1:{server.server_port}", backend)
         return found
 
-    def _start(self, address: str) -> None:
+    def _start(self, address: str, backend: str) -> None:
         environ = {
             "AWS_LAMBDA_INITIALIZATION_TYPE": "snap-start",
             "AWS_LAMBDA_RUNTIME_API": address,
@@ -94,6 +97,7 @@ class Frozen:
             "MODEL_NAME": "sample",
             "MODEL_BUCKET": "bucket",
             "ALIAS_CHECK_SECONDS": "3600",
+            "SESSION_BACKEND": backend,
         }
         line = [sys.executable, "-W", "ignore", "-c", _PROGRAM]  # Python warns of a fork where there are threads
         ran = subprocess.run(

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from modelserve import snapshots
+from modelserve.session import BACKENDS
 from tests.unit.modelserve.graphs import scaled
 from tests.unit.modelserve.stores import MemoryStore, Publisher
 
@@ -22,7 +23,8 @@ def answered(frozen: Frozen) -> list[tuple[int, str, list[float]]]:
     return [(status, body.get("model_version", ""), body["outputs"][0]["data"]) for status, body in bodies]
 
 
-def test_two_environments_of_one_snapshot_serve_what_was_promoted_after_it(store: MemoryStore, publisher: Publisher):
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_two_environments_of_one_snapshot_serve_what_was_promoted_after_it(store: MemoryStore, publisher: Publisher, backend):
     """With credentials that were rotated meanwhile, random numbers of their own, and connections of their own."""
     publisher.release(scaled(2))
     promoted: list[str] = []
@@ -31,7 +33,7 @@ def test_two_environments_of_one_snapshot_serve_what_was_promoted_after_it(store
         promoted.append(publisher.release(scaled(3)))
         frozen.key = "after"
 
-    frozen = Frozen.run(store, between)
+    frozen = Frozen.run(store, between, backend=backend)
 
     assert answered(frozen) == [(200, promoted[0], [3, 6, 9])] * RESTORES
     assert frozen.keys == ({"before"}, {"after"})

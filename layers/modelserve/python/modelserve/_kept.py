@@ -31,7 +31,8 @@ class KeptConnection:
         self.close()
 
     def close(self) -> None:
-        """Lets go of the connection that is open, if any; the next request opens another."""
+        """Lets go of the connection that is open or being opened, if any; the next request opens another."""
+        self._wait()
         idle, self._idle = self._idle, None
         if idle is not None:
             idle.close()
@@ -50,6 +51,11 @@ class KeptConnection:
                 self._since = time.monotonic()
 
         self._opening = Background(connect)
+
+    def _wait(self) -> None:
+        if self._opening is not None:
+            self._opening.wait()
+            self._opening = None
 
     @contextmanager
     def request(
@@ -86,9 +92,7 @@ class KeptConnection:
     def _begin(
         self, host: str, sent: bytes, *, secure: bool, timeout: float, ends: float
     ) -> tuple[socket.socket, BufferedReader[Incoming]]:
-        if self._opening is not None:
-            self._opening.wait()
-            self._opening = None
+        self._wait()
         idle, self._idle = self._idle, None
         if idle is not None and (time.monotonic() - self._since > _IDLE or _readable(idle)):
             idle.close()
