@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -24,6 +25,7 @@ from tools.bench.subject import MODEL, Subject
 from tools.local.errors import LocalError
 
 app = typer.Typer(add_completion=False)
+_WIDTH = 140  # of a table in a file
 _QUICK = Options(rounds=4, calls=200, rows=10_000, quick=True)
 
 
@@ -59,15 +61,15 @@ def bench(
         before = Kept.load(ROOT / "docs" / FILE.name)
         found = _run(console, groups, options)
         now = Kept(time.strftime("%Y-%m-%d", time.gmtime()), describe(), tuple(found.results))
+        _print(found, now, as_json=as_json)
+        for line in [*shown.omitted(found), *(shown.moved(before, now) if compare and before and found.results else ())]:
+            console.print(line)
         if keep:
-            keep_results(now if before is None or set(groups) >= {each.group for each in before.results} else before.taking(now), ROOT)
+            whole = replace(now, results=tuple(each for each in now.results if each.group not in found.failed))
+            keep_results(before.taking(whole) if before else whole, ROOT)
     except (BenchError, LocalError) as error:
         console.print(f"bench: {error}", style="red", markup=False)
         raise typer.Exit(1) from None
-    _print(found, now, as_json=as_json)
-    lines = [*shown.omitted(found), *(shown.moved(before, now) if compare and before and found.results else ())]
-    for line in lines:
-        console.print(line)
     if found.failed or (strict and not all(result.met for result in found.results)):
         raise typer.Exit(1)
 
@@ -97,7 +99,10 @@ def _print(found: Run, now: Kept, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({**now.to_dict(), "unavailable": found.unavailable, "failed": found.failed}, indent=2))
         return
-    Console().print(shown.table(found.results))
+    console = Console()
+    console = console if console.is_terminal else Console(width=_WIDTH)
+    console.print(shown.table(found.results))
+    print(*shown.notes(found.results), sep="\n")
     machine = ", ".join(f"{name} {value}" for name, value in now.machine.items())
     print(f"Model: {MODEL} unless said otherwise; {machine}. Missed a bar? Run it again on an idle machine before you believe it.")
 

@@ -44,14 +44,13 @@ class Kept:
         file.write_text(json.dumps(self.to_dict(), indent=1) + "\n", "utf-8")
 
     def taking(self, newer: Kept) -> Kept:
-        """With newer groups in place of older, in their order. Raises `BenchError` for what was measured on another machine."""
-        if differing := differences(self, newer):
-            raise BenchError(
-                f"kept results are of one machine, and this is another ({'; '.join(differing)}); measure all groups to keep them"
-            )
+        """With newer groups in place of older, in their order. Raises `BenchError` where some would be of another machine than others."""
         measured = {each.group for each in newer.results}
-        results = [each for each in self.results if each.group not in measured] + list(newer.results)
-        return replace(newer, results=tuple(sorted(results, key=lambda each: GROUPS.index(each.group))))
+        left = [each for each in self.results if each.group not in measured]
+        if left and (differing := differences(self, newer)):
+            groups = ", ".join(sorted({each.group for each in left}))
+            raise BenchError(f"what is kept is of one machine, and this is another ({'; '.join(differing)}); measure {groups} here too")
+        return replace(newer, results=tuple(sorted([*left, *newer.results], key=lambda each: GROUPS.index(each.group))))
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,12 @@ from tools.bench.groups import Run
 from tools.bench.kept import Kept, compare, differences
 from tools.bench.measures import Result
 
-__all__ = ["moved", "number", "omitted", "table"]
+__all__ = ["moved", "notes", "number", "omitted", "table"]
 
 
 def table(results: Sequence[Result]) -> Table:
-    """A line a result, a section a group; what is compared with what stands below."""
-    caption = "\n".join(f"{row}: {result.comparison}, runs: {result.runs}" for row, result in enumerate(results, 1))
-    shown = Table("", "what", "ours", "floor", "compared", "quartiles", "bar", "goal", "", caption=caption, caption_justify="left")
+    """A line a result, a section a group; `notes` say what is compared with what."""
+    shown = Table("", "what", "ours", "floor", "compared", "quartiles", "bar", "goal", "")
     for row, result in enumerate(results, 1):
         first, third = result.spread
         shown.add_row(
@@ -32,6 +31,11 @@ def table(results: Sequence[Result]) -> Table:
             end_section=row < len(results) and results[row].group != result.group,
         )
     return shown
+
+
+def notes(results: Sequence[Result]) -> Iterable[str]:
+    """By the numbers of the table."""
+    return (f"{row}: {result.comparison}, runs: {result.runs}" for row, result in enumerate(results, 1))
 
 
 def omitted(run: Run) -> Iterable[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,6 +61,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("<!-- bench --><!-- /bench -->", "utf-8")
     monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(command, "MemoryStore", nullcontext)
     monkeypatch.setattr(Subject, "prepare", lambda store: object())  # noqa: ARG005 - as it is called
     return tmp_path
 
@@ -102,6 +104,15 @@ def test_kept_results_are_what_later_ones_are_compared_with(project: Path, monke
     fakes(monkeypatch, cold=yielding(a_result(compared=9.0, spread=(8.0, 10.0))))
     assert "worse: load, 1.20 on" in bench("--only", "cold").stderr
     assert "worse" not in bench("--only", "cold", "--no-compare").stderr
+
+
+def test_what_broke_is_not_kept_and_what_was_kept_of_it_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fakes(monkeypatch, cold=yielding(a_result()), image=yielding(a_result(name="image", group="image")))
+    assert bench("--only", "cold", "--only", "image", "--keep").exit_code == 0
+    fakes(monkeypatch, cold=raising(BenchError("no answer")), image=yielding(a_result(name="smaller", group="image")))
+    assert bench("--only", "cold", "--only", "image", "--keep").exit_code == 1
+    document = json.loads((project / "docs" / "bench.json").read_text("utf-8"))
+    assert [each["name"] for each in document["results"]] == ["load", "smaller"]
 
 
 def test_a_quick_run_is_not_kept(project: Path) -> None:

@@ -74,5 +74,8 @@ def test_a_group_that_was_measured_again_takes_the_place_of_the_older() -> None:
 
 
 def test_groups_of_two_machines_are_not_kept_together() -> None:
-    with pytest.raises(BenchError, match="cores: 2, now 4"):
-        kept(a_result()).taking(kept(a_result(), cores=4))
+    before = kept(a_result(), a_result(name="stays", group="batch"))
+    with pytest.raises(BenchError, match=r"cores: 2, now 4.*measure batch here too"):
+        before.taking(kept(a_result(), cores=4))
+    everything = kept(a_result(), a_result(name="new", group="batch"), cores=4)
+    assert before.taking(everything) == everything
