@@ -12,6 +12,7 @@ from modelserve import invocation
 from modelserve.fetch import Fetcher, LoadedModel, Verifier
 from modelserve.memory import hold, threads
 
+from . import marshalling
 from .observability import Observer
 
 if TYPE_CHECKING:
@@ -63,4 +64,5 @@ class App(invocation.App[LoadedModel]):
 hold(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")))
 _app = App(SETTINGS, os.environ, OUTSIDE)
 _app.start()
+marshalling.install()
 handler = _app.handle

@@ -1,0 +1,76 @@
+"""What the runtime client reads and writes with our marshaller in place of its own."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+from awslambdaric import lambda_runtime_client as client
+from awslambdaric.lambda_runtime_exception import FaultException
+from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
+from hypothesis import given
+
+from functions.predict.marshalling import Marshaller, install
+from tests.unit.modelserve.strategies import anything, dumped
+
+USUAL = LambdaMarshaller()
+OURS = Marshaller(USUAL)
+
+
+@given(anything)
+def test_an_event_is_read_as_the_client_reads_it(value):
+    event = dumped(value)
+    assert read(OURS, event) == read(USUAL, event)
+
+
+def read(marshaller: Any, event: bytes) -> str:
+    try:
+        return repr(comparable(marshaller.unmarshal_request(event)))
+    except FaultException as error:
+        return str(error.msg)
+
+
+def comparable(value: object) -> object:
+    """Integers of more than 64 bits are read as floats."""
+    if isinstance(value, dict):
+        return {key: comparable(each) for key, each in value.items()}
+    if isinstance(value, list):
+        return [comparable(each) for each in value]
+    return float(value) if type(value) is int and not -(2**63) <= value < 2**64 else value
+
+
+def test_an_event_that_is_no_json_is_told_by_the_client():
+    with pytest.raises(Exception, match="Unable to unmarshal input"):
+        OURS.unmarshal_request(b"{")
+
+
+def test_a_body_of_another_type_is_handed_over_as_it_is():
+    assert OURS.unmarshal_request(b"{}", "text/plain") == b"{}"
+
+
+@given(anything)
+def test_an_answer_is_the_same_json(value):
+    body, content_type = OURS.marshal_response(value)
+    usual, usual_type = USUAL.marshal_response(value)
+
+    assert content_type == usual_type
+    assert repr(comparable(json.loads(body))) == repr(comparable(json.loads(usual))) or "nan" in repr(value) or "inf" in repr(value)
+
+
+def test_bytes_and_what_is_no_json_are_left_to_the_client():
+    assert OURS.marshal_response(b"abc") == USUAL.marshal_response(b"abc")
+    with pytest.raises(Exception, match="Unable to marshal response"):
+        OURS.marshal_response(object())
+
+
+def test_the_client_that_runs_the_function_takes_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(client.LambdaRuntimeClient, "marshaller", USUAL)
+    install()
+    assert client.LambdaRuntimeClient("127.0.0.1:9").marshaller.unmarshal_request(b'{"a": 1}') == {"a": 1}
+    assert isinstance(client.LambdaRuntimeClient.marshaller, Marshaller)
+
+
+def test_without_a_runtime_client_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, client.__name__)
+    install()
+    assert client.LambdaRuntimeClient.marshaller is client.BaseLambdaRuntimeClient.marshaller
