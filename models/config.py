@@ -21,6 +21,7 @@ __all__ = [
     "FunctionConfig",
     "Gate",
     "GpuConfig",
+    "LoadingConfig",
     "ModelConfig",
     "ModelConfigError",
     "ParityConfig",
@@ -216,6 +217,34 @@ class GpuConfig(_Section):
         return self
 
 
+class LoadingConfig(_Section):
+    """How the function opens the model; ignored where `target` is `gpu`. What isn't set is measured when it is built."""
+
+    format: Literal["auto", "onnx", "optimized", "external", "ort"] = "auto"
+    """`auto` is the fastest to a first answer whose runs take at most 1.1 times as long as plain ONNX's, which is `onnx`."""
+    prepack: bool | None = None
+    """Whether weights are arranged for the CPU at each load: slower to load, mostly faster to run. None is whichever is fastest."""
+    cpu: Literal["any", "native"] = "any"
+    """`native` arranges them when it is built, for CPUs like that machine's; a function on another one opens plain ONNX."""
+
+    @property
+    def asked(self) -> str | None:
+        """What differs from measuring all that any CPU opens, in words of model.toml; None where nothing does."""
+        said = (f"{name} = {str(value).lower()}" for name, value in self.model_dump(exclude_defaults=True).items())
+        return ", ".join(said) or None
+
+    @property
+    def insists(self) -> bool:
+        """Whether a way is named, which is taken however long its runs take."""
+        return self.format != "auto" or self.prepack is not None
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.cpu == "native" and self.format == "onnx":
+            raise ValueError('another format than "onnx" with cpu = "native": plain ONNX is for any CPU')
+        return self
+
+
 class ServingConfig(_Section):
     """How requests are answered."""
 
@@ -243,6 +272,7 @@ class ModelConfig(_Section):
     compress: CompressConfig = CompressConfig()
     function: FunctionConfig = FunctionConfig()
     gpu: GpuConfig = GpuConfig()
+    loading: LoadingConfig = LoadingConfig()
     serving: ServingConfig = ServingConfig()
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from numpy.typing import NDArray
@@ -20,7 +22,8 @@ _WIDER = 4
 def resnet(stages: tuple[tuple[int, int], ...] = _STAGES, *, classes: int = 1000, pixels: int = 224) -> ModelProto:
     """FP32 images `input` [n, 3, pixels, pixels] to `probabilities` [n, classes].
 
-    Of ResNet-50's shape unless told otherwise (https://arxiv.org/abs/1512.03385), its norms folded into the convolutions, as exporters write it.
+    Of ResNet-50's shape unless told otherwise (https://arxiv.org/abs/1512.03385), its norms folded into the convolutions, as exporters
+    write it.
     """
     graph = _Graph()
     states = graph.conv("input", 3, 64, kernel=7, stride=2, relu=True)
@@ -55,7 +58,7 @@ class _Graph:
         self._weights: list[TensorProto] = []
         self._nodes: list[onnx.NodeProto] = []
 
-    def add(self, operator: str, *inputs: str, to: str | None = None, **attributes: object) -> str:
+    def add(self, operator: str, *inputs: str, to: str | None = None, **attributes: Any) -> str:
         """The name of its output."""
         output = to or f"{operator}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, inputs, [output], **attributes))

@@ -19,6 +19,7 @@ from tools.modelctl.errors import BuildFailed
 from tools.modelctl.example import example
 from tools.modelctl.limits import Limits
 from tools.modelctl.lint import lint
+from tools.modelctl.loading.prepare import prepare
 from tools.modelctl.paths import BASELINE_FILE, EXAMPLE_FILE
 from tools.modelctl.trial import Refused, Trial, attempt
 
@@ -82,7 +83,7 @@ def assess(
     draft = replace(draft, row_wise=parity.row_wise(folder / MODEL_FILE, draft, inputs))
     trained = tensors(rows.X, convert.datatype(model))
     built.write_file(folder / BASELINE_FILE, baseline(folder / MODEL_FILE, rows, trained))
-    packed = _packed(config, folder, draft, trial, inputs)
+    packed = _packed(config, folder, prepare(config, folder, draft, inputs), trial, inputs)
     return built.write(folder, state, packed, trial=trial, findings=findings, evaluation=found.document | _costs(folder, inputs))
 
 

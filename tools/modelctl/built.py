@@ -129,6 +129,7 @@ def _made(folder: Path, manifest: Manifest) -> list[str]:
     names = [MODEL_FILE, EXAMPLE_FILE]
     if (folder / BASELINE_FILE).exists():
         names.append(BASELINE_FILE)
+    names += [file.path for file in manifest.load.files if file.path not in names] if manifest.load else []
     return names if manifest.max_batch is None else [*names, ARCHIVE_FILE]
 
 

@@ -35,7 +35,7 @@ _CODE = (
     ),
     "triton",
 )
-_ROOMS = ("evaluate", "frameworks")
+_ROOMS = ("evaluate", "frameworks", "loading")
 
 
 def fingerprint(folder: Path) -> str:

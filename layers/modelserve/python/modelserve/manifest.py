@@ -10,13 +10,13 @@ models/<name>/history/<time>-<event>.json         append-only: who moved which a
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
 
 import orjson
 
+from . import _digest
 from .errors import AliasNotFound, ObjectNotFound, RegistryError, UnverifiedModel
 from .record import Record, replace
 
@@ -188,7 +188,7 @@ class Manifest(Record):
     load_figures: Mapping[str, Mapping[str, float]] | None = None
     """What each way of opening it took where it was built, by its name; those of one version compare."""
     load_asked: str | None = None
-    """What [load] of model.toml asked for, where that was not to measure."""
+    """What [loading] of model.toml asked for, where that was not to measure."""
     schema: int = SCHEMA
 
     @property
@@ -357,7 +357,7 @@ def read_manifest(store: Reader, name: str, version: str, *, sha256: str | None 
     key = version_prefix(name, version) + MANIFEST_FILE
     found = store.get(key)
     assert found is not None  # only a conditional read answers None
-    digest = hashlib.sha256(found.body).hexdigest()
+    digest = _digest.sha256(found.body).hexdigest()
     if sha256 is not None and digest != sha256:
         raise UnverifiedModel(key, f"SHA-256 {digest}", sha256)
     manifest = Manifest.from_json(found.body, what=key)

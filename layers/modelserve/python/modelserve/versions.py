@@ -15,7 +15,7 @@ from .errors import ObjectNotFound, PreconditionFailed, RegistryError, Unverifie
 from .manifest import MANIFEST_FILE, SIGNATURE_FILE, VERSION_NAME, File, Manifest, Reader, model_prefix, read_manifest, version_prefix
 from .record import replace
 
-__all__ = ["Signer", "Versions", "Writer", "published_at"]
+__all__ = ["Signer", "Versions", "Writer", "published_at", "sha256"]
 
 _SECOND = "%Y%m%dT%H%M%SZ"
 _ISO = "%Y-%m-%dT%H:%M:%SZ"
@@ -61,7 +61,7 @@ class Versions:
         self._clock = clock
 
     def publish(self, draft: Manifest, files: Mapping[str, Path]) -> Manifest:
-        """Stores `files` as a new version; the same model, archive, task, tensors, labels and [load] give the version that holds them.
+        """Stores `files` as a new version; the same model, archive, task, tensors, labels and [loading] give the version that holds them.
 
         Unless that has no metrics or lacks a gate of `draft`, or was forced and `draft` wasn't: this is a new version then, which can be
         promoted. `draft` holds everything but version, created and files, which are set here. An interrupted upload leaves no
@@ -70,7 +70,7 @@ class Versions:
         With a signer a version that holds them must be signed, or be signed now: only if it has no signature yet, and is in
         every byte what would be published. Raises `StoreUnavailable`.
         """
-        digests = tuple(File(path=path, size=file.stat().st_size, sha256=_sha256(file)) for path, file in files.items())
+        digests = tuple(File(path=path, size=file.stat().st_size, sha256=sha256(file)) for path, file in files.items())
         draft = draft.holding(digests)
         for moment in self._moments(draft):
             if known := self._published(draft):
@@ -258,6 +258,7 @@ def published_at(version: str) -> int:
     return calendar.timegm(tuple(int(version[begin : begin + size]) for begin, size in _FIELDS))
 
 
-def _sha256(file: Path) -> str:
+def sha256(file: Path) -> str:
+    """Of its bytes, in hex."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
