@@ -20,7 +20,7 @@ NATIVE := --prune flatbuffers --prune packaging --prune protobuf
 # Strict: a package that could not be looked up is a failure, not a pass.
 AUDIT := --strict --disable-pip --require-hashes --progress-spinner off
 
-.PHONY: help run demo test test-slow test-image test-triton check bench conversions fairness frameworks hostile faults audit sbom lint types format lock synth destroy clean
+.PHONY: help run demo test test-slow test-image test-triton check bench bench-peers conversions fairness frameworks hostile faults audit sbom lint types format lock synth destroy clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ lock: $(READY) ## Lock what pyproject.toml names, for the image too
 
 bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
 	@python -m tools.bench
+
+bench-peers: $(READY) ## Measure the predict function beside MLServer, BentoML, FastAPI and raw ASGI; makes their environments (network)
+	@python -m tools.bench.peers
 
 frameworks: $(READY) ## Make build/frameworks: this environment with every extra, torch and tensorflow among them (7 GB)
 	UV_PROJECT_ENVIRONMENT=build/frameworks uv sync --frozen --quiet --all-extras

@@ -1,4 +1,4 @@
-"""Leaves of ONNX Runtime's package what an image uses: its library alone, or its Python binding; the Dockerfiles run it after pip."""
+"""Leaves of the packages what an image uses: of ONNX Runtime's its library alone, or its Python binding; run after pip."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ _LIBRARY = "libonnxruntime.so.*"
 _UNUSED = ("datasets", "quantization", "tools", "transformers")
 """Rooms of the binding's package that no function imports."""
 _LICENCES = ("LICENSE", "ThirdPartyNotices.txt")
+_NEVER_RUN = ("*.pyi", "**/tests/**/*")
+"""What packages carry for people who work on them."""
 
 
 def main(backend: str, root: Path) -> None:
@@ -23,7 +25,11 @@ def main(backend: str, root: Path) -> None:
         used = (file in libraries) != (backend == "binding") and file.relative_to(package).parts[0] not in _UNUSED
         if file.is_file() and not used and file.name not in _LICENCES:
             file.unlink()
-    for folder in sorted(package.rglob("*"), reverse=True):
+    for pattern in _NEVER_RUN:
+        for file in root.rglob(pattern):
+            if file.is_file():
+                file.unlink()
+    for folder in sorted(root.rglob("*"), reverse=True):
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
 
