@@ -3,6 +3,7 @@
 import json
 import os
 from base64 import b64decode, b64encode
+from collections.abc import Mapping
 from typing import Any
 from unittest.mock import patch
 
@@ -38,10 +39,10 @@ class Context:
         return self._milliseconds
 
 
-def started(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> App:
+def started(store: MemoryStore, monkeypatch: pytest.MonkeyPatch, *, environ: Mapping[str, str] | None = None, **settings: Any) -> App:
     """An app whose environment has been started on `store`."""
     monkeypatch.setattr(S3Reader, "from_environ", lambda _bucket, _environ, **_: store)
-    app = App(PredictSettings(model_name="sample", model_bucket="none", **settings), {})
+    app = App(PredictSettings(model_name="sample", model_bucket="none", **settings), environ or {})
     app.start()
     return app
 

@@ -39,7 +39,7 @@ def test_two_environments_of_one_snapshot_serve_what_was_promoted_after_it(store
     assert frozen.keys == ({"before"}, {"after"})
     assert len(set(frozen.told("drawn"))) == RESTORES
     assert frozen.told("open") == [[]]
-    assert sorted(frozen.logged()) == [("INFO", "ready for a snapshot")] + [("INFO", "restored")] * RESTORES
+    assert sorted(frozen.logged()) == [("INFO", "loaded and run ahead")] + [("INFO", "restored")] * RESTORES
 
 
 def test_a_snapshot_of_an_empty_store_serves_what_is_promoted_later(store: MemoryStore, publisher: Publisher):
@@ -87,7 +87,7 @@ def test_what_init_could_not_load_is_loaded_before_the_snapshot(store, publisher
     app.suspend()
 
     assert [call for call, _ in store.calls if call == "download"] == ["download"]
-    assert "ready for a snapshot" in capsys.readouterr().out
+    assert "loaded and run ahead" in capsys.readouterr().out
 
 
 def test_a_model_runs_once_before_the_snapshot(app, monkeypatch):
@@ -120,6 +120,19 @@ def test_openssl_draws_anew_and_what_was_never_imported_stays_so(monkeypatch):
 
     assert len({drawn for drawn, _ in added}) == 2
     assert "random" not in sys.modules
+
+
+def test_an_environment_that_is_provisioned_has_run_its_model_and_no_request_to_it_is_a_cold_start(store, publisher, monkeypatch, capsys):
+    """As Powertools counts it: whoever asks first waits for nothing."""
+    publisher.release(scaled(2))
+    app = started(store, monkeypatch, environ={"AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency"})
+    ahead = capsys.readouterr().out
+
+    asked(app, rest("POST", INFER, BODY))
+
+    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert "loaded and run ahead" in ahead
+    assert not any("ColdStart" in line or line.get("cold_start") for line in written)
 
 
 def test_only_a_function_with_snapshots_imports_the_hooks(app):

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 __all__ = ["App", "Observer", "Served", "Source"]
 
-_SNAPSHOT_SECONDS = 100.0  # of the 130 that it gives where INIT ends in a snapshot
+_AHEAD_SECONDS = 100.0  # of the 130 that it gives to an INIT that nobody waits for: before a snapshot, or for provisioned concurrency
 _RESTORE_SECONDS = 8.0  # of the 10 that it gives to a restore
 _MARGIN_SECONDS = 0.5  # kept to write the answer in
 
@@ -85,9 +85,12 @@ class App(ABC, Generic[_M]):
         """`outside` may have begun to be asked; without it one is made."""
         self._settings = settings
         self._observer = observer
-        self._cold_start = True
-        self._frozen = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start"
+        kind = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
+        self._frozen = kind == "snap-start"
         """Whether INIT ends in a snapshot."""
+        self._provisioned = kind == "provisioned-concurrency"
+        """Whether this environment was started before anybody asked."""
+        self._cold_start = not self._provisioned
         self._outside = outside or Outside(settings, environ, seconds=INIT_SECONDS)
         store = self._outside.store
         source = self._source(store, self._outside.verifier, environ)
@@ -139,6 +142,8 @@ class App(ABC, Generic[_M]):
             from .snapshots import register  # noqa: PLC0415 - most functions are never frozen
 
             register(self)
+        elif self._provisioned:
+            self._prepare()
 
     def suspend(self) -> None:
         """Loads the model if INIT could not, and runs it once, so that no restored environment has to; then nothing stays connected.
@@ -146,15 +151,7 @@ class App(ABC, Generic[_M]):
         Without a model the snapshot is taken all the same: a deployment may come before the first promotion, and must not fail on a
         model of its store.
         """
-        begun = time.monotonic()
-        self._outside.ends = begun + _SNAPSHOT_SECONDS
-        self._loader.expire()
-        try:
-            self._loader.find(None).warm_up(seconds=_SNAPSHOT_SECONDS / 2)
-        except ServeError as error:
-            self._lifecycle("the snapshot holds no model that has run: each restored environment loads it", begun, error)
-        else:
-            self._lifecycle("ready for a snapshot", begun)
+        self._prepare()
         self._disconnect()
 
     def resume(self) -> None:
@@ -193,6 +190,18 @@ class App(ABC, Generic[_M]):
         if response.error is not None:
             raise _told(response.error)
         return orjson.loads(response.body)
+
+    def _prepare(self) -> None:
+        """Takes the time that there is where nobody waits."""
+        begun = time.monotonic()
+        self._outside.ends = begun + _AHEAD_SECONDS
+        self._loader.expire()
+        try:
+            self._loader.find(None).warm_up(seconds=_AHEAD_SECONDS / 2)
+        except ServeError as error:
+            self._lifecycle("no model could be loaded and run ahead", begun, error)
+        else:
+            self._lifecycle("loaded and run ahead", begun)
 
     def _disconnect(self) -> None:
         """Closes what stays open between requests."""
