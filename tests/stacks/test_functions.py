@@ -129,9 +129,18 @@ def test_provisioned_concurrency_belongs_to_the_version_that_routes_call(synthes
 
 def test_snap_start_belongs_to_the_version_that_routes_call(synthesized):
     templates = synthesized(DEV, a_model(snap_start=True))
-    assert predict(templates)["SnapStart"] == {"ApplyOn": "PublishedVersions"}
+    function = predict(templates)
+    assert (function["PackageType"], function["SnapStart"]) == ("Image", {"ApplyOn": "PublishedVersions"})
     (version,) = templates.serving.find_resources("AWS::Lambda::Version")
     assert f"functions/<{version}>/invocations" in uris(templates)
+
+
+def test_the_image_is_based_on_one_whose_snapshots_lambda_coordinates():
+    """AWS's own for Python 3.12 or later; any other needs a label too, or the version can't be published."""
+    (base,) = re.findall(r"^ARG BASE_IMAGE=(\S+)$", (ROOT / "functions/predict/Dockerfile").read_text("utf-8"), re.MULTILINE)
+    name, _, version = base.partition(":")
+    assert name == "public.ecr.aws/lambda/python"
+    assert tuple(map(int, version.split("."))) >= (3, 12)
 
 
 @pytest.mark.parametrize("warm", [{"snap_start": True}, {"provisioned_concurrency": 1}])
