@@ -10,7 +10,8 @@ from tools.modelctl.trace.spans import Row, Trace
 __all__ = ["LEAST", "shown", "waterfall"]
 
 LEAST = 0.004
-"""Of the whole: what takes less has no line of its own."""
+"""Of the whole: what takes less has no line of its own, unless it is of a kind that everybody looks for."""
+_ALWAYS = frozenset({"request", "hash", "session", "run"})
 _NAME = 30
 _NUMBER = 8
 _SHADES = " ░▒▓█"
@@ -27,7 +28,7 @@ def waterfall(trace: Trace, *, width: int = 80) -> list[Text]:
 
 def shown(trace: Trace) -> list[Row]:
     """Rows that can be seen, and last what the others are together."""
-    rows = [row for row in trace.rows if row.own >= LEAST * trace.total and row.kind != "none"]
+    rows = [row for row in trace.rows if row.kind != "none" and (row.own >= LEAST * trace.total or row.kind in _ALWAYS)]
     kept = {id(row) for row in rows}
     rest = Row("none", "", 0, sorted(part for row in trace.rows if id(row) not in kept and row.lane == 0 for part in row.parts))
     return [*rows, rest] if rest.parts else rows
