@@ -12,7 +12,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 from tools.bench.samples import Sample, transformer
 from tools.modelctl.scaffold.transformer.train import Sizes
 
-__all__ = ["resnet", "resnet_sample", "transformer_sample"]
+__all__ = ["resnet", "resnet_sample", "small_resnet_sample", "transformer_sample"]
 
 _STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 """Blocks, and channels of their inner convolutions; a block's output has four times as many."""
@@ -42,6 +42,12 @@ def resnet_sample(rows: int = 1) -> Sample:
     """ResNet-50 and random images."""
     images = np.random.default_rng(1).random((rows, 3, 224, 224), np.float32)
     return Sample("resnet50", "ResNet-50, 224x224 images, random weights", resnet(), images)
+
+
+def small_resnet_sample(rows: int = 1) -> Sample:
+    """As `resnet_sample`, of 4 MB and 32x32 images."""
+    images = np.random.default_rng(1).random((rows, 3, 32, 32), np.float32)
+    return Sample("small resnet", "32x32 images, random weights", resnet(((1, 64), (1, 128), (1, 160)), classes=10, pixels=32), images)
 
 
 def transformer_sample(rows: int = 1) -> Sample:

@@ -12,6 +12,7 @@ from modelserve.manifest import Alias, GateResult, Lineage, Manifest, TensorSpec
 from modelserve.registry import Event
 from tools.modelctl import gates
 from tools.modelctl.console import table
+from tools.modelctl.loading.shown import sentence
 from tools.modelctl.report.standing import tolerated
 
 __all__ = ["events", "metrics", "parity", "signature", "summary", "verdict", "versions"]
@@ -83,6 +84,7 @@ def summary(manifest: Manifest) -> Table:
         "by": lineage.transform or "",
         "Triton": {None: "", 0: "each request by itself"}.get(manifest.max_batch, f"up to {manifest.max_batch} rows at once"),
         "rows": {None: "", True: "each by itself", False: "answered by each other"}[manifest.row_wise],
+        "loading": sentence(manifest),
         "forced": lineage.forced or "",
         "files": "\n".join(f"{file.path}  {file.size:,} bytes  sha256 {file.sha256[:12]}" for file in manifest.files),
     }

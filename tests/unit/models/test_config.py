@@ -41,3 +41,41 @@ def test_a_wrong_task_is_told_alone(tmp_path: Path) -> None:
     with pytest.raises(ModelConfigError) as caught:
         load(tmp_path, "f1 >= 0.9", "ranking")
     assert [key for key, _, _ in caught.value.problems] == ["task"]
+
+
+def loading(root: Path, section: str) -> ModelConfig:
+    (root / "fruit").mkdir()
+    (root / "fruit" / "model.toml").write_text(f'task = "custom"\n[loading]\n{section}\n', "utf-8")
+    return ModelConfig.load(root / "fruit")
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "expected"),
+    [
+        ('format = "onx"', "loading.format", "'auto', 'onnx', 'optimized', 'external' or 'ort'"),
+        ('cpu = "avx2"', "loading.cpu", "'any' or 'native'"),
+        ('cpu = "native"\nformat = "onnx"', "loading", 'another format than "onnx" with cpu = "native"'),
+        ('prepack = "no"', "loading.prepack", "a valid boolean"),
+        ("zstd = true", "loading.zstd", "no such key"),
+    ],
+)
+def test_a_way_of_loading_that_is_not_there_is_refused_with_those_that_are(tmp_path: Path, section: str, key: str, expected: str) -> None:
+    with pytest.raises(ModelConfigError) as caught:
+        loading(tmp_path, section)
+    ((found, _, hint),) = caught.value.problems
+    assert found == key
+    assert expected in hint
+
+
+@pytest.mark.parametrize(
+    ("section", "asked", "insists"),
+    [
+        ("", None, False),
+        ('format = "auto"\ncpu = "any"', None, False),
+        ('cpu = "native"', "cpu = native", False),
+        ('format = "ort"\nprepack = false', "format = ort, prepack = false", True),
+    ],
+)
+def test_what_is_asked_of_loading_is_told_in_its_own_words(tmp_path: Path, section: str, asked: str | None, insists: bool) -> None:
+    found = loading(tmp_path, section).loading
+    assert (found.asked, found.insists) == (asked, insists)

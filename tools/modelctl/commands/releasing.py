@@ -19,6 +19,7 @@ from tools.modelctl.console import next_step, note, out, print_json, steps, tran
 from tools.modelctl.deployment import Deployment, find
 from tools.modelctl.endpoints import ROLLBACK_WAIT, WAIT, prepare
 from tools.modelctl.errors import ModelRefused, PromotionRefused, UsageFailed
+from tools.modelctl.loading import shown
 from tools.modelctl.options import Alias, DeploymentName, DeploymentOption, Json, Name, Profile, Reason, Version, Wait
 from tools.modelctl.promotion import judge
 from tools.modelctl.report.stored import PRODUCTION
@@ -54,6 +55,8 @@ def publish(
         return
     state = "is published already as" if manifest.version in known else "is published as"
     out.print(f"{name} {state} {manifest.version}", soft_wrap=True)
+    if opened := shown.sentence(manifest):
+        out.print(opened, soft_wrap=True)
     if manifest.lineage and manifest.lineage.forced:
         note(f"this version did not pass, and was forced: {manifest.lineage.forced}")
     if known and manifest.version < known[-1]:

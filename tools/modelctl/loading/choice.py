@@ -15,7 +15,7 @@ LEAST_MS = 5.0
 """What must be saved before anything is worth more files."""
 LEAST_SHARE = 0.2
 """Of what plain takes to its first answer, likewise."""
-NEAR = 1.05
+NEAR = 1.02
 """How many times as long as the fastest a way may take to count as fast, so that the simplest of them is taken."""
 BANDWIDTH = 80e6
 """Bytes a second from S3 to a function, of the 625 Mbit/s that Lambda gives an environment."""

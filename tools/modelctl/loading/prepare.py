@@ -27,7 +27,7 @@ from tools.modelctl.loading.compressed import compressed
 from tools.modelctl.loading.timing import Subject, Timed, timed
 from tools.modelctl.loading.ways import Way, every_way
 
-__all__ = ["SMALL", "Measured", "measure", "prepare"]
+__all__ = ["SMALL", "Measured", "fastest", "measure", "prepare"]
 
 SMALL = 1_000_000
 """Bytes of a model below which no way is worth more files: it is there and opened within milliseconds as it is."""
@@ -52,7 +52,7 @@ def prepare(config: ModelConfig, folder: Path, draft: Manifest, inputs: parity.A
     if config.loading.format == PLAIN and config.loading.prepack is not False:
         pass  # as it is, whatever that takes
     elif asked or model.stat().st_size >= SMALL:
-        load, figures = _fastest(config, model, inputs)
+        load, figures = fastest(config, model, inputs)
     if load is None and asked is None:
         return draft
     return replace(draft, load=load, load_figures=load and figures, load_asked=asked, schema=LOAD_SCHEMA)
@@ -80,8 +80,11 @@ def _steadiest(first: Measured) -> list[str]:
     return sorted(steady, key=lambda name: first[name].answered_ms)[:_FINALISTS]
 
 
-def _fastest(config: ModelConfig, model: Path, inputs: parity.Answers) -> tuple[Load | None, dict[str, dict[str, float]]]:
-    """The files of the way that is taken are beside the model afterwards; without a `Load` it is the model itself."""
+def fastest(config: ModelConfig, model: Path, inputs: parity.Answers) -> tuple[Load | None, dict[str, dict[str, float]]]:
+    """The way to take, its files beside `model` then, and what each took, this one first; no `Load` where it is the model itself.
+
+    Raises `BuildFailed` as `prepare` does.
+    """
     with tempfile.TemporaryDirectory(dir=model.parent) as folder:
         scratch = Path(folder)
         ways = _made(every_way(model, config.loading, architecture=_architecture(config)), scratch)
@@ -92,9 +95,11 @@ def _fastest(config: ModelConfig, model: Path, inputs: parity.Answers) -> tuple[
                 f"{config.name} can't be opened as [loading] of model.toml asks ({config.loading.asked}), or answers otherwise then; "
                 "leave [loading] out, and what is fastest is taken"
             )
-        taken, files = ways[choose(figures, insisted=insisted) if figures else PLAIN]
+        name = choose(figures, insisted=insisted) if figures else PLAIN
+        taken, files = ways[name]
         load = _placed(taken.load, files, model)
-    return load, {name: {key: round(value, 3) for key, value in asdict(found).items()} for name, found in figures.items()}
+    names = sorted(figures, key=lambda other: other != name)
+    return load, {name: {key: round(value, 3) for key, value in asdict(figures[name]).items()} for name in names}
 
 
 def _made(ways: Iterable[Way], scratch: Path) -> dict[str, tuple[Way, tuple[Path, ...]]]:

@@ -186,7 +186,7 @@ class Manifest(Record):
     load: Load | None = None
     """How a function opens it; None for `model.onnx` as it is."""
     load_figures: Mapping[str, Mapping[str, float]] | None = None
-    """What each way of opening it took where it was built, by its name; those of one version compare."""
+    """What each way of opening it took where it was built, by its name, the one taken first; those of one version compare."""
     load_asked: str | None = None
     """What [loading] of model.toml asked for, where that was not to measure."""
     schema: int = SCHEMA

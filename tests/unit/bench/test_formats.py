@@ -1,0 +1,41 @@
+"""Loading large models beside plain ONNX."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from modelserve.manifest import File, Load
+from tools.bench import formats
+from tools.bench.measures import Options, Unavailable
+from tools.modelctl.loading.timing import Timed
+
+
+def test_both_sides_take_turns_and_each_pair_is_compared(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    orders, times = [], {"onnx": iter([200.0, 300.0]), "ours": iter([20.0, 15.0])}
+
+    def timed(subjects: list[dict[str, Any]], _requests: list[Path], *, threads: int, rounds: int) -> list[Timed]:
+        orders.append([(subject["name"], Path(subject["file"]).name) for subject in subjects])
+        assert (threads, rounds) == (1, 1)
+        found = []
+        for subject in subjects:
+            value = next(times[subject["name"]])
+            found.append(Timed(name=subject["name"], load_ms=value, first_ms=1.0, steady_us=1000 * value, answers=[]))
+        return found
+
+    load = Load(format="external", files=(File(path="model.mapped.onnx", size=1, sha256=""),))
+    monkeypatch.setattr(formats, "fastest", lambda *_: (load, {"external": {}}))
+    monkeypatch.setattr(formats, "timed", timed)
+    ticks: list[int] = []
+    loads, runs = formats.measure(bare_subject, Options(quick=True), lambda: ticks.append(1))
+    assert loads.compared == pytest.approx(0.075)
+    assert (loads.floor, loads.ours, loads.bar, loads.met) == (250.0, 17.5, 0.1, True)
+    assert (runs.floor, runs.ours, runs.bar) == (250.0, 17.5, 1.1)
+    assert orders == [[("onnx", "model.onnx"), ("ours", "model.mapped.onnx")], [("ours", "model.mapped.onnx"), ("onnx", "model.onnx")]]
+    assert len(ticks) == 2
+
+
+def test_without_anything_to_time_with_it_is_left_out(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(formats, "fastest", lambda *_: (None, {}))
+    with pytest.raises(Unavailable, match=r"ONNX Runtime's library"):
+        list(formats.measure(bare_subject, Options(quick=True), lambda: None))

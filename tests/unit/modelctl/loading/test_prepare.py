@@ -1,0 +1,152 @@
+"""The ways to open a model, made and timed for real on small ones."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from models.config import ModelConfig
+from modelserve import cpu
+from modelserve.manifest import LOAD_SCHEMA, MODEL_FILE, Load, Manifest
+from modelserve.session import open_session
+from modelserve.tensors import Tensor
+from tests.unit.modelctl.factories import draft
+from tools.modelctl.loading import prepare as module
+from tools.modelctl.loading.choice import PLAIN, Figures
+from tools.modelctl.loading.prepare import prepare
+from tools.modelctl.loading.timing import Timed
+from tools.modelctl.loading.ways import every_way, machine, needed
+
+INPUTS = {"input": np.random.default_rng(1).random((6, 64), np.float32)}
+LEAST = {"load_ms": 1.0, "first_ms": 1.0, "steady_us": 1.0}
+
+
+def config(**loading: object) -> ModelConfig:
+    return ModelConfig.model_validate({"name": "fruit", "task": "custom", "loading": loading})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model of three dense layers, and of a convolution over what they answer."""
+    random = np.random.default_rng(0)
+    shapes = {"a": (64, 64), "b": (64, 64), "c": (64, 64), "k": (16, 1, 3, 3)}
+    weights = [numpy_helper.from_array(random.standard_normal(shape, np.float32) / 8, name) for name, shape in shapes.items()]
+    shape = numpy_helper.from_array(np.array([0, 1, 8, 8]), "image")
+    nodes = [
+        helper.make_node("MatMul", ["input", "a"], ["x"]),
+        helper.make_node("MatMul", ["x", "b"], ["y"]),
+        helper.make_node("MatMul", ["y", "c"], ["z"]),
+        helper.make_node("Reshape", ["z", "image"], ["w"]),
+        helper.make_node("Conv", ["w", "k"], ["v"]),
+        helper.make_node("Relu", ["v"], ["output"]),
+    ]
+    inputs = [helper.make_tensor_value_info("input", TensorProto.FLOAT, [None, 64])]
+    outputs = [helper.make_tensor_value_info("output", TensorProto.FLOAT, [None, 16, 6, 6])]
+    graph = helper.make_graph(nodes, "fruit", inputs, outputs, [*weights, shape])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    (tmp_path / MODEL_FILE).write_bytes(model.SerializeToString())
+    return tmp_path
+
+
+def answer(file: Path, load: Load | None, backend: str) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    session = open_session(str(file), name="fruit", threads=1, load=load, backend=backend)
+    (tensor,) = session.run([Tensor("input", "FP32", (6, 64), INPUTS["input"].tobytes())], ["output"], seconds=9)
+    assert [spec.name for spec in session.inputs] == ["input"]
+    return np.frombuffer(bytes(memoryview(tensor.data).cast("B")), np.float32).reshape(tensor.shape)
+
+
+@pytest.mark.parametrize("backend", ["native", "binding"])
+@pytest.mark.parametrize("where", ["any", "native"])
+def test_every_way_answers_as_the_model_does(folder: Path, where: str, backend: str) -> None:
+    ways = every_way(folder / MODEL_FILE, config(cpu=where).loading, architecture=machine())
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    expected = answer(folder / MODEL_FILE, None, backend)
+    for way in ways:
+        assert cpu.has(way.load.cpu)
+        np.testing.assert_allclose(answer(way.make(scratch)[0], way.load, backend), expected, rtol=1e-4, atol=1e-5, err_msg=way.name)
+    assert {way.load.format for way in ways} == {"onnx", "external", "optimized", "ort"}
+
+
+def test_a_graph_optimised_here_is_not_for_another_architecture(folder: Path) -> None:
+    ways = every_way(folder / MODEL_FILE, config().loading, architecture="vax")
+    assert [(way.name, way.load.cpu) for way in ways] == [(PLAIN, ""), ("external", "")]
+
+
+def test_what_a_cpu_must_have_is_true_of_this_one_and_of_no_other_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = needed()
+    assert cpu.has(words)
+    for word in words.split():
+        other = cpu.features() | {word[1:]} if word.startswith("!") else cpu.features() - {word}
+        with monkeypatch.context() as patch:
+            patch.setattr(cpu, "features", lambda other=other: other)
+            assert not cpu.has(words)
+
+
+@pytest.mark.parametrize("loading", [{}, {"format": "onnx"}], ids=["small", "plain ONNX"])
+def test_a_small_model_or_one_that_is_to_stay_plain_is_not_timed(
+    folder: Path, loading: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "timed", None)
+    prepared = prepare(config(**loading), folder, draft(), INPUTS)
+    assert prepared.load is None
+    assert prepared.load_asked == (None if not loading else "format = onnx")
+    assert [file.name for file in folder.iterdir()] == [MODEL_FILE]
+
+
+def test_a_heavy_model_has_no_load_format(folder: Path) -> None:
+    heavy = ModelConfig.model_validate({"name": "fruit", "task": "custom", "target": "gpu", "loading": {"format": "ort"}})
+    assert prepare(heavy, folder, draft(), INPUTS) == draft()
+
+
+def test_what_is_insisted_on_is_made_timed_and_left_beside_the_model(folder: Path) -> None:
+    prepared = prepare(config(format="external", prepack=False), folder, draft(), INPUTS)
+    assert prepared.load is not None
+    assert prepared.load_figures is not None
+    assert (prepared.load.format, prepared.load.prepack, prepared.load_asked) == ("external", False, "format = external, prepack = false")
+    assert list(prepared.load_figures) == ["optimized, external, not packed", PLAIN]
+    assert all(found[key] > 0 for found in prepared.load_figures.values() for key in LEAST)
+    assert sorted(file.name for file in folder.iterdir()) == ["model.mapped.bin", "model.mapped.onnx", MODEL_FILE]
+    assert [(file.path, file.size) for file in prepared.load.files] == [
+        (name, (folder / name).stat().st_size) for name in ("model.mapped.onnx", "model.mapped.bin")
+    ]
+    found = answer(folder / prepared.load.files[0].path, prepared.load, "native")
+    np.testing.assert_allclose(found, answer(folder / MODEL_FILE, None, "native"), rtol=1e-4, atol=1e-5)
+    again = Manifest.from_json(prepared.to_json(), what="it")
+    assert again == prepared
+    assert again.schema == LOAD_SCHEMA
+
+
+def test_a_way_that_answers_otherwise_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast it is; nor one that ended its process."""
+
+    def timed(subjects: list[dict[str, str]], requests: list[Path], *, threads: int, rounds: int) -> list[Timed]:
+        found = []
+        for subject in subjects:
+            name = subject["name"]
+            data = {PLAIN: "AACAPw==", "external": "AACAPw==", "ort": "AAAAQA=="}.get(name)
+            speed = {PLAIN: 100.0, "external": 50.0}.get(name, 1.0)
+            if data:
+                answers = [[("output", "FP32", [1], data)] for _ in requests]
+                found.append(Timed(name=name, load_ms=speed, first_ms=speed, steady_us=1.0, answers=answers))
+        return found
+
+    monkeypatch.setattr(module, "timed", timed)
+    monkeypatch.setattr(module, "SMALL", 1)
+    prepared = prepare(config(), folder, draft(), INPUTS)
+    assert prepared.load_figures is not None
+    assert list(prepared.load_figures) == ["external", PLAIN]
+
+
+def test_without_a_library_to_time_it_with_a_model_is_opened_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "timed", lambda *_, **__: [])
+    monkeypatch.setattr(module, "SMALL", 1)
+    assert prepare(config(), folder, draft(), INPUTS) == draft()
+
+
+def test_figures_are_the_least_of_all_rounds() -> None:
+    def one(value: float) -> Timed:
+        return Timed(name=PLAIN, load_ms=value, first_ms=value, steady_us=value, answers=[])
+
+    assert module._figures([one(3.0), one(2.0), one(9.0)]) == {PLAIN: Figures(2.0, 2.0, 2.0)}
