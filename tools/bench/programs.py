@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["FLOOR", "FUNCTION", "OVERHEAD"]
+__all__ = ["FLOOR", "FUNCTION", "IMAGE", "MINIMAL", "OVERHEAD"]
 
 FLOOR = """
 import sys, json
@@ -21,10 +21,36 @@ main(["awslambdaric", "functions.predict.handler.handler"])
 """
 """The function as AWS starts it: its handler behind Lambda's runtime client."""
 
-OVERHEAD = """
+MINIMAL = """
+import sys, types
+from array import array
+import orjson
+from modelserve.session import open_session
+from modelserve.tensors import Tensor, to_list
+session = open_session(sys.argv[1], name="minimal", threads=1, backend=sys.argv[2])
+names = [output.name for output in session.outputs]
+
+def handler(event, context):
+    sent = orjson.loads(event["body"])["inputs"][0]
+    outputs = session.run([Tensor(sent["name"], "FP32", tuple(sent["shape"]), array("f", sent["data"]))], names, seconds=20)
+    answer = [{"name": each.name, "datatype": each.datatype, "shape": each.shape, "data": to_list(each)} for each in outputs]
+    body = orjson.dumps({"outputs": answer}).decode()
+    return {"statusCode": 200, "headers": {"Content-Type": "application/json"}, "body": body, "isBase64Encoded": False}
+
+module = types.ModuleType("minimal")
+module.handler = handler
+sys.modules["minimal"] = module
+from awslambdaric.__main__ import main
+main(["awslambdaric", "minimal.handler"])
+"""
+"""A handler that only parses, runs and encodes, behind the same runtime client, on the same session: of a model's path, by a backend."""
+
+_HANDLER = """
 import json, sys, time
-stdout, sys.stdout = sys.stdout, open("/dev/null", "w")  # what a pipe would cost is not the handler's
-import numpy
+from awslambdaric.bootstrap import Unbuffered
+from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+# As under the runtime client; what a pipe would cost is not the handler's.
+stdout, sys.stdout = sys.stdout, Unbuffered(open("/dev/null", "w"))
 from functions.predict import handler as module
 
 class Context:
@@ -36,20 +62,81 @@ class Context:
     def get_remaining_time_in_millis(self):
         return 29_000
 
+handler, context, clock, results = module.handler, Context(), time.perf_counter_ns, []
+"""
+
+OVERHEAD = (
+    _HANDLER
+    + """
+from modelserve.protocol import parse
 event, rounds = json.loads(sys.argv[1]), int(sys.argv[2])
-answer, context = module.handler(event, Context()), Context()
+answer = handler(event, context)
 assert answer["statusCode"] == 200, answer
-session = module._app._loader.find(None).run.__self__._session
-tensor = json.loads(event["body"])["inputs"][0]
-feed = {tensor["name"]: numpy.array(tensor["data"], "f").reshape(tensor["shape"])}
-names = [output.name for output in session.get_outputs()]
-handler, clock, results = module.handler, time.perf_counter_ns, []
+model = module._app._loader.find(None)
+inputs, names, run = parse(event["body"].encode(), None).inputs, [output.name for output in model.outputs], model.run
 for _ in range(rounds):
     begun = clock()
-    session.run(names, feed)
+    run(inputs, names, seconds=20)
     between = clock()
     handler(event, context)
     results.append((between - begun, clock() - between))
 print(json.dumps(results[rounds // 10 :]), file=stdout, flush=True)
 """
-"""Turn by turn, nanoseconds of the bare run and of the whole handler; the first tenth warms up."""
+)
+"""Turn by turn, nanoseconds of the session's run alone and of the whole handler; the first tenth warms up."""
+
+IMAGE = (
+    _HANDLER
+    + """
+from array import array
+import orjson
+from modelserve.manifest import TensorSpec
+from modelserve.protocol import parse
+from modelserve.tensors import Tensor
+rounds, shape = int(sys.argv[1]), (1, 3, 224, 224)
+
+class Classifier:
+    name, version, labels, platform = "image", "20261120T174100Z-1a2b3c4d", (), "none"
+    inputs = (TensorSpec(name="x", datatype="FP32", shape=(-1, *shape[1:])),)
+    outputs = (TensorSpec(name="y", datatype="FP32", shape=(-1, 1000)),)
+    scores = array("f", [index / 1000 for index in range(1000)])
+
+    def run(self, inputs, outputs, *, seconds):
+        assert memoryview(inputs[0].data).nbytes == 602112
+        return [Tensor("y", "FP32", (1, 1000), self.scores)]
+
+model, path = Classifier(), f"/v2/models/{module._app._settings.model_name}/infer"
+module._app._plane.find = lambda version: model
+pixels = array("f", [index % 256 / 255 for index in range(150528)])
+
+def event(body, length):
+    import base64
+    headers = {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(length)}
+    text = base64.b64encode(body).decode()
+    return orjson.dumps({"httpMethod": "POST", "path": path, "headers": headers, "body": text, "isBase64Encoded": True})
+
+item = {"name": "x", "datatype": "FP32", "shape": shape, "parameters": {"binary_data_size": 602112}}
+header = orjson.dumps({"inputs": [item], "parameters": {"binary_data_output": True}})
+received, marshaller = event(header + pixels.tobytes(), len(header)), LambdaRuntimeClient.marshaller
+document = orjson.dumps({"inputs": [{"name": "x", "datatype": "FP32", "shape": shape, "data": [round(pixel, 4) for pixel in pixels]}]})
+answer = handler(marshaller.unmarshal_request(received), context)
+assert answer["statusCode"] == 200 and answer["isBase64Encoded"], answer
+for _ in range(rounds):
+    begun = clock()
+    unmarshalled = marshaller.unmarshal_request(received)
+    between = clock()
+    answer = handler(unmarshalled, context)
+    answered = clock()
+    marshaller.marshal_response(answer)
+    ended = clock()
+    loaded = orjson.loads(document)
+    array("f", loaded["inputs"][0]["data"])
+    fastest = clock()
+    parse(document, None)
+    parsed = clock()
+    results.append((answered - between, ended - begun, fastest - ended, parsed - fastest))
+print(json.dumps(results[rounds // 10 :]), file=stdout, flush=True)
+"""
+)
+"""Nanoseconds of an image of 1x3x224x224, of a model that takes no time: binary in the handler and with what the runtime client does of it,
+JSON by the fastest parser and by ours."""

@@ -1,33 +1,108 @@
-"""Warm calls: turn by turn, the bare run and the whole handler."""
+"""Warm calls: turn by turn, the least that could be done and the whole handler."""
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 
-from tools.bench.measures import Options, Result, Tick, added
+from tools.bench.measures import Options, Result, Tick, added, ratios
 from tools.bench.processes import command, output
-from tools.bench.programs import OVERHEAD
+from tools.bench.programs import IMAGE, MINIMAL, OVERHEAD
+from tools.bench.runtime import BenchError
 from tools.bench.subject import Subject
 
-__all__ = ["measure", "overhead"]
+__all__ = ["calls", "image", "measure", "overhead"]
+
+_BARS = {1: 12.0, 32: 36.0}
+"""Microseconds over the run, by rows."""
 
 
 def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
     """The group `warm`."""
-    yield overhead(subject, rounds=options.calls)
+    rounds = min(options.calls, 200) if options.quick else options.calls
+    for rows in _BARS:
+        yield overhead(subject, rounds=rounds, rows=rows)
+        tick()
+    yield from image(subject, rounds=max(10, rounds // 20))
+    tick()
+    yield calls(subject, rounds=rounds)
     tick()
 
 
-def overhead(subject: Subject, *, rounds: int) -> Result:
-    """What the handler adds to `session.run` for one row, log line and metrics included; in microseconds."""
-    line = command(subject.root, OVERHEAD, json.dumps(dict(subject.event)), str(rounds))
+def overhead(subject: Subject, *, rounds: int, rows: int = 1) -> Result:
+    """What the handler adds to the session's run, log line and metrics included; in microseconds."""
+    line = command(subject.root, OVERHEAD, json.dumps(_event(subject, rows)), str(rounds))
     return added(
         output(line, root=subject.root, environ=subject.environ),
-        name="handler",
+        name=f"handler, {rows}x30 JSON",
         group="warm",
         unit="us",
         scale=1e-3,
-        bar=12.0,
-        comparison="one row of 30 features, us over session.run",
+        bar=_BARS[rows],
+        comparison="us over the run of the same session on prepared tensors, log line and metrics written",
     )
+
+
+def image(subject: Subject, *, rounds: int) -> Iterator[Result]:
+    """An image of 1x3x224x224 in binary, and as JSON beside the fastest parser."""
+    timed = output(command(subject.root, IMAGE, str(rounds)), root=subject.root, environ=subject.environ)
+    yield added(
+        [(0.0, whole) for _, whole, _, _ in timed],
+        name="image, binary",
+        group="warm",
+        unit="ms",
+        scale=1e-6,
+        bar=0.5,
+        comparison="ms from the event's bytes to the answer's, as the runtime client calls it, of a model that takes no time",
+    )
+    yield ratios(
+        [(fastest, parsed) for _, _, fastest, parsed in timed],
+        name="image, JSON",
+        group="warm",
+        unit="ms",
+        scale=1e-6,
+        bar=1.3,
+        comparison="bytes to a checked tensor, as a ratio to orjson.loads and array('f', list) of the same bytes",
+    )
+
+
+def calls(subject: Subject, *, rounds: int) -> Result:
+    """Whole turns of the runtime client, the function beside a handler that only parses, runs and encodes."""
+    from tools.bench.peers.function import Function  # noqa: PLC0415 - its packages are those of `peers`
+
+    backend = subject.environ["SESSION_BACKEND"]
+    with ExitStack() as stack:
+        minimal, ours = (
+            stack.enter_context(each.start()) for each in (Function(subject, MINIMAL, (str(subject.model), backend)), Function(subject))
+        )
+        if any(json.loads(each.first())["statusCode"] != 200 for each in (minimal, ours)):
+            raise BenchError("a function did not answer; run it by itself with `make run`")
+        pairs = [(_seconds(minimal), _seconds(ours)) for _ in range(rounds)]
+    return ratios(
+        pairs[rounds // 10 :],
+        name="call",
+        group="warm",
+        unit="us",
+        scale=1e6,
+        bar=1.05,
+        comparison="a call of one row through the runtime client, as a ratio to a handler on the same session that only parses, runs and "
+        "encodes",
+    )
+
+
+def _seconds(invoked: Any) -> float:
+    begun = time.perf_counter()
+    invoked.ask()
+    return time.perf_counter() - begun
+
+
+def _event(subject: Subject, rows: int) -> dict[str, Any]:
+    """The usual request with its row as often as `rows` says."""
+    document = json.loads(subject.event["body"])
+    (sent,) = document["inputs"]
+    width = sent["shape"][1]
+    sent.update(shape=[rows, width], data=sent["data"][:width] * rows)
+    return {**subject.event, "body": json.dumps(document)}

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from awslambdaric.lambda_runtime_exception import FaultException
 from awslambdaric.lambda_runtime_marshaller import LambdaMarshaller
 from hypothesis import given
 
-from functions.predict.marshalling import Marshaller, install
+from functions.predict.marshalling import Marshaller, _without_body, install
 from tests.unit.modelserve.strategies import anything, dumped
 
 USUAL = LambdaMarshaller()
@@ -74,3 +75,45 @@ def test_without_a_runtime_client_nothing_is_replaced(monkeypatch: pytest.Monkey
     monkeypatch.delitem(sys.modules, client.__name__)
     install()
     assert client.LambdaRuntimeClient.marshaller is client.BaseLambdaRuntimeClient.marshaller
+
+
+IMAGE = b64encode(bytes(range(256)) * 200).decode()
+
+
+def compact(event: object) -> bytes:
+    return json.dumps(event, separators=(",", ":")).encode()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"path": "/v2", "body": IMAGE, "isBase64Encoded": True, "headers": {"a": "b"}},
+        {"isBase64Encoded": True, "body": IMAGE},
+        {"isBase64Encoded": False, "body": IMAGE},
+        {"isBase64Encoded": True, "body": "", "of": {"body": IMAGE}},
+        {"isBase64Encoded": True, "of": {"body": IMAGE}},
+        {"isBase64Encoded": True, "body": IMAGE, "of": {"body": "text"}},
+        {"isBase64Encoded": True, "of": {"body": "text"}, "body": IMAGE},
+        {"isBase64Encoded": True, "body": IMAGE + '"'},
+        {"isBase64Encoded": True, "body": IMAGE + "\\u0041"},
+        {"isBase64Encoded": True, "body": IMAGE + "\u00e9"},
+        {"isBase64Encoded": True, "body": None, "of": '"body":"' + IMAGE},
+        [{"isBase64Encoded": True, "body": IMAGE}],
+        IMAGE,
+    ],
+)
+def test_an_event_with_a_large_body_is_read_as_the_client_reads_it(event):
+    for written in (compact(event), json.dumps(event).encode(), json.dumps(event, ensure_ascii=False).encode()):
+        assert OURS.unmarshal_request(written) == USUAL.unmarshal_request(written) == event
+
+
+def test_only_a_large_body_in_base64_passes_by_the_parser():
+    event = {"isBase64Encoded": True, "body": IMAGE}
+    assert _without_body(compact(event)) == event
+    assert _without_body(compact({**event, "isBase64Encoded": False})) is None
+    assert _without_body(compact({**event, "body": "AA=="})) is None
+
+
+def test_a_large_event_that_is_cut_is_told_by_the_client():
+    with pytest.raises(FaultException, match="Unable to unmarshal input"):
+        OURS.unmarshal_request(compact({"isBase64Encoded": True, "body": IMAGE})[:-2])
