@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import mmap
 from collections.abc import Callable
 from threading import Condition, Thread
 from typing import TypeAlias
 
+from ._digest import hasher
 from ._disk import write
 from ._http import HttpResponse
 from .aws import PassingFault
@@ -59,7 +59,7 @@ class Ranges:
 
     def _hashed(self, descriptor: int) -> str:
         """Follows what has arrived without a gap, so that only the last piece is hashed after the transfer."""
-        digest = hashlib.sha256()
+        digest = hasher(self._size)
         with mmap.mmap(descriptor, self._size, prot=mmap.PROT_READ) as mapped, memoryview(mapped) as view:
             for number, (begin, end) in enumerate(self._pieces):
                 with self._changed:
