@@ -106,7 +106,7 @@ def behind(runtime: Runtime, *, labels: tuple[str, ...] = (), version: str = VER
 
 @cache
 def _opened(graph: bytes) -> Session:
-    return session(graph)
+    return session(graph, backend="binding")  # whose session the endpoint's part calls itself
 
 
 def _told(status: int, body: bytes) -> bytes:

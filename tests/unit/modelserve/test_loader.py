@@ -15,7 +15,7 @@ from modelserve.loader import Loader
 from modelserve.manifest import TensorSpec
 from modelserve.session import Session
 from modelserve.signature import SigningKey
-from modelserve.tensors import Tensor
+from modelserve.tensors import Tensor, to_list
 
 from .graphs import scaled, session
 from .signers import ARN, LocalSigner
@@ -680,7 +680,7 @@ def test_real_models_are_swapped_and_a_broken_one_is_not(tmp_path: Path, monkeyp
     rows = Tensor("x", "FP32", (1, 3), b"\0\0\x80\x3f" * 3)  # three ones
 
     def answer() -> list[float]:
-        return list(memoryview(world.loader.find(None).run([rows], ["y"], seconds=5)[0].data))
+        return to_list(world.loader.find(None).run([rows], ["y"], seconds=5)[0])
 
     world.publisher.release(scaled(2))
     assert answer() == [2, 2, 2]

@@ -29,8 +29,8 @@ LARGE = 100_000
 """Elements of a tensor that is not copied."""
 
 
-def session(model: bytes, **options: bool) -> Session:
-    return opened(model, backend="native", **options)
+def session(model: bytes, *, refuse_nan: bool = False) -> Session:
+    return opened(model, backend="native", refuse_nan=refuse_nan)
 
 
 def floats(array: np.ndarray, name: str = "x") -> Tensor:

@@ -369,7 +369,8 @@ _GIVEN = {"Shape": ["INT64"], "NonZero": ["INT64"], "IsNaN": ["BOOL"], "Equal": 
 @cache
 def pair_of(operator: str, datatype: str, rank: int) -> list[Session | tuple[type, str]]:
     """A graph in both backends, or why it is refused."""
-    node = helper.make_node(operator, ["x"] * _OPERATORS[operator], ["y"], **({"axis": 0} if operator == "Concat" else {}))
+    attributes: dict[str, Any] = {"axis": 0} if operator == "Concat" else {}
+    node = helper.make_node(operator, ["x"] * _OPERATORS[operator], ["y"], **attributes)
     given = ELEMENTS[_GIVEN.get(operator, [datatype])[0]]
     made = graph(
         [node], [value("x", datatype, tuple(f"d{axis}" for axis in range(rank)))], [helper.make_tensor_value_info("y", given, None)]

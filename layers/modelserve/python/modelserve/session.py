@@ -67,7 +67,7 @@ def preload(backend: str) -> None:
 
 
 def open_session(
-    path: str, *, name: str, threads: int, refuse_nan: bool = False, load: Load | None = None, backend: str = "binding"
+    path: str, *, name: str, threads: int, refuse_nan: bool = False, load: Load | None = None, backend: str = "native"
 ) -> Session:
     """The graph in a file, which may be deleted then, opened as `load` says; None is plain ONNX.
 

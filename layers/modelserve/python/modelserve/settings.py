@@ -99,7 +99,7 @@ class PredictSettings(_Environment):
     """The origin that browsers may call from; empty answers no CORS header."""
     signing_key_arn: str = ""
     """The KMS key that must have signed a manifest; empty asks for no signature."""
-    session_backend: str = "binding"
+    session_backend: str = "native"
     """`native` drives ONNX Runtime through its C API, `binding` through its Python binding."""
     job_bucket: str = ""
     """Where requests and results of jobs are kept; empty where there are no jobs."""
@@ -166,7 +166,7 @@ class BatchSettings(_Environment):
     model_alias: str = "production"
     alias_check_seconds: float = 30.0
     signing_key_arn: str = ""
-    session_backend: str = "binding"
+    session_backend: str = "native"
     max_loaded_models: int = 8
     job_bucket: str = ""
     job_table: str = ""
