@@ -4,47 +4,140 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
 
-from tools.bench.measures import Options, Result, Tick, ratios
-from tools.bench.processes import command
+from modelserve.settings import PredictSettings
+from tools.bench import big_models, stored
+from tools.bench.authority import KEY_ARN, certificate
+from tools.bench.measures import Options, Result, Tick, Unavailable, ratios
+from tools.bench.processes import command, with_binding
 from tools.bench.programs import FLOOR, FUNCTION
+from tools.bench.quota import limited
 from tools.bench.runtime import BenchError, first_answer
-from tools.bench.subject import Subject
+from tools.bench.samples import Sample
+from tools.bench.server import Network, serving
+from tools.bench.store import BUCKET
+from tools.bench.stored import Stored
+from tools.bench.subject import MODEL, Subject
 
-__all__ = ["cold_start", "measure"]
+__all__ = ["Pair", "Unavailable", "compared", "measure"]
+
+PLAIN = """
+import sys
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1])
+answer = session.run(None, {session.get_inputs()[0].name: numpy.load(sys.argv[2])})
+print(len(answer), flush=True)
+"""
+"""As FLOOR, of a request that no command line holds."""
+_ROUND_TRIP = 0.015
+_VCPUS = (1.0, 0.58, 0.29)
+_LARGE_ROUNDS = 5
+_LARGE_MEGABYTES = 3538
+"""Two virtual CPUs, which is what the floor takes of this process's."""
+_BESIDE = "as a ratio to python + import onnxruntime + session of the same local file + one run"
+_EVERYTHING = f"process start to first answer by Lambda's runtime client, signed model from S3, metrics and logs, {_BESIDE}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """The two sides of a comparison."""
+
+    subject: Subject
+    stored: Stored
+    variables: Mapping[str, str]
+    """What the function is told beside what its image and its stack say."""
+    before: Sequence[str] = field(default_factory=tuple)
+    """Before both command lines."""
+
+    def floor(self) -> float:
+        """Seconds."""
+        root = with_binding(self.subject.root)
+        if self.stored.rows is None:
+            line = command(root, FLOOR, str(self.stored.model), json.dumps(dict(self.stored.event)))
+        else:
+            line = command(root, PLAIN, str(self.stored.model), str(self.stored.rows))
+        return _first_line([*self.before, *line], root.folder, root.environment)
+
+    def ours(self) -> float:
+        """Seconds."""
+        settings = PredictSettings(model_name=self.stored.name, model_bucket=BUCKET, signing_key_arn=KEY_ARN)
+        environ = {**self.subject.environ, **settings.to_env(), **self.variables}
+        line = [*self.before, *command(self.subject.root, FUNCTION)]
+        return first_answer(line, event=self.stored.event, cwd=self.subject.root.folder, environ=environ)[0]
 
 
 def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
-    """The group `cold`."""
-    yield cold_start(subject, rounds=options.rounds, tick=tick)
+    """The group `cold`. Raises `Unavailable` where no CPU quota is allowed, after everything else."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        small = stored.trained(MODEL, Path(scratch) / "small", subject.event)
+        told = partial(compared, rounds=options.rounds, tick=tick, bar=1.15, goal=0.65)
+        with serving(small.folder, Network()) as url:
+            plain = Pair(subject=subject, stored=small, variables=_reached(url))
+            yield told(plain, name="cold start", comparison=_EVERYTHING)
+        yield _delayed(subject, small, Path(scratch), told)
+        for each in _large(options):
+            yield _of_large(subject, each, Path(scratch) / "large", rounds=1 if options.quick else _LARGE_ROUNDS, tick=tick)
+        with serving(small.folder, Network()) as url:
+            for vcpus in _VCPUS:
+                with limited(vcpus) as before:
+                    pair = Pair(subject=subject, stored=small, variables=_reached(url), before=before)
+                    yield told(pair, name=f"cold start, {vcpus:g} vCPU", comparison=f"{_EVERYTHING}; both held to {vcpus:g} of a CPU")
 
 
-def cold_start(subject: Subject, *, rounds: int, tick: Tick) -> Result:
-    """From the start of the process to the first answer, through Lambda's runtime client, model from S3; in milliseconds."""
+def compared(pair: Pair, *, name: str, comparison: str, rounds: int, tick: Tick, bar: float, goal: float | None = None) -> Result:
+    """Turn by turn; in milliseconds."""
     pairs = []
     for number in range(rounds + 1):
-        pair = _floor_seconds(subject), _function_seconds(subject)
+        measured = pair.floor(), pair.ours()
         tick()
         if number:  # the first pair fills the page cache
-            pairs.append(pair)
-    return ratios(
-        pairs,
-        name="cold start",
-        group="cold",
-        unit="ms",
-        scale=1000,
-        bar=1.15,
-        goal=0.65,
-        comparison="process start to first answer, as a ratio to python + import onnxruntime + session of the same file + one run",
-    )
+            pairs.append(measured)
+    return ratios(pairs, name=name, group="cold", unit="ms", scale=1000, bar=bar, goal=goal, comparison=comparison)
 
 
-def _floor_seconds(subject: Subject) -> float:
-    line = command(subject.root, FLOOR, str(subject.model), json.dumps(dict(subject.event)))
+def _delayed(subject: Subject, small: Stored, scratch: Path, told: Callable[..., Result]) -> Result:
+    chain, roots = certificate(scratch)
+    with serving(small.folder, Network(certificate=str(chain), round_trip=_ROUND_TRIP)) as url:
+        pair = Pair(subject=subject, stored=small, variables=_reached(url) | {"SSL_CERT_FILE": str(roots)})
+        milliseconds = f"{1000 * _ROUND_TRIP:g} ms"
+        return told(
+            pair,
+            name=f"cold start, TLS and {milliseconds}",
+            comparison=f"{_EVERYTHING}; S3 and KMS over TLS, {milliseconds} for each round trip",
+        )
+
+
+def _large(options: Options) -> Iterator[tuple[str, Callable[[], Sample]]]:
+    yield "100 MB", big_models.resnet_sample
+    if not options.quick:
+        yield "400 MB", big_models.transformer_sample
+
+
+def _of_large(subject: Subject, named: tuple[str, Callable[[], Sample]], folder: Path, *, rounds: int, tick: Tick) -> Result:
+    size, made = named
+    found = made()
+    large = stored.sample(found, folder / found.name)
+    with serving(large.folder, Network()) as url:
+        variables = _reached(url) | {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_LARGE_MEGABYTES)}
+        pair = Pair(subject=subject, stored=large, variables=variables)
+        comparison = f"{_EVERYTHING}; {found.what}"
+        return compared(pair, name=f"cold start, {size}", comparison=comparison, rounds=rounds, tick=tick, bar=1.25)
+
+
+def _reached(url: str) -> dict[str, str]:
+    return {"AWS_ENDPOINT_URL_S3": url, "AWS_ENDPOINT_URL_KMS": url}
+
+
+def _first_line(line: Sequence[str], folder: Path, environ: Mapping[str, Any]) -> float:
     begun = time.perf_counter()
-    with subprocess.Popen(line, cwd=subject.root.folder, env=dict(subject.root.environment), stdout=subprocess.PIPE) as process:
+    with subprocess.Popen(line, cwd=folder, env=dict(environ), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None  # it is a pipe
         answer = process.stdout.readline()
         seconds = time.perf_counter() - begun
@@ -52,8 +145,3 @@ def _floor_seconds(subject: Subject) -> float:
     if not answer:
         raise BenchError("the floor program gave no answer")
     return seconds
-
-
-def _function_seconds(subject: Subject) -> float:
-    line = command(subject.root, FUNCTION)
-    return first_answer(line, event=subject.event, cwd=subject.root.folder, environ=subject.environ)[0]

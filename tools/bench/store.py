@@ -72,6 +72,13 @@ class MemoryStore:
         for key in keys:
             self._objects.pop(key, None)
 
+    def save(self, folder: Path) -> None:
+        """Every object as a file at its key, for a server of another process."""
+        for key, body in self._objects.items():
+            file = folder / key
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(body)
+
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         objects = self._objects
 

@@ -5,14 +5,49 @@ from typing import Any
 import pytest
 
 from tools.bench import cold
+from tools.bench.cold import Pair
+from tools.bench.measures import Options, Result
+from tools.bench.stored import Stored
 
 
-def test_cold_starts_are_compared_pair_by_pair_and_the_first_pair_is_left_out(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cold_starts_are_compared_pair_by_pair_and_the_first_pair_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     floors, ours = iter([50.0, 0.1, 0.2, 0.4]), iter([90.0, 0.11, 0.24, 0.44])
-    monkeypatch.setattr(cold, "_floor_seconds", lambda _: next(floors))
-    monkeypatch.setattr(cold, "_function_seconds", lambda _: next(ours))
+    monkeypatch.setattr(Pair, "floor", lambda _: next(floors))
+    monkeypatch.setattr(Pair, "ours", lambda _: next(ours))
     ticks: list[int] = []
-    result = cold.cold_start(bare_subject, rounds=3, tick=lambda: ticks.append(1))
+    pair: Any = Pair(subject=None, stored=None, variables={})  # type: ignore[arg-type]
+    result = cold.compared(pair, name="cold start", comparison="a ratio", rounds=3, tick=lambda: ticks.append(1), bar=1.15)
     assert result.compared == pytest.approx(1.1)
     assert (result.ours, result.floor) == (240.0, 200.0)
     assert (result.runs, len(ticks)) == (3, 4)
+
+
+def test_everything_is_measured_plain_and_delayed_small_and_large_and_on_less_than_a_cpu(bare_subject, monkeypatch) -> None:
+    """Names key the kept results; a machine without control groups has all the others."""
+    asked: list[tuple[str, Pair]] = []
+
+    def compared(pair: Pair, *, name: str, rounds: int, bar: float, **_: Any) -> Result:
+        asked.append((name, pair))
+        values: dict[str, Any] = {"group": "cold", "unit": "ms", "ours": 1.0, "floor": 1.0, "compared": 1.0, "spread": (1.0, 1.0)}
+        return Result(name=name, bar=bar, comparison="a ratio", runs=rounds, **values)
+
+    def stored(name: str, folder: Any, *_: Any) -> Stored:
+        folder.mkdir()
+        return Stored(name=name, folder=folder, event={}, model=folder / "model.onnx")
+
+    monkeypatch.setattr(cold, "compared", compared)
+    monkeypatch.setattr("tools.bench.stored.trained", stored)
+    monkeypatch.setattr(cold, "_large", lambda _: iter([]))
+    monkeypatch.setattr(cold, "limited", no_quota)
+    found: list[Result] = []
+    with pytest.raises(cold.Unavailable):
+        found.extend(cold.measure(bare_subject, Options(rounds=1), lambda: None))
+    assert [result.name for result in found] == ["cold start", "cold start, TLS and 15 ms"]
+    secure = asked[1][1].variables
+    assert secure["AWS_ENDPOINT_URL_S3"].startswith("https://")
+    assert "SSL_CERT_FILE" in secure
+    assert {result.bar for result in found} == {1.15}
+
+
+def no_quota(_: float) -> Any:
+    raise cold.Unavailable("no control groups")

@@ -25,6 +25,7 @@ class KeptConnection:
     def __init__(self) -> None:
         self._idle: socket.socket | None = None
         self._since = 0.0
+        self._used = False
         self._opening: Background[None] | None = None
 
     def __del__(self) -> None:
@@ -85,7 +86,7 @@ class KeptConnection:
             raise BrokenResponse(f"the connection broke within the answer ({error.strerror})") from None
         finally:
             if response is not None and response.reusable:  # also where the reader made an error of it
-                self._idle, self._since = connection, time.monotonic()
+                self._idle, self._since, self._used = connection, time.monotonic(), True
             else:
                 connection.close()
 
@@ -94,7 +95,8 @@ class KeptConnection:
     ) -> tuple[socket.socket, BufferedReader[Incoming]]:
         self._wait()
         idle, self._idle = self._idle, None
-        if idle is not None and (time.monotonic() - self._since > _IDLE or _readable(idle)):
+        # Of a connection that nobody asked anything yet, what there is to read are the tickets with which TLS 1.3 begins.
+        if idle is not None and (time.monotonic() - self._since > _IDLE or (self._used and _readable(idle))):
             idle.close()
             idle = None
         if idle is not None:

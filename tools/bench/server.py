@@ -1,0 +1,160 @@
+"""What a function reaches while it is measured, in a process of its own: S3's GET of a folder, a KMS key, TLS, and a network's delay."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import re
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from tools.bench.runtime import BenchError
+
+__all__ = ["KEY_FILE", "Network", "serving"]
+
+KEY_FILE = "kms.json"
+"""Of the folder: KMS's answer to GetPublicKey, whatever key is asked for."""
+_PIECE = 2**20
+
+
+@dataclass(frozen=True, kw_only=True)
+class Network:
+    """What lies between a function and what it reaches; by default nothing."""
+
+    certificate: str = ""
+    """A file with a certificate and its key: for TLS."""
+    round_trip: float = 0.0
+    """Seconds; a connection takes one, and so does each flight that a client waits for."""
+
+
+@contextmanager
+def serving(folder: Path, network: Network) -> Iterator[str]:
+    """The server's address, for AWS_ENDPOINT_URL. Raises `BenchError` where it doesn't start."""
+    line = [sys.executable, "-m", "tools.bench.server", str(folder), network.certificate, str(network.round_trip)]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None  # it is a pipe
+            port = process.stdout.readline().strip()
+            if not port:
+                raise BenchError("the bench's own server did not start")
+            yield f"http{'s' if network.certificate else ''}://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    folder: Path
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = 2**16
+
+    def do_GET(self) -> None:
+        path = self.folder / unquote(urlsplit(self.path).path).lstrip("/")
+        if not path.is_file():
+            self._head(404, 0)
+            return
+        size = path.stat().st_size
+        tag = f'"{hashlib.md5(path.name.encode(), usedforsecurity=False).hexdigest()}-{size}"'
+        if self.headers["If-None-Match"] == tag:
+            self._head(304, 0)
+            return
+        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"] or "")
+        begin, end = (int(span[1]), min(int(span[2]) + 1, size)) if span else (0, size)
+        extra = {"Content-Range": f"bytes {begin}-{end - 1}/{size}"} if span else {}
+        self._head(206 if span else 200, end - begin, ETag=tag, **extra)
+        self._send(path, begin, end)
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["Content-Length"]))
+        body = (self.folder / KEY_FILE).read_bytes()
+        self._head(200, len(body))
+        self.wfile.write(body)
+
+    def _head(self, status: int, size: int, **headers: str) -> None:
+        self.send_response(status)
+        for name, value in {"Content-Length": str(size), **headers}.items():
+            self.send_header(name.replace("_", "-"), value)
+        self.end_headers()
+        self.wfile.flush()
+
+    def _send(self, path: Path, begin: int, end: int) -> None:
+        with path.open("rb") as file:
+            if isinstance(self.connection, ssl.SSLSocket):
+                file.seek(begin)
+                while begin < end:
+                    begin += self.wfile.write(file.read(min(_PIECE, end - begin)))
+            while begin < end:
+                begin += os.sendfile(self.connection.fileno(), file.fileno(), begin, end - begin)
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
+        """A bench prints its own results only."""
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 64
+
+    def __init__(self, folder: Path, certificate: str) -> None:
+        super().__init__(("127.0.0.1", 0), type("Handler", (_Handler,), {"folder": folder}))
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if self._tls is not None:
+            self._tls.load_cert_chain(certificate)
+
+    def finish_request(self, request: Any, client_address: Any) -> None:
+        """In the connection's thread, so that one handshake doesn't wait for another."""
+        if self._tls is not None:
+            request = self._tls.wrap_socket(request, server_side=True)
+        super().finish_request(request, client_address)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A function that is killed after its answer breaks its connections."""
+
+
+async def _delayed(port: int, round_trip: float) -> None:
+    """Prints a port at which `port` is a round trip away: what a client sends arrives so much later, and answers at once."""
+    loop = asyncio.get_running_loop()
+
+    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(round_trip)  # which connecting takes
+        there, back = await asyncio.open_connection("127.0.0.1", port)
+        answers = loop.create_task(_pass(there, writer))
+        with suppress(ConnectionError):  # of a function that was killed
+            while data := await reader.read(_PIECE):
+                loop.call_later(round_trip, back.write, data)
+        loop.call_later(round_trip, back.close)
+        await answers
+
+    server = await asyncio.start_server(client, "127.0.0.1", 0)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while data := await reader.read(_PIECE):
+            writer.write(data)
+            await writer.drain()
+    writer.close()
+
+
+def _main(folder: str, certificate: str, round_trip: str) -> None:
+    server = _Server(Path(folder), certificate)
+    if not float(round_trip):
+        print(server.server_port, flush=True)
+        server.serve_forever()
+    Thread(target=server.serve_forever, daemon=True).start()
+    asyncio.run(_delayed(server.server_port, float(round_trip)))
+
+
+if __name__ == "__main__":
+    _main(*sys.argv[1:])

@@ -1,0 +1,88 @@
+"""Model stores of a bench, as folders: signed, promoted, and with the request that each model is asked."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+
+from models.config import MODELS, ModelConfig
+from modelserve.manifest import MODEL_FILE, Manifest
+from modelserve.registry import Registry
+from tools.bench.authority import Signer
+from tools.bench.samples import Sample
+from tools.bench.server import KEY_FILE
+from tools.bench.store import BUCKET, MemoryStore
+from tools.modelctl.lifecycle import build, publish
+
+__all__ = ["Stored", "sample", "trained"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """A model in a folder that `server` serves."""
+
+    name: str
+    folder: Path
+    event: Mapping[str, Any]
+    model: Path
+    """The same file, for a plain load."""
+    rows: Path | None = None
+    """Of the same request, as NumPy saves them."""
+
+
+def trained(name: str, folder: Path, event: Mapping[str, Any]) -> Stored:
+    """A model of this repository, published as `modelctl publish` does."""
+    built = build(ModelConfig.load(MODELS / name))
+    store, signer = MemoryStore(), Signer()
+    registry = Registry(store, signer=signer)
+    registry.promote(name, publish(registry, built).version, alias="production", by="bench", reason="")
+    _keep(store, signer, folder)
+    return Stored(name=name, folder=folder, event=event, model=built.model)
+
+
+def sample(found: Sample, folder: Path) -> Stored:
+    """A large model with random weights, and one row in the binary format: JSON of an image would measure JSON."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model, rows = folder / MODEL_FILE, folder / "rows.npy"
+    onnx.save(found.model, model)
+    np.save(rows, found.rows[:1])
+    store, signer = MemoryStore(), Signer()
+    registry = Registry(store, signer=signer)
+    draft = Manifest(
+        name="large", version="", created="", task="regression", inputs=(), outputs=(), files=(), opset={"": 18}, ir=found.model.ir_version
+    )
+    version = registry.publish(draft, {MODEL_FILE: model}).version
+    registry.promote("large", version, alias="production", by="bench", reason="")
+    _keep(store, signer, folder)
+    return Stored(name="large", folder=folder, event=_event(found), model=model, rows=rows)
+
+
+def _keep(store: MemoryStore, signer: Signer, folder: Path) -> None:
+    store.save(folder / BUCKET)
+    (folder / KEY_FILE).write_bytes(signer.answer())
+
+
+def _event(found: Sample) -> dict[str, Any]:
+    """As API Gateway's REST API sends binary data."""
+    rows = np.ascontiguousarray(found.rows[:1])
+    tensor = {
+        "name": found.model.graph.input[0].name,
+        "shape": list(rows.shape),
+        "datatype": {"f": "FP32", "i": "INT64"}[rows.dtype.kind],
+        "parameters": {"binary_data_size": rows.nbytes},
+    }
+    head = json.dumps({"id": "bench", "inputs": [tensor]}).encode()
+    return {
+        "httpMethod": "POST",
+        "path": "/v2/models/large/infer",
+        "headers": {"Content-Type": "application/octet-stream", "Inference-Header-Content-Length": str(len(head))},
+        "body": base64.b64encode(head + rows.tobytes()).decode(),
+        "isBase64Encoded": True,
+    }
