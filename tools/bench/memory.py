@@ -116,9 +116,9 @@ def _of_the_model(small: Subject, large: Subject, rounds: int, tick: Tick) -> Re
         group="memory",
         unit="MiB",
         scale=_KIB,
-        bar=1.1,
+        bar=1.25,
         comparison=f"what a plain ONNX model of {size / 1024:.0f} MiB adds to the function after its first answer, as a ratio to its file: "
-        "its weights and no copy",
+        "its weights once, and what runs them",
     )
 
 
@@ -136,9 +136,9 @@ def _growth(subject: Subject, requests: int, tick: Tick) -> Result:
         [(before, after)],
         name="memory, growth",
         group="memory",
-        unit="MiB",
-        scale=_KIB,
-        bar=5e6 / 2**20,
+        unit="MB",
+        scale=1024e-6,
+        bar=5.0,
         comparison=f"what {requests:,} requests add to the function's process, of {len(kinds)} kinds, {_WARM_UP:,} before them",
     )
 

@@ -28,10 +28,11 @@ _LINE, _TOP = 22, 74
 _STYLE = """
     text { fill: #1f2328; } .small { font-size: 12px; fill: #57606a; }
     .axis { stroke: #d0d7de; } .floor { stroke: #57606a; stroke-width: 1.5; } .bar { stroke: #0969da; stroke-width: 2.5; }
-    .met { fill: #2da44e; } .missed { fill: #cf222e; } .spread { stroke: #1f2328; } .goal { fill: #8250df; }
+    .met { fill: #2da44e; } .missed { fill: #cf222e; } .told { fill: #afb8c1; } .spread { stroke: #1f2328; } .goal { fill: #8250df; }
     @media (prefers-color-scheme: dark) {
       text { fill: #e6edf3; } .small { fill: #9198a1; } .axis { stroke: #30363d; } .floor { stroke: #9198a1; }
-      .met { fill: #238636; } .missed { fill: #da3633; } .spread { stroke: #e6edf3; } .bar { stroke: #4493f8; } .goal { fill: #ab7df8; }
+      .met { fill: #238636; } .missed { fill: #da3633; } .told { fill: #6e7681; }
+      .spread { stroke: #e6edf3; } .bar { stroke: #4493f8; } .goal { fill: #ab7df8; }
     }
 """
 
@@ -51,7 +52,7 @@ def picture(kept: Kept) -> str:
 
 
 def _head(kept: Kept, height: int) -> Iterator[str]:
-    size, font = f'viewBox="0 0 900 {height + 32}"', 'font-family="system-ui, sans-serif" font-size="13"'
+    size, font = f'viewBox="0 0 940 {height + 32}"', 'font-family="system-ui, sans-serif" font-size="13"'
     yield f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="t d" {font}>'
     yield '  <title id="t">What was measured, beside its floor</title>'
     told = "; ".join(f"{each.name} {_value(each)}" + ("" if each.bar is None else f", bar {each.bar:g}") for each in kept.results)
@@ -63,7 +64,8 @@ def _head(kept: Kept, height: int) -> Iterator[str]:
         '<path class="bar" d="M206 37v14"/><text class="small" x="214" y="49">at most (bar)</text>'
         '<path class="goal" d="M314 39l6 10h-12z"/><text class="small" x="326" y="49">goal</text>'
         '<rect class="missed" x="374" y="39" width="18" height="10"/><text class="small" x="398" y="49">bar missed</text>'
-        '<text class="small" x="482" y="49">+: what is added, drawn as a share of its bar</text>'
+        '<rect class="told" x="482" y="39" width="18" height="10"/><text class="small" x="506" y="49">no bar</text>'
+        '<text class="small" x="566" y="49">+: what is added, drawn as a share of its bar</text>'
     )
     yield legend
 
@@ -80,7 +82,7 @@ def _row(each: Result, y: int) -> Iterator[str]:
     share = 1.0 if each.ratio else 1 / each.bar if each.bar else 0.0
     value, first, third = (_x(share * value) for value in (each.compared, *each.spread))
     yield f'<text x="28" y="{y + 15}">{escape(each.name)}</text>'
-    yield f'<rect class="{"met" if each.met else "missed"}" x="{_LEFT}" y="{y + 4}" width="{value - _LEFT:.1f}" height="14"/>'
+    yield f'<rect class="{_kind(each)}" x="{_LEFT}" y="{y + 4}" width="{value - _LEFT:.1f}" height="14"/>'
     yield f'<path class="spread" d="M{first:.1f} {y + 11}H{third:.1f}"/>'
     if each.bar is not None:
         yield f'<path class="bar" d="M{_x(share * each.bar):.1f} {y + 1}v20"/>'
@@ -89,9 +91,16 @@ def _row(each: Result, y: int) -> Iterator[str]:
     yield f'<text x="{_LEFT + _WIDTH + 12}" y="{y + 15}">{_value(each)}</text>'
 
 
+def _kind(each: Result) -> str:
+    return "told" if each.bar is None else "met" if each.met else "missed"
+
+
 def _x(ratio: float) -> float:
     return _LEFT + _WIDTH * min(max(ratio, 0), _MOST) / _MOST
 
 
 def _value(each: Result) -> str:
-    return f"{number(each.compared)}x" if each.ratio else f"{'+' if each.compared > 0 else ''}{number(each.compared)} {each.unit}"
+    if each.ratio:
+        return f"{number(each.compared)}x"
+    of = "" if each.bar is None else f" of {each.bar:g}"
+    return f"{'+' if each.compared > 0 else ''}{number(each.compared)}{of} {each.unit}"

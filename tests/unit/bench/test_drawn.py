@@ -35,13 +35,13 @@ def test_a_bar_is_as_long_as_its_ratio_and_one_that_is_too_long_ends_with_the_pi
         ("missed", 384.0),
         ("missed", 480.0),
         ("met", 240.0),
-        ("met", 160.0),
+        ("told", 160.0),
     ]  # 1.2 of 1.5, more than 1.5, 9 of 12, 0.5 of 1.5
 
 
 def test_the_picture_is_told_in_words_too() -> None:
     (told,) = ElementTree.fromstring(picture(KEPT)).iter(f"{SVG}desc")
-    assert told.text == "cold start 1.20x, bar 1.1; cold & large 9.00x, bar 1.1; handler +9.00 us, bar 12; call 0.50x"
+    assert told.text == "cold start 1.20x, bar 1.1; cold & large 9.00x, bar 1.1; handler +9.00 of 12 us, bar 12; call 0.50x"
 
 
 def test_a_page_has_a_table_a_group_and_says_what_was_missed() -> None:
