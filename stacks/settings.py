@@ -107,7 +107,7 @@ class DeploymentSettings:
     """CloudTrail records who read and wrote what in the model store."""
     signed_manifests: bool = False
     """Publishing signs with a KMS key, and functions load nothing that it did not sign."""
-    session_backend: Literal["native", "binding"] = "binding"
+    session_backend: Literal["native", "binding"] = "native"
     """What drives ONNX Runtime in the functions' images: its own library, or its Python binding, which brings numpy and starts slower."""
     alarm_topic_arn: str | None = None
     """The SNS topic that hears of alarms."""
