@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from modelserve.session import BACKENDS
 from tests.hostile.case import Case
 from tests.hostile.corpus import drawn, generate
 from tests.hostile.deployment import functions, publish
@@ -29,9 +30,14 @@ _TRITON = "Triton 2.51: of 27 hostile requests 13 were answered 4xx, 11 with a 5
 def main() -> int:
     options = _options()
     console = Console()
+    return max([_attacked(console, backend, options) for backend in options.backend or BACKENDS])
+
+
+def _attacked(console: Console, backend: str, options: argparse.Namespace) -> int:
+    """One deployment, whose functions drive ONNX Runtime in one way."""
     with tempfile.TemporaryDirectory() as folder:
-        console.print("Starts the stack and draws the requests.")
-        with LocalStack(assembly(Path(folder, "cdk.out")), NAME) as stack:
+        console.print(f"Starts the stack with {backend} sessions, and draws the requests.")
+        with LocalStack(assembly(Path(folder, "cdk.out"), session_backend=backend), NAME) as stack:
             publish(stack, Path(folder))
             numbered = enumerate(generate(options.count, options.seed))
             cases = [(index, case) for index, case in numbered if options.only in {None, index}]
@@ -44,6 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--count", type=int, default=5_000, help="requests; the fixed ones are always sent")
     parser.add_argument("--seed", type=int, default=1, help="the same seed draws the same requests")
     parser.add_argument("--only", type=int, help="sends the one of this index, as a failure names it")
+    parser.add_argument("--backend", action="append", choices=BACKENDS, help="how the functions drive ONNX Runtime; one after the other")
     return parser.parse_args()
 
 
