@@ -33,6 +33,9 @@ def trace_cold(
     backend: Annotated[
         str | None, typer.Option("--backend", metavar="BACKEND", help=f"What drives ONNX Runtime: {' or '.join(BACKENDS)}.")
     ] = None,
+    delay: Annotated[
+        float, typer.Option("--delay", min=0, max=1000, metavar="MS", help="Milliseconds of a round trip to the store, as a network has.")
+    ] = 0.0,
     picture: Annotated[
         Path | None, typer.Option("--picture", metavar="FILE", dir_okay=False, help="Also draw it, as an SVG.", show_default=False)
     ] = None,
@@ -41,15 +44,15 @@ def trace_cold(
     """Show where the time of a cold start goes: interpreter, imports, store, hash, session, first run.
 
     Starts the function's own process as Lambda does, with the packages of its image as they are installed here, the version that
-    `publish` would make, and a model store on this machine: what a network takes is not in it. Trains first if anything changed.
-    Examples: `modelctl trace-cold tumour`, `modelctl trace-cold tumour --picture cold.svg`
+    `publish` would make, and a model store on this machine. Trains first if anything changed.
+    Examples: `modelctl trace-cold tumour`, `modelctl trace-cold tumour --delay 15 --picture cold.svg`
     """
     config = ModelConfig.load(paths.MODELS / name)
     if config.target != "lambda":
         raise UsageFailed(f'{name} runs on an endpoint, and its function loads no model; trace-cold is for models with target = "lambda"')
     if backend is not None and backend not in BACKENDS:
         raise UsageFailed(f"--backend is {backend!r}; expected one of: {', '.join(BACKENDS)}")
-    found = _traced(config, runs, backend)
+    found = _traced(config, runs, backend, delay)
     if picture is not None:
         from tools.modelctl.trace.picture import picture as drawn  # noqa: PLC0415 - seldom asked for
 
@@ -57,34 +60,33 @@ def trace_cold(
     if as_json:
         print_json(_document(found))
     else:
-        _show(found)
+        _show(found, delay)
     if picture is not None:
         note(f"drawn in {picture}")
 
 
-def _traced(config: ModelConfig, runs: int, backend: str | None) -> Cold:
+def _traced(config: ModelConfig, runs: int, backend: str | None, delay: float) -> Cold:
     built = build(config.name)
     from tools.modelctl.trace.cold import trace  # noqa: PLC0415 - brings scikit-learn, which is slow for the other commands
 
     with steps(config.name) as begin:
         begin(f"{runs} cold starts, behind one that does not count")
-        return trace(config, built, runs=runs, backend=backend)
+        return trace(config, built, runs=runs, backend=backend, delay=delay / 1000)
 
 
 def _title(found: Cold) -> str:
     return f"Cold start of {found.alias.name}: {found.median.total:.1f} ms to its first answer"
 
 
-def _show(found: Cold) -> None:
+def _show(found: Cold, delay: float) -> None:
     median, first, last = found.median, found.traces[0], found.traces[-1]
     out.print(Text(_title(found), "bold"))
     told = f"median of {len(found.traces)}, {first.total:.1f} to {last.total:.1f} ms; " if len(found.traces) > 1 else ""
     load = found.alias.load.format if found.alias.load else "onnx"
     told = f"{told}{found.backend} backend, {load} of {found.alias.model.size:,} bytes, a function of {found.memory:,} MB"
     out.print(told, soft_wrap=True)
-    out.print(
-        "On this machine with all of its CPUs, the packages of the image as they are installed here, a store on loopback.", soft_wrap=True
-    )
+    far = f"{delay:g} ms away" if delay else "on loopback"
+    out.print(f"On this machine with all of its CPUs, the packages of the image as they are installed here, a store {far}.", soft_wrap=True)
     out.print()
     for line in waterfall(median, width=min(max(out.width, _NARROW), _WIDE)):
         out.print(line, no_wrap=True, crop=False)

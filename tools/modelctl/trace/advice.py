@@ -16,7 +16,7 @@ def hints(trace: Trace) -> list[str]:
     """A sentence for each thing that takes more than it would have to, or that nothing but another choice makes shorter."""
     packages = {row.name for row in trace.rows if row.kind == "import"}
     opens = sum(row.own for row in trace.rows if row.kind in _OPENS and row.lane == 0) / trace.total
-    fetches = sum(row.own for row in trace.rows if row.kind in _FETCHES) / trace.total
+    fetches = _covered(trace, _FETCHES) / trace.total
     found = []
     if "numpy" in packages:
         took = sum(row.own for row in trace.rows if row.kind == "import" and row.name in {"numpy", "onnxruntime"})
@@ -42,3 +42,12 @@ def largest(trace: Trace, most: int = 3) -> list[Row]:
 def before_handler(trace: Trace) -> float:
     """Milliseconds until the function's own code is looked for: what every Python function pays."""
     return min((span.begin for span in trace.spans if span.kind == "import" and span.name.startswith("functions")), default=trace.total)
+
+
+def _covered(trace: Trace, kinds: set[str]) -> float:
+    """Milliseconds in which any of them ran, on however many threads."""
+    covered = until = 0.0
+    for begin, end in sorted(part for row in trace.rows if row.kind in kinds for part in row.parts):
+        covered += max(0.0, end - max(begin, until))
+        until = max(until, end)
+    return covered

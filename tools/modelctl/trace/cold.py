@@ -20,6 +20,7 @@ from modelserve.record import replace
 from modelserve.registry import Registry
 from modelserve.settings import PredictSettings
 from tools.bench.runtime import BenchError, first_answer
+from tools.bench.server import Network, serving
 from tools.bench.store import BUCKET, MemoryStore
 from tools.modelctl.built import Built
 from tools.modelctl.errors import UsageFailed
@@ -69,11 +70,12 @@ def trace(
     *,
     runs: int,
     backend: str | None = None,
+    delay: float = 0.0,
 ) -> Cold:
     """`runs` cold starts of what was built, behind one that finds nothing in the page cache and is not kept.
 
-    It is published to a store on this machine, whether or not it passed, and read from there by HTTP. Raises `UsageFailed` where the
-    function gives no answer.
+    It is published to a store on this machine, whether or not it passed, and read from there by HTTP, `delay` seconds a round trip.
+    Raises `UsageFailed` where the function gives no answer.
     """
     with MemoryStore() as store, tempfile.TemporaryDirectory() as scratch:
         registry = Registry(store)
@@ -81,10 +83,12 @@ def trace(
         settings = PredictSettings(model_name=config.name, model_bucket=BUCKET, nan_inputs=config.serving.nan)
         settings = replace(settings, session_backend=backend or settings.session_backend)
         alias = registry.promote(config.name, version, alias=settings.model_alias, by="trace-cold", reason="")
-        environ = _environ(settings, store.endpoint, config.function.memory)
+        store.save(Path(scratch) / "store" / BUCKET)
         event = _event(config.name, built.example.read_text("utf-8"))
         path = _task_root(settings.session_backend, Path(scratch))
-        traces = [_once(event, environ, path, Path(scratch)) for _ in range(runs + 1)][1:]
+        with serving(Path(scratch) / "store", Network(round_trip=delay)) as endpoint:
+            environ = _environ(settings, endpoint, config.function.memory)
+            traces = [_once(event, environ, path, Path(scratch)) for _ in range(runs + 1)][1:]
     return Cold(
         alias=alias,
         memory=config.function.memory,

@@ -4,7 +4,7 @@ import pytest
 
 from tools.modelctl.trace.advice import before_handler, hints, largest
 
-from .traces import binding, native
+from .traces import MAIN, OTHER, binding, native, written
 
 
 def test_a_start_in_which_nothing_stands_out_is_given_no_advice():
@@ -29,6 +29,15 @@ def test_a_model_that_takes_long_to_come_is_told_what_makes_it_come_faster():
     (hint,) = hints(native(transfer=600))
 
     assert "the transfer is 90%" in hint
+
+
+def test_a_transfer_over_several_connections_is_counted_once():
+    trace = written(
+        ("session", "", 0, 100, MAIN), ("request", "s3 GET a", 0, 30, OTHER), ("request", "s3 GET b", 10, 40, OTHER + 1), end=100
+    )
+
+    (hint,) = (hint for hint in hints(trace) if "transfer" in hint)
+    assert "the transfer is 40%" in hint
 
 
 def test_the_largest_come_first_and_waiting_is_none():
