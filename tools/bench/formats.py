@@ -17,8 +17,8 @@ from tools.bench.subject import Subject
 from tools.modelctl.example import example
 from tools.modelctl.loading.choice import PLAIN
 from tools.modelctl.loading.prepare import fastest
-from tools.modelctl.loading.timing import Subject as Opened
 from tools.modelctl.loading.timing import Timed, timed
+from tools.modelctl.loading.timing import subject as opened
 
 __all__ = ["measure"]
 
@@ -61,11 +61,12 @@ def _pairs(case: _Case, folder: Path, *, rounds: int, tick: Tick) -> list[tuple[
     load, figures = fastest(config, model, inputs)
     if not figures:
         raise Unavailable("no way of opening a model could be timed; ONNX Runtime's library has to be where `modelserve.native` finds it")
-    plain = Opened(name=PLAIN, file=str(model), load=vars(Load(format=PLAIN, files=())))
-    ours = plain if load is None else Opened(name=_OURS, file=str(folder / load.files[0].path), load=vars(load))
+    as_it_is = Load(format=PLAIN, files=())
+    plain = opened(PLAIN, model, as_it_is)
+    ours = opened(_OURS, folder / load.files[0].path if load else model, load or as_it_is)
     pairs = []
     for number in range(rounds):
-        found = timed([ours | {"name": _OURS}, plain][:: 1 if number % 2 else -1], [request], threads=1, rounds=1)
+        found = timed([ours, plain][:: 1 if number % 2 else -1], [request], threads=1, rounds=1)
         by_name = {one["name"]: one for one in found}
         pairs.append((by_name[PLAIN], by_name[_OURS]))
         tick()

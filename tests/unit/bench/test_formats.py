@@ -1,5 +1,6 @@
 """Loading large models beside plain ONNX."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ def test_both_sides_take_turns_and_each_pair_is_compared(bare_subject: Any, monk
     def timed(subjects: list[dict[str, Any]], _requests: list[Path], *, threads: int, rounds: int) -> list[Timed]:
         orders.append([(subject["name"], Path(subject["file"]).name) for subject in subjects])
         assert (threads, rounds) == (1, 1)
+        assert json.loads(json.dumps(subjects)), "what a process of its own is told"
         found = []
         for subject in subjects:
             value = next(times[subject["name"]])

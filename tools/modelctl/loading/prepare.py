@@ -24,7 +24,7 @@ from tools.modelctl.example import example
 from tools.modelctl.limits import Limits
 from tools.modelctl.loading.choice import PLAIN, Figures, choose
 from tools.modelctl.loading.compressed import compressed
-from tools.modelctl.loading.timing import Subject, Timed, timed
+from tools.modelctl.loading.timing import Subject, Timed, subject, timed
 from tools.modelctl.loading.ways import Way, every_way
 
 __all__ = ["SMALL", "Measured", "fastest", "measure", "prepare"]
@@ -62,7 +62,7 @@ def measure(ways: Mapping[str, tuple[Way, tuple[Path, ...]]], config: ModelConfi
     """What each of `ways` took that answers as plain does; the slowest of them once, the others in turns. Nothing without plain's."""
     requests = list(_requests(inputs, scratch))
     threads = Limits.of(config).threads
-    subjects = {name: Subject(name=name, file=str(files[0]), load=vars(way.load)) for name, (way, files) in ways.items()}
+    subjects = {name: subject(name, files[0], way.load) for name, (way, files) in ways.items()}
     found = _timed(list(subjects.values()), requests, threads, rounds=1)
     plain = next((one for one in found if one["name"] == PLAIN), None)
     if plain is None:

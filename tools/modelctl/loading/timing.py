@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 if TYPE_CHECKING:
+    from modelserve.manifest import Load
     from modelserve.session import Session
     from modelserve.tensors import Tensor
 
-__all__ = ["Subject", "Timed", "timed"]
+__all__ = ["Subject", "Timed", "subject", "timed"]
 
 BACKEND = "native"
 """What a function opens it with; the binding can't map everything that this one does."""
@@ -45,6 +46,11 @@ class Timed(TypedDict):
     answers: list[list[tuple[str, str, list[int], str]]]
 
 
+def subject(name: str, file: Path, load: Load) -> Subject:
+    """`file` as `load` opens it, under a `name` for the answer."""
+    return Subject(name=name, file=str(file), load={**vars(load), "files": ()})
+
+
 def timed(subjects: Sequence[Subject], requests: Sequence[Path], *, threads: int, rounds: int) -> list[Timed]:
     """Of each round one of each subject that could be opened and run; `requests` are infer requests as JSON, the first is what is timed."""
     spec = json.dumps({"subjects": subjects, "requests": [str(file) for file in requests], "threads": threads, "rounds": rounds})
@@ -60,21 +66,21 @@ def _clock(threads: int) -> Callable[[], float]:
     return time.process_time if threads == 1 else time.perf_counter
 
 
-def _opened(subject: Subject, requests: list[list[Tensor]], threads: int) -> Timed:
+def _opened(asked: Subject, requests: list[list[Tensor]], threads: int) -> Timed:
     from modelserve._ort import api  # noqa: PLC0415 - the process that waits needs none of it
     from modelserve.manifest import Load  # noqa: PLC0415
     from modelserve.session import open_session  # noqa: PLC0415
 
     api()  # opens the library, which takes as long whatever the way
-    clock, load = _clock(threads), Load(**{**subject["load"], "files": ()})
+    clock, load = _clock(threads), Load(**asked["load"])
     began = clock()
-    session = open_session(subject["file"], name=subject["name"], threads=threads, load=load, backend=BACKEND)
+    session = open_session(asked["file"], name=asked["name"], threads=threads, load=load, backend=BACKEND)
     loaded = clock()
     first = _answers(session, requests[0])
     ended = clock()
     steady = _steady(session, requests[0], clock)
     answers = [_encoded(first), *(_encoded(_answers(session, request)) for request in requests[1:])]
-    return Timed(name=subject["name"], load_ms=1e3 * (loaded - began), first_ms=1e3 * (ended - loaded), steady_us=steady, answers=answers)
+    return Timed(name=asked["name"], load_ms=1e3 * (loaded - began), first_ms=1e3 * (ended - loaded), steady_us=steady, answers=answers)
 
 
 def _steady(session: Session, request: list[Tensor], clock: Callable[[], float]) -> float:
@@ -129,7 +135,7 @@ def main() -> None:
     found: list[Timed] = []
     for turn in range(spec["rounds"]):
         subjects = spec["subjects"][turn:] + spec["subjects"][:turn]
-        some = (_alone(partial(_opened, subject, requests, spec["threads"])) for subject in subjects)
+        some = (_alone(partial(_opened, asked, requests, spec["threads"])) for asked in subjects)
         found += [one for one in some if one is not None]
     sys.stdout.write(json.dumps(found))
 
