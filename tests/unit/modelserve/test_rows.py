@@ -1,15 +1,19 @@
 """Requests cut by rows, and their answers put together again."""
 
+from array import array
 from math import prod
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelserve.classification import classify
 from modelserve.errors import InvalidInput, PayloadTooLarge
+from modelserve.protocol import InferRequest, InferResponse, encode
 from modelserve.rows import cut, join, split
-from modelserve.tensors import Tensor, encode_bytes, iter_bytes
+from modelserve.tensors import Tensor, encode_bytes, iter_bytes, to_list
 
 
 def numbers(name: str, rows: int, *rest: int) -> Tensor:
@@ -85,10 +89,21 @@ def test_what_was_joined_is_cut_where_it_was_joined(counts: list[int], columns: 
     ]
 
 
-def test_a_numpy_array_is_cut_into_numpy_arrays():
-    (_, (second,)) = cut([Tensor("y", "FP32", (3, 2), np.arange(6, dtype="<f4"))], [1, 2])
-    assert isinstance(second.data, np.ndarray)
-    assert (second.shape, second.data.tolist()) == ((2, 2), [2, 3, 4, 5])
+NUMBERS = np.arange(6, dtype="<f4")
+
+
+@pytest.mark.parametrize("data", [NUMBERS, NUMBERS.tobytes(), array("f", NUMBERS), memoryview(NUMBERS)], ids=type)
+def test_a_buffer_of_any_kind_is_cut_and_classified_and_written(data: Any):
+    whole = Tensor("y", "FP32", (3, 2), data)
+    (_, (second,)) = cut([whole], [1, 2])
+
+    assert (second.shape, to_list(second)) == ((2, 2), [2, 3, 4, 5])
+    assert list(iter_bytes(classify(second, 1, ("a", "b")))) == [b"3.000000:1:b", b"5.000000:1:b"]
+    assert b'"data":[2.0,3.0,4.0,5.0]' in encode(InferResponse("m", "v", None, [second]), InferRequest([]))[1]
+
+
+def test_rows_without_elements_are_cut():
+    assert [part[0].shape for part in cut([Tensor("y", "FP32", (3, 0), b"")], [1, 2])] == [(1, 0), (2, 0)]
 
 
 def test_what_has_other_rows_than_asked_for_can_not_be_cut():

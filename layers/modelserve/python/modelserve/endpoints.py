@@ -97,8 +97,8 @@ class Endpoints:
         return response
 
     def _route(self, request: Request, seconds: float) -> Response:
-        if request.path == self._infer_path:  # nearly every request's
-            return self._model_route(request, None, ["infer"], seconds)
+        if request.path == self._infer_path and request.method == "POST" and self._jobs is None:  # as nearly every request
+            return self.infer(None, self._parsed(request), client=request.client, seconds=seconds)
         parts = request.path.rstrip("/").split("/")
         if parts[:2] != ["", "v2"]:
             raise RouteNotFound(request.path)

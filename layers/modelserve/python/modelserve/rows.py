@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from math import prod
-from typing import Any
 
 from .errors import InvalidInput, PayloadTooLarge
 from .tensors import Tensor, iter_bytes
@@ -57,26 +56,19 @@ def cut(tensors: Sequence[Tensor], counts: Sequence[int]) -> list[list[Tensor]]:
     for tensor in tensors:
         if tensor.shape[:1] != (sum(counts),):
             raise ValueError(f"{tensor.name!r} has shape {list(tensor.shape)}; expected {sum(counts)} rows")
-        at = _offsets(tensor) if tensor.datatype == "BYTES" else None
+        at = _offsets(tensor)
         start = 0
         for part, count in zip(parts, counts, strict=True):
-            part.append(_slice(tensor, at, start, start + count) if at else _elements(tensor, start, start + count))
+            part.append(_slice(tensor, at, start, start + count))
             start += count
     return parts
-
-
-def _elements(tensor: Tensor, start: int, stop: int) -> Tensor:
-    """Sliced as what it is: a numpy array is written as JSON otherwise than its bytes are."""
-    data: Any = tensor.data
-    width = len(data) // tensor.shape[0]
-    return Tensor(tensor.name, tensor.datatype, (stop - start, *tensor.shape[1:]), data[start * width : stop * width])
 
 
 def _offsets(tensor: Tensor) -> Sequence[int]:
     """Where each row begins in the data, and the last one ends."""
     if tensor.datatype != "BYTES":
-        nbytes = memoryview(tensor.data).nbytes
-        return range(0, nbytes + 1, nbytes // tensor.shape[0])
+        width = memoryview(tensor.data).nbytes // tensor.shape[0]
+        return [row * width for row in range(tensor.shape[0] + 1)]
     elements, offsets = prod(tensor.shape[1:]), [0]
     offset = 0
     for index, element in enumerate(iter_bytes(tensor), 1):
