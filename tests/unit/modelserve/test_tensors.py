@@ -111,12 +111,7 @@ def test_the_fewest_digits_are_the_same_number(values):
     assert array("f", shortest(values)) == array("f", values)
 
 
-def is_plain(value: float) -> bool:
-    """At a power of two digits may round away, and in two places seven digits are closer together than numbers."""
-    return frexp(value)[0] != 0.5 and not 2**-10 < value < 1e-3 and not 2**33 < value < 1e10
-
-
-written = st.floats(2**-16, 2**40, width=32).filter(is_plain)
+written = st.floats(2**-16, 2**40, width=32).filter(lambda value: frexp(value)[0] != 0.5)  # at a power of two digits may round away
 
 
 @given(st.lists(written | written.map(float.__neg__)))
