@@ -15,7 +15,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from modelserve import _ort
+from modelserve import _ort, _runs
 from modelserve.errors import InvalidInput, ModelFailed, ModelNotReady, UnverifiedModel
 from modelserve.manifest import File, Load
 from modelserve.native import NativeSession
@@ -124,8 +124,9 @@ def test_large_data_may_begin_at_any_byte_and_kernels_see_aligned_elements(datat
     content = os.urandom(LARGE * size)
 
     for offset in range(size + 1):
-        view = memoryview(bytes(offset) + content)[offset:]
-        assert bytes(memoryview(answer(model, Tensor("x", datatype, (LARGE,), view)).data)) == content
+        tensor = Tensor("x", datatype, (LARGE,), memoryview(bytes(offset) + content)[offset:])
+        assert _runs._pinned(tensor, LARGE * size).address % size == 0
+        assert bytes(memoryview(answer(model, tensor).data)) == content
 
 
 @pytest.mark.parametrize("count", [3, LARGE])
@@ -320,6 +321,23 @@ def test_every_load_format_answers_the_same_after_its_files_are_gone(tmp_path, b
         entry.unlink()
 
     assert np.allclose(to_list(answer(model, sent)), right, rtol=1e-5)
+
+
+def test_a_constant_of_a_mapped_file_outlives_its_session(tmp_path):
+    plain, made = tmp_path / "model.onnx", tmp_path / "model.ort"
+    constant = helper.make_tensor("c", TensorProto.FLOAT, [LARGE], np.arange(LARGE, dtype="f4"))
+    names = [value(name, "FP32", ("n",)) for name in ("x", "y", "c")]
+    plain.write_bytes(graph([helper.make_node("Neg", ["x"], ["y"])], names[:1], names[1:], [constant]))
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(made)
+    options.add_session_config_entry("session.save_model_format", "ORT")
+    onnxruntime.InferenceSession(plain, options)
+    load = Load(format="ort", files=())
+
+    found = answer(NativeSession(str(made), name="sample", threads=1, load=load), floats(np.zeros(3)), "c")
+    gc.collect()
+
+    assert to_list(found) == list(range(LARGE))
 
 
 def test_a_mapped_file_that_is_no_graph_is_refused(tmp_path):
