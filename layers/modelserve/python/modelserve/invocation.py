@@ -6,6 +6,7 @@ import gc
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from math import inf
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import orjson
@@ -91,6 +92,8 @@ class App(ABC, Generic[_M]):
         self._provisioned = kind == "provisioned-concurrency"
         """Whether this environment was started before anybody asked."""
         self._cold_start = not self._provisioned
+        self._load_seconds = inf
+        """That the last version took to load."""
         self._outside = outside or Outside(settings, environ, seconds=INIT_SECONDS)
         store = self._outside.store
         source = self._source(store, self._outside.verifier, environ)
@@ -155,10 +158,17 @@ class App(ABC, Generic[_M]):
         self._disconnect()
 
     def resume(self) -> None:
-        """Checks the alias, with credentials of now: a snapshot may be weeks old. What goes wrong is answered to the first request."""
+        """Checks the alias, with credentials of now: a snapshot may be weeks old. What goes wrong is answered to the first request.
+
+        A version that takes long to load, or of which that isn't known, is left to that request as well: what takes longer than a
+        restore may ends the environment.
+        """
         begun = time.monotonic()
         self._outside.ends = begun + _RESTORE_SECONDS
         self._loader.expire()
+        if self._load_seconds > _RESTORE_SECONDS / 4:
+            self._lifecycle("restored; the first request looks at the alias", begun)
+            return
         try:
             self._loader.find(None)
         except ServeError as error:
@@ -257,6 +267,7 @@ class App(ABC, Generic[_M]):
         self._observer.request(level, keys, metrics, context=context, cold_start=cold_start, model=model, version=version or "none")
 
     def _on_load(self, model: _M) -> None:
+        self._load_seconds = model.load_seconds
         self._observer.log("INFO", "model loaded", location="loader", model=model.name, version=model.version)
         self._observer.count({"LoadTime": 1000 * model.load_seconds}, model=model.name, version=model.version)
 
