@@ -13,13 +13,15 @@ import numpy as np
 import onnx
 
 from models.config import MODELS, ModelConfig
-from modelserve.manifest import MODEL_FILE, Manifest
+from modelserve.manifest import LOAD_SCHEMA, MODEL_FILE, Manifest
+from modelserve.record import replace
 from modelserve.registry import Registry
 from tools.bench.authority import Signer
 from tools.bench.samples import Sample
 from tools.bench.server import KEY_FILE
 from tools.bench.store import BUCKET, MemoryStore
 from tools.modelctl.lifecycle import build, publish
+from tools.modelctl.loading.prepare import fastest
 
 __all__ = ["Stored", "sample", "trained"]
 
@@ -58,7 +60,13 @@ def sample(found: Sample, folder: Path) -> Stored:
     draft = Manifest(
         name="large", version="", created="", task="regression", inputs=(), outputs=(), files=(), opset={"": 18}, ir=found.model.ir_version
     )
-    version = registry.publish(draft, {MODEL_FILE: model}).version
+    config = ModelConfig.model_validate({"name": "large", "task": "custom"})
+    load, _ = fastest(config, model, {found.model.graph.input[0].name: found.rows[:1]})  # as `modelctl publish` opens it
+    files = {MODEL_FILE: model}
+    if load is not None:
+        draft = replace(draft, load=load, schema=LOAD_SCHEMA)
+        files |= {file.path: folder / file.path for file in load.files}
+    version = registry.publish(draft, files).version
     registry.promote("large", version, alias="production", by="bench", reason="")
     _keep(store, signer, folder)
     return Stored(name="large", folder=folder, event=_event(found), model=model, rows=rows)
