@@ -155,3 +155,14 @@ def test_a_cpu_that_lacks_what_is_needed_opens_plain_onnx(
     with pytest.raises(Opened):
         Fetcher(memory, opening)(promoted(memory, files, needs=needs))
     assert names == [(opened, "external" if opened == GRAPH else None)]
+
+
+def test_an_alias_that_loads_from_another_model_can_not_be_read(memory: MemoryStore, files: dict[str, Path]) -> None:
+    """Before anything is fetched: its files would be, beside the manifest."""
+    promoted(memory, files)
+    key = alias_key("fruit", "production")
+    document = orjson.loads(memory.objects[key])
+    _path(document)
+    memory.objects[key] = orjson.dumps(document)
+    with pytest.raises(UnverifiedModel, match=r"to 'models/other/versions/x/model\.onnx'"):
+        Registry(memory).alias("fruit", "production")
