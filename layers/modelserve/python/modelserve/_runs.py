@@ -79,7 +79,7 @@ class _Slot:
 
 
 class _Lent:
-    """A value whose memory has been handed out, and the graph, since the memory may be a constant of its."""
+    """A value whose memory has been handed out, and the graph, which ONNX Runtime may have lent it from."""
 
     __slots__ = ("_graph", "_value")
 
