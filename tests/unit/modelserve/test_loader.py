@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from modelserve.errors import ModelFailed, ModelNotReady, ServeError, UnverifiedModel, VersionNotFound
 from modelserve.fetch import Fetcher, LoadedModel
 from modelserve.loader import Loader
-from modelserve.manifest import TensorSpec
+from modelserve.manifest import LOAD_SCHEMA, TensorSpec
 from modelserve.session import Session
 from modelserve.signature import SigningKey
 from modelserve.tensors import Tensor, to_list
@@ -244,7 +244,7 @@ FAILURES: dict[str, Callable[[World, str], None]] = {
     "an alias to a path that is no text": changed_alias(path=5),
     "an alias to a version that is not there": changed_alias(version="20991120T174100Z-1a2b3c4d"),
     "an alias without its manifest's hash": changed_alias(manifest_sha256=None),
-    "a newer schema": changed_alias(schema=3),
+    "a newer schema": changed_alias(schema=LOAD_SCHEMA + 1),
     "a schema that is no number": changed_alias(schema="new"),
     "an alias with an unknown key": changed_alias(canary={}),
     "an alias that is no JSON": lambda world, _version: world.store.objects[PRODUCTION].append(b"{"),
