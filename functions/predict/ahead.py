@@ -4,7 +4,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+
+gc.disable()  # nothing that an import makes is garbage; `App.start` enables it again
 
 from modelserve._background import Background
 from modelserve.settings import PredictSettings
