@@ -63,8 +63,8 @@ lock: $(READY) ## Lock what pyproject.toml names, for the image too
 	uv export $(LOCKED) --only-group batch $(NATIVE) --output-file functions/batch/requirements-native.txt
 	uv export $(LOCKED) --only-group batch --output-file functions/batch/requirements-binding.txt
 
-bench: $(READY) ## Measure cold start and overhead, each against a floor in the same run
-	@python -m tools.bench
+bench: $(READY) ## Measure speed, memory and size, each beside a floor of the same minutes (BENCH="--only cold", --quick, --peers, --keep)
+	@python -m tools.bench $(BENCH)
 
 bench-peers: $(READY) ## Measure the predict function beside MLServer, BentoML, FastAPI and raw ASGI; makes their environments (network)
 	@python -m tools.bench.peers
