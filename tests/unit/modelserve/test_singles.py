@@ -70,6 +70,24 @@ def test_with_an_orjson_that_takes_no_stand_in_python_writes_the_same_numbers(va
     assert array("f", json.loads(_singles._in_python(buffer))) == buffer
 
 
+def test_memory_that_is_written_to_is_nobody_elses_meanwhile(monkeypatch: pytest.MonkeyPatch):
+    """As when another thread's turn comes between the copy and the writing."""
+    kept: list[_singles._Singles] = []
+    used = []
+
+    def write(singles: _singles._Singles, data: memoryview) -> bytes:
+        used.append(singles)
+        return _singles._write(kept, b"") if data else b"inner"
+
+    monkeypatch.setattr(_singles._Singles, "write", write)
+    for _ in range(2):
+        assert _singles._write(kept, array("f", [0.5])) == b"inner"
+
+    outer, inner, *later = used
+    assert outer is not inner
+    assert set(map(id, later)) == {id(outer), id(inner)}
+
+
 def test_an_orjson_that_looks_for_more_is_told_from_one_that_does_not(monkeypatch: pytest.MonkeyPatch):
     """Here it knows NumPy's own array, and so not the stand-in."""
     of_numpy(b"")

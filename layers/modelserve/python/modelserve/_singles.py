@@ -9,10 +9,10 @@ from array import array
 from collections.abc import Callable
 from functools import partial
 from types import ModuleType
-from typing import TYPE_CHECKING
 
 import orjson
 
+from ._typing import TYPE_CHECKING
 from .tensors import shortest
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def writer() -> Callable[[Data], bytes]:
     try:
         import numpy as np  # noqa: PLC0415 - where it is installed, orjson will look for it too
     except ImportError:
-        return partial(_write, _Singles(_KEPT)) if _is_known() else _in_python
+        return partial(_write, []) if _is_known() else _in_python
     return lambda data: orjson.dumps(np.frombuffer(data, "<f4"), option=orjson.OPT_SERIALIZE_NUMPY)
 
 
@@ -91,9 +91,17 @@ def _is_known() -> bool:
         del sys.modules["numpy"]
 
 
-def _write(kept: _Singles, data: Data) -> bytes:
+def _write(kept: list[_Singles], data: Data) -> bytes:
     view = memoryview(data).cast("B")
-    return (kept if view.nbytes <= 4 * _KEPT else _Singles(view.nbytes // 4)).write(view)
+    if view.nbytes > 4 * _KEPT:
+        return _Singles(view.nbytes // 4).write(view)
+    try:
+        singles = kept.pop()  # out of the list, so that no other thread writes there meanwhile
+    except IndexError:
+        singles = _Singles(_KEPT)
+    written = singles.write(view)
+    kept.append(singles)
+    return written
 
 
 def _in_python(data: Data) -> bytes:
