@@ -15,14 +15,15 @@ from tools.modelctl.loading.timing import Timed
 def test_both_sides_take_turns_and_each_pair_is_compared(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     orders, times = [], {"onnx": iter([200.0, 300.0]), "ours": iter([20.0, 15.0])}
 
-    def timed(subjects: list[dict[str, Any]], _requests: list[Path], *, threads: int, rounds: int) -> list[Timed]:
+    def timed(subjects: list[dict[str, Any]], _requests: list[Path], *, threads: int) -> list[Timed]:
         orders.append([(subject["name"], Path(subject["file"]).name) for subject in subjects])
-        assert (threads, rounds) == (1, 1)
+        assert threads == 1
         assert json.loads(json.dumps(subjects)), "what a process of its own is told"
         found = []
         for subject in subjects:
             value = next(times[subject["name"]])
-            found.append(Timed(name=subject["name"], load_ms=value, first_ms=1.0, steady_us=1000 * value, answers=[]))
+            runs = ([], []) if subject["name"] == "onnx" else ([1000 * value], [16_000.0])
+            found.append(Timed(name=subject["name"], load_ms=value, first_ms=1.0, answers=[], runs_us=runs[0], beside_us=runs[1]))
         return found
 
     load = Load(format="external", files=(File(path="model.mapped.onnx", size=1, sha256=""),))
@@ -32,8 +33,9 @@ def test_both_sides_take_turns_and_each_pair_is_compared(bare_subject: Any, monk
     loads, runs = formats.measure(bare_subject, Options(quick=True), lambda: ticks.append(1))
     assert loads.compared == pytest.approx(0.075)
     assert (loads.floor, loads.ours, loads.bar, loads.met) == (250.0, 17.5, 0.1, True)
-    assert (runs.floor, runs.ours, runs.bar) == (250.0, 17.5, 1.1)
-    assert orders == [[("onnx", "model.onnx"), ("ours", "model.mapped.onnx")], [("ours", "model.mapped.onnx"), ("onnx", "model.onnx")]]
+    assert (runs.floor, runs.ours, runs.bar) == (16.0, 17.5, 1.1)
+    assert runs.compared == pytest.approx((20 / 16 + 15 / 16) / 2)
+    assert orders == 2 * [[("onnx", "model.onnx"), ("ours", "model.mapped.onnx")]]
     assert len(ticks) == 2
 
 

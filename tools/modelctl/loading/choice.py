@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["PLAIN", "Figures", "choose", "worth_compressing"]
+__all__ = ["PLAIN", "Figures", "choose", "settled", "worth_compressing"]
 
 PLAIN = "onnx"
 """The name of opening what is published as it is."""
-STEADY = 1.09
+STEADY = 1.08
 """How many times as long as plain's a run may take. The promise is 1.1; what is left is the noise of measuring."""
+DOUBT = 0.01
+"""Of that, by which the median of a few turns may be wrong."""
 LEAST_MS = 5.0
 """What must be saved before anything is worth more files."""
 LEAST_SHARE = 0.2
 """Of what plain takes to its first answer, likewise."""
-NEAR = 1.02
-"""How many times as long as the fastest a way may take to count as fast, so that the simplest of them is taken."""
+NEAR = 1.05
+"""How many times as long as the fastest a way may take to count as fast."""
+NEAR_MS = 2.0
+"""Or how much longer, where that is more."""
 BANDWIDTH = 80e6
 """Bytes a second from S3 to a function, of the 625 Mbit/s that Lambda gives an environment."""
 
@@ -29,7 +33,7 @@ class Figures:
     first_ms: float
     """The first run, which reads what loading only mapped."""
     steady_us: float
-    """The fastest of the runs after it."""
+    """Of a run after it."""
 
     @property
     def answered_ms(self) -> float:
@@ -37,23 +41,34 @@ class Figures:
         return self.load_ms + self.first_ms
 
 
-def choose(figures: Mapping[str, Figures], *, insisted: bool = False) -> str:
+def choose(figures: Mapping[str, Figures], *, insisted: bool = False, steady: float = STEADY) -> str:
     """The name of the way to take; `figures` go from the simplest to the least simple, and hold `PLAIN`.
 
-    It is the fastest to a first answer of those whose runs take at most 1.09 times plain's, and it is plain unless that saves 5 ms and a
-    fifth. With `insisted` any of them is better than plain, however long it takes.
+    Of those whose runs take at most `steady` times plain's it is the fastest to a first answer, for which somebody waits; of those that
+    are as fast but for noise the one that loads fastest, and of these the simplest. It is plain unless the first answer is there 5 ms
+    and a fifth sooner. With `insisted` any of them is better than plain, however long it takes.
     """
     plain = figures[PLAIN]
     others = {name: found for name, found in figures.items() if name != PLAIN}
     if not insisted:
-        others = {name: found for name, found in others.items() if found.steady_us <= STEADY * plain.steady_us}
+        others = {name: found for name, found in others.items() if found.steady_us <= steady * plain.steady_us}
     if not others:
         return PLAIN
     fastest = min(found.answered_ms for found in others.values())
     margin = max(LEAST_MS, LEAST_SHARE * plain.answered_ms)
     if not insisted and plain.answered_ms - fastest < margin:
         return PLAIN
-    return next(name for name, found in others.items() if found.answered_ms <= NEAR * fastest)
+    answering = {name: found.load_ms for name, found in others.items() if _near(found.answered_ms, fastest)}
+    return next(name for name, load_ms in answering.items() if _near(load_ms, min(answering.values())))
+
+
+def settled(figures: Mapping[str, Figures], *, insisted: bool = False) -> bool:
+    """Whether the same way is taken if runs were measured a little too fast or too slow."""
+    return len({choose(figures, insisted=insisted, steady=STEADY + doubt) for doubt in (-DOUBT, 0.0, DOUBT)}) == 1
+
+
+def _near(value: float, least: float) -> bool:
+    return value <= max(NEAR * least, least + NEAR_MS)
 
 
 def worth_compressing(size: int, compressed: int, expand_ms: float) -> bool:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import time
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
+from statistics import median
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from tools.modelctl.data import DATATYPES
 from tools.modelctl.errors import BuildFailed
 from tools.modelctl.example import example
 from tools.modelctl.limits import Limits
-from tools.modelctl.loading.choice import PLAIN, Figures, choose
+from tools.modelctl.loading.choice import PLAIN, Figures, choose, settled
 from tools.modelctl.loading.compressed import compressed
 from tools.modelctl.loading.timing import Subject, Timed, subject, timed
 from tools.modelctl.loading.ways import Way, every_way
@@ -33,17 +35,24 @@ SMALL = 1_000_000
 """Bytes of a model below which no way is worth more files: it is there and opened within milliseconds as it is."""
 _ROWS = 4  # that each way must answer as plain does
 _FINALISTS = 3
-_ROUNDS = 3  # of these and plain, after one of all
+_LIKELY = 1.15  # times as long as plain's: runs of one turn that more of them may show to be fast enough
+_LEAST, _MOST = 2, 7  # turns of these and plain, after one of all
+_SECONDS = 60.0  # after which no turn begins
 _ARCHITECTURES = {"arm64": "aarch64"}  # of model.toml, as Linux calls them
 _NUMBERS = {datatype: np.dtype(name) for name, datatype in DATATYPES.items() if datatype != "BYTES"}
 Measured = dict[str, Figures]
 """By the name of the way, from the simplest on."""
+Turn = dict[str, Timed]
+"""One opening of each, by name."""
+Tell = Callable[[str], None]
+"""Is told each step as it begins."""
 
 
-def prepare(config: ModelConfig, folder: Path, draft: Manifest, inputs: parity.Answers) -> Manifest:
+def prepare(config: ModelConfig, folder: Path, draft: Manifest, inputs: parity.Answers, *, tell: Tell = lambda _: None) -> Manifest:
     """`draft` with how a function opens the model in `folder`, which gets what that needs. `inputs` are held-out rows.
 
-    Raises `BuildFailed` where model.toml asks for what can't be made of this model, or answers otherwise.
+    A model below `SMALL` is opened as it is, and not measured. Raises `BuildFailed` where model.toml asks for what can't be made of this
+    model, or answers otherwise.
     """
     if config.target != "lambda":
         return draft
@@ -52,42 +61,24 @@ def prepare(config: ModelConfig, folder: Path, draft: Manifest, inputs: parity.A
     if config.loading.format == PLAIN and config.loading.prepack is not False:
         pass  # as it is, whatever that takes
     elif asked or model.stat().st_size >= SMALL:
-        load, figures = fastest(config, model, inputs)
-    if load is None and asked is None:
+        load, figures = fastest(config, model, inputs, tell=tell)
+    if not figures and asked is None:
         return draft
-    return replace(draft, load=load, load_figures=load and figures, load_asked=asked, schema=LOAD_SCHEMA)
+    return replace(draft, load=load, load_figures=figures or None, load_asked=asked, schema=LOAD_SCHEMA)
 
 
-def measure(ways: Mapping[str, tuple[Way, tuple[Path, ...]]], config: ModelConfig, inputs: parity.Answers, scratch: Path) -> Measured:
-    """What each of `ways` took that answers as plain does; the slowest of them once, the others in turns. Nothing without plain's."""
-    requests = list(_requests(inputs, scratch))
-    threads = Limits.of(config).threads
-    subjects = {name: subject(name, files[0], way.load) for name, (way, files) in ways.items()}
-    found = _timed(list(subjects.values()), requests, threads, rounds=1)
-    plain = next((one for one in found if one["name"] == PLAIN), None)
-    if plain is None:
-        return {}
-    same = [one for one in found if _agree(plain, one, config)]
-    first = _figures(same)
-    finalists = {PLAIN, *sorted(first, key=lambda name: first[name].answered_ms)[:_FINALISTS], *_steadiest(first)}
-    again = _timed([subjects[name] for name in first if name in finalists], requests[:1], threads, rounds=_ROUNDS)
-    return _figures([*same, *again])
-
-
-def _steadiest(first: Measured) -> list[str]:
-    """The fastest to answer of those that run as fast as plain, roughly: one of them may well be taken."""
-    steady = [name for name, found in first.items() if found.steady_us <= 1.2 * first[PLAIN].steady_us]
-    return sorted(steady, key=lambda name: first[name].answered_ms)[:_FINALISTS]
-
-
-def fastest(config: ModelConfig, model: Path, inputs: parity.Answers) -> tuple[Load | None, dict[str, dict[str, float]]]:
+def fastest(
+    config: ModelConfig, model: Path, inputs: parity.Answers, *, tell: Tell = lambda _: None
+) -> tuple[Load | None, dict[str, dict[str, float]]]:
     """The way to take, its files beside `model` then, and what each took, this one first; no `Load` where it is the model itself.
 
     Raises `BuildFailed` as `prepare` does.
     """
     with tempfile.TemporaryDirectory(dir=model.parent) as folder:
         scratch = Path(folder)
+        tell("making what other ways of opening it need")
         ways = _made(every_way(model, config.loading, architecture=_architecture(config)), scratch)
+        tell(f"measuring {len(ways)} ways of opening it, for about a minute at most")
         figures = measure(ways, config, inputs, scratch)
         insisted = config.loading.insists
         if insisted and len(figures) < 2:
@@ -100,6 +91,34 @@ def fastest(config: ModelConfig, model: Path, inputs: parity.Answers) -> tuple[L
         load = _placed(taken.load, files, model)
     names = sorted(figures, key=lambda other: other != name)
     return load, {name: {key: round(value, 3) for key, value in asdict(figures[name]).items()} for name in names}
+
+
+def measure(ways: Mapping[str, tuple[Way, tuple[Path, ...]]], config: ModelConfig, inputs: parity.Answers, scratch: Path) -> Measured:
+    """What each of `ways` took that answers as plain does: all of them once, then the best in turns, until the choice is clear.
+
+    No turn begins after `_SECONDS`. Empty where plain could not be timed.
+    """
+    requests = list(_requests(inputs, scratch))
+    threads, insisted = Limits.of(config).threads, config.loading.insists
+    subjects = {name: subject(name, files[0], way.load) for name, (way, files) in ways.items()}
+    end = time.monotonic() + _SECONDS
+    turns = [_agreeing(_timed(list(subjects.values()), requests, threads), config)]
+    figures = _figures(turns)
+    if len(figures) < 2:
+        return figures
+    finalists = [PLAIN, *_finalists(figures, insisted=insisted)]
+    while len(turns) <= _LEAST or (len(turns) <= _MOST and not settled(figures, insisted=insisted)):
+        if time.monotonic() > end:
+            break
+        turns.append(_timed([subjects[name] for name in finalists], requests[:1], threads))
+        figures = _figures(turns)
+    return figures
+
+
+def _finalists(first: Measured, *, insisted: bool) -> list[str]:
+    """The fastest to answer of those whose runs may turn out to be fast enough."""
+    likely = [name for name, found in first.items() if insisted or found.steady_us <= _LIKELY * first[PLAIN].steady_us]
+    return sorted(set(likely) - {PLAIN}, key=lambda name: first[name].answered_ms)[:_FINALISTS]
 
 
 def _made(ways: Iterable[Way], scratch: Path) -> dict[str, tuple[Way, tuple[Path, ...]]]:
@@ -127,11 +146,11 @@ def _placed(load: Load, files: Sequence[Path], model: Path) -> Load | None:
     return replace(load, files=stored, zstd=packed.stem if packed else "")
 
 
-def _timed(subjects: Sequence[Subject], requests: Sequence[Path], threads: int, *, rounds: int) -> list[Timed]:
+def _timed(subjects: Sequence[Subject], requests: Sequence[Path], threads: int) -> Turn:
     try:
-        return timed(subjects, requests, threads=threads, rounds=rounds)
+        return {one["name"]: one for one in timed(subjects, requests, threads=threads)}
     except (subprocess.CalledProcessError, ValueError):  # such as no library that it could drive: plain ONNX always opens
-        return []
+        return {}
 
 
 def _requests(inputs: parity.Answers, scratch: Path) -> Iterable[Path]:
@@ -141,19 +160,32 @@ def _requests(inputs: parity.Answers, scratch: Path) -> Iterable[Path]:
         yield file
 
 
-def _figures(found: Iterable[Timed]) -> Measured:
-    """The least of all rounds: whatever else the machine does only adds."""
-    by_name: dict[str, list[Timed]] = {}
-    for one in found:
-        by_name.setdefault(one["name"], []).append(one)
-    return {
-        name: Figures(
-            load_ms=min(one["load_ms"] for one in some),
-            first_ms=min(one["first_ms"] for one in some),
-            steady_us=min(one["steady_us"] for one in some),
-        )
-        for name, some in by_name.items()
-    }
+def _agreeing(turn: Turn, config: ModelConfig) -> Turn:
+    return {name: one for name, one in turn.items() if _agree(turn[PLAIN], one, config)}
+
+
+def _figures(turns: Sequence[Turn]) -> Measured:
+    """Medians: of plain what it took, of each other way its ratios to plain in the same turn, as times of plain's."""
+    turns = [turn for turn in turns if PLAIN in turn]
+    if not turns:
+        return {}
+    plain = [turn[PLAIN] for turn in turns]
+    beside = [us for turn in turns for one in turn.values() for us in one["beside_us"]]
+    found = {PLAIN: Figures(median(one["load_ms"] for one in plain), median(one["first_ms"] for one in plain), median(beside or [0.0]))}
+    for name in turns[0]:
+        pairs = [(turn[PLAIN], turn[name]) for turn in turns if name in turn]
+        if name != PLAIN:
+            found[name] = _times(found[PLAIN], pairs)
+    return found
+
+
+def _times(plain: Figures, pairs: Sequence[tuple[Timed, Timed]]) -> Figures:
+    runs = [us / beside for _, other in pairs for us, beside in zip(other["runs_us"], other["beside_us"], strict=True)]
+    return Figures(
+        load_ms=plain.load_ms * median(other["load_ms"] / beside["load_ms"] for beside, other in pairs),
+        first_ms=plain.first_ms * median(other["first_ms"] / beside["first_ms"] for beside, other in pairs),
+        steady_us=plain.steady_us * median(runs),
+    )
 
 
 def _agree(plain: Timed, other: Timed, config: ModelConfig) -> bool:

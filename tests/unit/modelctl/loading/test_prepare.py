@@ -13,6 +13,7 @@ from modelserve.session import open_session
 from modelserve.tensors import Tensor
 from tests.unit.modelctl.factories import draft
 from tools.modelctl.loading import prepare as module
+from tools.modelctl.loading import ways
 from tools.modelctl.loading.choice import PLAIN, Figures
 from tools.modelctl.loading.prepare import prepare
 from tools.modelctl.loading.timing import Timed
@@ -59,19 +60,19 @@ def answer(file: Path, load: Load | None, backend: str) -> np.ndarray[tuple[int,
 @pytest.mark.parametrize("backend", ["native", "binding"])
 @pytest.mark.parametrize("where", ["any", "native"])
 def test_every_way_answers_as_the_model_does(folder: Path, where: str, backend: str) -> None:
-    ways = every_way(folder / MODEL_FILE, config(cpu=where).loading, architecture=machine())
+    found = every_way(folder / MODEL_FILE, config(cpu=where).loading, architecture=machine())
     scratch = folder / "scratch"
     scratch.mkdir()
     expected = answer(folder / MODEL_FILE, None, backend)
-    for way in ways:
+    for way in found:
         assert cpu.has(way.load.cpu)
         np.testing.assert_allclose(answer(way.make(scratch)[0], way.load, backend), expected, rtol=1e-4, atol=1e-5, err_msg=way.name)
-    assert {way.load.format for way in ways} == {"onnx", "external", "optimized", "ort"}
+    assert {way.load.format for way in found} == {"onnx", "external", "optimized", "ort"}
 
 
 def test_a_graph_optimised_here_is_not_for_another_architecture(folder: Path) -> None:
-    ways = every_way(folder / MODEL_FILE, config().loading, architecture="vax")
-    assert [(way.name, way.load.cpu) for way in ways] == [(PLAIN, ""), ("external", "")]
+    found = every_way(folder / MODEL_FILE, config().loading, architecture="vax")
+    assert [(way.name, way.load.cpu) for way in found] == [(PLAIN, ""), ("external", "")]
 
 
 def test_what_a_cpu_must_have_is_true_of_this_one_and_of_no_other_kind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,35 +119,104 @@ def test_what_is_insisted_on_is_made_timed_and_left_beside_the_model(folder: Pat
     assert again.schema == LOAD_SCHEMA
 
 
-def test_a_way_that_answers_otherwise_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """However fast it is; nor one that ended its process."""
+Asked = list[dict[str, str]]
+TWOS = "AAAAQA=="
+ONES = "AACAPw=="
 
-    def timed(subjects: list[dict[str, str]], requests: list[Path], *, threads: int, rounds: int) -> list[Timed]:
-        found = []
-        for subject in subjects:
-            name = subject["name"]
-            data = {PLAIN: "AACAPw==", "external": "AACAPw==", "ort": "AAAAQA=="}.get(name)
-            speed = {PLAIN: 100.0, "external": 50.0}.get(name, 1.0)
-            if data:
-                answers = [[("output", "FP32", [1], data)] for _ in requests]
-                found.append(Timed(name=name, load_ms=speed, first_ms=speed, steady_us=1.0, answers=answers))
-        return found
+
+def one(name: str, load_ms: float, *, runs: float = 1.0, data: str = ONES) -> Timed:
+    """As the timing process tells it, with runs that took so many times what plain's did beside them."""
+    answers = [[("output", "FP32", [1], data)]] * 4
+    return Timed(name=name, load_ms=load_ms, first_ms=1.0, answers=answers, runs_us=[5.0 * runs], beside_us=[5.0])
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, *turns: list[Timed]) -> list[list[str]]:
+    """What is timed then, turn by turn; the last goes on for ever."""
+    asked: list[list[str]] = []
+
+    def timed(subjects: Asked, requests: list[Path], *, threads: int) -> list[Timed]:
+        assert threads == 1
+        names = [subject["name"] for subject in subjects]
+        asked.append(names)
+        some = turns[min(len(asked), len(turns)) - 1]
+        return [{**each, "answers": each["answers"][: len(requests)]} for each in some if each["name"] in names]
 
     monkeypatch.setattr(module, "timed", timed)
     monkeypatch.setattr(module, "SMALL", 1)
+    return asked
+
+
+def test_a_way_that_answers_otherwise_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However fast it is; nor one that ended its process."""
+    measured(monkeypatch, [one(PLAIN, 100.0), one("external", 50.0), one("ort", 1.0, data=TWOS)])
     prepared = prepare(config(), folder, draft(), INPUTS)
+    assert prepared.load is not None
     assert prepared.load_figures is not None
     assert list(prepared.load_figures) == ["external", PLAIN]
 
 
+def test_what_is_no_faster_is_opened_as_it_is_and_the_manifest_says_what_was_measured(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured(monkeypatch, [one(PLAIN, 100.0), one("external", 99.0), one("ort", 10.0, runs=1.3)])
+    prepared = prepare(config(), folder, draft(), INPUTS)
+    assert (prepared.load, prepared.schema) == (None, LOAD_SCHEMA)
+    assert prepared.load_figures is not None
+    assert list(prepared.load_figures) == [PLAIN, "external", "ort"]
+    assert [file.name for file in folder.iterdir()] == [MODEL_FILE]
+    assert Manifest.from_json(prepared.to_json(), what="it") == prepared
+
+
+def test_the_best_take_turns_until_the_choice_is_clear(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = one("optimized", 90.0)
+    doubtful = [one(PLAIN, 100.0), one("external", 50.0), one("ort", 20.0, runs=1.075), slow, one("ort, not packed", 2.0, runs=1.3)]
+    clear = [one(PLAIN, 100.0), one("external", 50.0), one("ort", 20.0, runs=1.02), slow]
+    asked = measured(monkeypatch, doubtful, doubtful, doubtful, clear)
+    prepared = prepare(config(), folder, draft(), INPUTS)
+    assert len(asked[0]) == len(every_way(folder / MODEL_FILE, config().loading, architecture=machine()))
+    assert asked[1:] == [[PLAIN, "ort", "external", "optimized"]] * 5  # three turns of either kind then
+    assert prepared.load_figures is not None
+    assert next(iter(prepared.load_figures)) == "ort"
+
+
+def test_no_turn_begins_when_the_time_is_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = measured(monkeypatch, [one(PLAIN, 100.0), one("external", 50.0), one("ort", 20.0, runs=1.08)])
+    monkeypatch.setattr(module, "_SECONDS", 0.0)
+    prepare(config(), folder, draft(), INPUTS)
+    assert len(asked) == 1
+
+
 def test_without_a_library_to_time_it_with_a_model_is_opened_as_it_is(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "timed", lambda *_, **__: [])
-    monkeypatch.setattr(module, "SMALL", 1)
+    measured(monkeypatch, [])
     assert prepare(config(), folder, draft(), INPUTS) == draft()
 
 
-def test_figures_are_the_least_of_all_rounds() -> None:
-    def one(value: float) -> Timed:
-        return Timed(name=PLAIN, load_ms=value, first_ms=value, steady_us=value, answers=[])
+def test_figures_are_plains_times_the_median_of_what_was_measured_in_the_same_turn() -> None:
+    """Another turn may be on a busier machine."""
+    quiet, busy, odd = (
+        {each["name"]: each for each in some}
+        for some in (
+            [one(PLAIN, 100.0), one("ort", 10.0, runs=1.1)],
+            [one(PLAIN, 200.0), one("ort", 20.0, runs=1.2)],
+            [one(PLAIN, 300.0), one("ort", 90.0, runs=1.2)],
+        )
+    )
+    assert module._figures([quiet, busy, odd]) == {PLAIN: Figures(200.0, 1.0, 5.0), "ort": Figures(20.0, 1.0, pytest.approx(6.0))}
 
-    assert module._figures([one(3.0), one(2.0), one(9.0)]) == {PLAIN: Figures(2.0, 2.0, 2.0)}
+
+def test_what_loses_least_by_it_is_not_packed() -> None:
+    """Weights with many rows to a column, as the product sees them, from all over the graph."""
+    shapes = {"wide 0": (4, 16), "wide 1": (4, 16), "tall 0": (16, 4), "turned": (4, 16), "tall 1": (16, 4), "table": (64, 4)}
+    nodes = [
+        helper.make_node(
+            "Gemm" if name == "turned" else "MatMul", ["x", name], [f"y {name}"], **({"transB": 1} if name == "turned" else {})
+        )
+        for name in shapes
+        if name != "table"
+    ]
+    nodes.append(helper.make_node("Gather", ["table", "i"], ["z"]))
+    weights = [numpy_helper.from_array(np.zeros(shape, np.float32), name) for name, shape in shapes.items()]
+    graph = helper.make_graph(nodes, "g", [], [], weights)
+    names = [weight.name for weight in ways._unpacked(graph)]
+    assert len(names) == 1
+    assert names[0] in {"tall 0", "turned", "tall 1"}
