@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+
+from modelserve._typing import TYPE_CHECKING
 
 from .ahead import OUTSIDE, SETTINGS  # isort: split
 

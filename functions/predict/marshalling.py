@@ -4,9 +4,10 @@ an image. The client names its `marshaller` as what a function's author may repl
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import orjson
+
+from modelserve._typing import Any
 
 __all__ = ["Marshaller", "install"]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import orjson
+
+from modelserve._typing import Any
 
 __all__ = ["Observer"]
 
@@ -31,33 +32,33 @@ class Observer:
     def log(self, level: str, message: str, *, location: str, context: Any = None, cold_start: bool = False, **keys: Any) -> None:
         """One JSON line; `context` is Lambda's, None outside of an invocation."""
         if _LEVELS[level] >= self._level:
-            entry = self._entry(level, message, location, time.time())
+            entry = self._entry(level, message, location, _milliseconds())
             if context is not None:
                 _add_invocation(entry, context, cold_start=cold_start)
             entry.update((key, value) for key, value in keys.items() if value is not None)
-            _write(orjson.dumps(entry))
+            _write(_line(entry))
 
     def count(self, metrics: dict[str, float], *, model: str, version: str, by_service: bool = False) -> None:
         """One EMF object; `Latency` and `LoadTime` are in milliseconds, everything else is a count.
 
         `by_service` counts for the service as a whole besides, which one alarm can watch whatever its models are called.
         """
-        _write(orjson.dumps(self._blob(metrics, model, version, by_service, time.time())))
+        _write(_line(self._blob(metrics, model, version, by_service, _milliseconds())))
 
     def request(
         self, level: str, keys: dict[str, Any], metrics: dict[str, float], *, context: Any, cold_start: bool, model: str, version: str
     ) -> None:
         """As `log` of "request" and then `count`, in one write: the runtime flushes each. No key of `keys` is None."""
-        now = time.time()
-        lines = orjson.dumps(self._blob(metrics, model, version, False, now))
+        now = _milliseconds()
+        lines = _line(self._blob(metrics, model, version, False, now))
         if _LEVELS[level] >= self._level:
             entry = self._entry(level, "request", "handler", now)
             _add_invocation(entry, context, cold_start=cold_start)
-            entry.update(keys)
-            lines = orjson.dumps(entry) + b"\n" + lines
+            entry |= keys
+            lines = _line(entry) + lines
         _write(lines)
 
-    def _entry(self, level: str, message: str, location: str, now: float) -> dict[str, Any]:
+    def _entry(self, level: str, message: str, location: str, now: int) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "level": level,
             "location": location,
@@ -70,11 +71,11 @@ class Observer:
             entry["xray_trace_id"] = trace.partition(";")[0].removeprefix("Root=")
         return entry
 
-    def _blob(self, metrics: dict[str, float], model: str, version: str, by_service: bool, now: float) -> dict[str, Any]:
+    def _blob(self, metrics: dict[str, float], model: str, version: str, by_service: bool, now: int) -> dict[str, Any]:
         names: tuple[str | bool, ...] = (*metrics, by_service)
         directive = self._directives.get(names) or self._directive(names)
         blob: dict[str, Any] = {
-            "_aws": {"Timestamp": int(now * 1000), "CloudWatchMetrics": directive},
+            "_aws": {"Timestamp": now, "CloudWatchMetrics": directive},
             "service": self._service,
             "model": model,
             "version": version,
@@ -94,11 +95,11 @@ class Observer:
         known = self._directives[names] = orjson.Fragment(orjson.dumps([document]))
         return known
 
-    def _timestamp(self, now: float) -> str:
-        second = int(now)
+    def _timestamp(self, now: int) -> str:
+        second, rest = divmod(now, 1000)
         if second != self._second:
             self._second, self._text = second, time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(second))
-        return f"{self._text},{int(now % 1 * 1000):03}+0000"
+        return f"{self._text},{rest:03}+0000"
 
 
 def _add_invocation(entry: dict[str, Any], context: Any, *, cold_start: bool) -> None:
@@ -109,5 +110,13 @@ def _add_invocation(entry: dict[str, Any], context: Any, *, cold_start: bool) ->
     entry["function_request_id"] = context.aws_request_id
 
 
+def _milliseconds() -> int:
+    return int(1000 * time.time())
+
+
+def _line(document: dict[str, Any]) -> bytes:
+    return orjson.dumps(document, option=orjson.OPT_APPEND_NEWLINE)
+
+
 def _write(lines: bytes) -> None:
-    sys.stdout.write(lines.decode() + "\n")
+    sys.stdout.write(lines.decode())

@@ -1,8 +1,10 @@
-"""A module that waits for its first use is the same module for everybody then."""
+"""A module that waits for its first use is whole then, for those who imported it before as for those who do later."""
 
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from modelserve._lazy import postpone
 
@@ -21,9 +23,11 @@ class Point:
     x: int
 
 assert orjson.dumps(Point(1)) == b'{"x":1}'
-assert str(inspect.signature(Point)) == "(x: int) -> None" if (inspect := again) else False
-assert sys.modules["inspect"] is dataclasses.inspect is again
-assert again.__file__.endswith("inspect.py")
+assert str(again.signature(Point)) == "(x: int) -> None"
+assert dataclasses.inspect.Signature is again.Signature is sys.modules["inspect"].Signature
+import inspect
+assert inspect is sys.modules["inspect"] is not again
+assert again.__spec__ is None and inspect.__spec__.name == "inspect"
 try:
     again.nothing
 except AttributeError as error:
@@ -38,10 +42,18 @@ def test_what_is_postponed_is_imported_at_its_first_use_and_shared():
     assert (ran.stdout.strip(), ran.stderr) == ("module 'inspect' has no attribute 'nothing'", "")
 
 
-def test_what_is_imported_or_nowhere_is_left_alone():
+def test_what_is_imported_already_is_left_alone():
     before = sys.modules["inspect"]
     postpone("inspect")
-    postpone("no_such_module")
 
     assert sys.modules["inspect"] is before
+
+
+def test_a_module_that_is_nowhere_says_so_at_its_first_use(monkeypatch):
+    monkeypatch.delitem(sys.modules, "no_such_module", raising=False)
+    postpone("no_such_module")
+    module = sys.modules["no_such_module"]
+
+    with pytest.raises(ModuleNotFoundError, match="no_such_module"):
+        _ = module.anything
     assert "no_such_module" not in sys.modules

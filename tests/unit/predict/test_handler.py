@@ -450,7 +450,7 @@ def imported(modules: str, unwanted: set[str]) -> str:
 def test_the_function_imports_nothing_heavy_of_its_own():
     """Each of them takes longer than a request; what ONNX Runtime brings is loaded beside the download."""
     heavy = {"asyncio", "email", "http.client", "logging", "numpy", "onnxruntime", "ssl", "tempfile", "urllib.request", "xml.etree"}
-    heavy |= {"aws_lambda_powertools", "boto3", "botocore", "pandas", "pydantic", "requests", "urllib3"}
+    heavy |= {"aws_lambda_powertools", "boto3", "botocore", "pandas", "pydantic", "requests", "typing", "urllib3"}
     rooms = "functions.predict.observability, modelserve.fetch, modelserve.invocation"
 
     assert imported(rooms, heavy) == "[]"

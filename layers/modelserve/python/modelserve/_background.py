@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+
+from ._typing import Generic, TypeVar
 
 __all__ = ["Background"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from ._typing import Protocol
 
 try:
     from _sha2 import sha256  # type: ignore[import-not-found,unused-ignore] # since Python 3.12

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from importlib.util import find_spec, module_from_spec
+from importlib import import_module
 from threading import RLock
 from types import ModuleType
-from typing import Any
+
+from ._typing import Any
 
 __all__ = ["postpone"]
 
@@ -14,22 +15,17 @@ _LOADING = RLock()
 
 
 class _Postponed(ModuleType):
-    """`importlib.util.LazyLoader` makes one that the next `import` loads already: that looks at its `__spec__`."""
+    """Stands in for a module until one of its names is used. `importlib.util`, which has such a thing too, takes long to import itself."""
 
     def __getattr__(self, name: str) -> Any:
-        """Called for what the module does not have yet."""
+        """Of the module. Raises what its import raises."""
+        own = self.__name__
         with _LOADING:
-            spec = self.__spec__
-            if type(self) is _Postponed and spec is not None and spec.loader is not None:
-                spec.loader.exec_module(self)
-                self.__class__ = ModuleType  # type: ignore[assignment] # what it is from now on
-        return getattr(self, name)
+            if sys.modules.get(own) is self:
+                del sys.modules[own]
+        return getattr(import_module(own), name)
 
 
 def postpone(name: str) -> None:
     """Makes each `import name` wait for the first use of one of the module's names; nothing where it is imported already."""
-    spec = None if name in sys.modules else find_spec(name)
-    if spec is not None:
-        module = module_from_spec(spec)
-        module.__class__ = _Postponed
-        sys.modules[name] = module
+    sys.modules.setdefault(name, _Postponed(name))

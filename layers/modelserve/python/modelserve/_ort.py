@@ -7,7 +7,8 @@ import sys
 from ctypes import CDLL, CFUNCTYPE, PYFUNCTYPE, byref, c_char_p, c_int, c_ssize_t, c_uint32, c_void_p, py_object, pythonapi
 from functools import lru_cache
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+
+from ._typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .tensors import Data

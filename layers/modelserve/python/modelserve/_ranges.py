@@ -5,11 +5,11 @@ from __future__ import annotations
 import mmap
 from collections.abc import Callable
 from threading import Condition, Thread
-from typing import TypeAlias
 
 from ._digest import hasher
 from ._disk import write
 from ._http import HttpResponse
+from ._typing import TypeAlias
 from .aws import PassingFault
 from .errors import UnverifiedModel
 

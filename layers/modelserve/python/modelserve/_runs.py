@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ctypes import POINTER, Union, byref, c_byte, c_char, c_char_p, c_int, c_int64, c_size_t, c_ssize_t, c_void_p, sizeof
 from math import prod
-from typing import TYPE_CHECKING, Any
 
 from . import _strings
 from ._ort import Failed, Pinned, array_of, bytes_at
+from ._typing import TYPE_CHECKING, Any
 from .tensors import DATATYPES, Tensor
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from ctypes import byref, c_char, c_char_p, c_size_t, c_void_p, memmove
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING
 
 from ._ort import array_of
+from ._typing import TYPE_CHECKING
 from .tensors import Tensor, encode_bytes, iter_bytes, strings
 
 if TYPE_CHECKING:

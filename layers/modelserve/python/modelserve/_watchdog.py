@@ -6,7 +6,8 @@ import os
 import threading
 import time
 from itertools import count
-from typing import Any
+
+from ._typing import Any
 
 __all__ = ["Watchdog"]
 

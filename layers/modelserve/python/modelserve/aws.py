@@ -8,12 +8,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from math import inf
-from typing import Any, TypeVar
 
 import orjson
 
 from ._digest import hmac, sha256
 from ._http import HttpResponse, request
+from ._typing import Any, TypeVar
 from .errors import ServeError, StoreUnavailable, Unavailable
 
 __all__ = [

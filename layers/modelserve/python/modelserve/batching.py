@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import Protocol
 
+from ._typing import Protocol
 from .dataplane import MAX_ANSWER_BYTES, DataPlane, Model, check_elements, finished
 from .errors import InsufficientMemory, ServeError
 from .protocol import InferRequest, InferResponse

@@ -9,8 +9,8 @@ import hashlib
 import hmac
 import re
 from collections.abc import Mapping
-from typing import Any
 
+from ._typing import Any
 from .aws import JsonService
 from .record import Record
 from .settings import BEARER_PATTERN

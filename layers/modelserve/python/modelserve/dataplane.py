@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Any, Protocol
 
+from ._typing import TYPE_CHECKING, Any, Protocol
 from .classification import classify
 from .errors import InvalidInput, PayloadTooLarge
 from .manifest import TensorSpec

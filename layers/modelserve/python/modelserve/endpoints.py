@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ._typing import TYPE_CHECKING, Any
 from .compression import decompress
 from .dataplane import DataPlane
 from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFound, ServeError

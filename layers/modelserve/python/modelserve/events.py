@@ -6,10 +6,10 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import inf
-from typing import Any
 
 import orjson
 
+from ._typing import Any
 from .aws import JsonService, ServiceUnavailable
 from .record import Record
 

@@ -7,9 +7,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
 
 from ._background import Background
+from ._typing import TYPE_CHECKING, Protocol
 from .cpu import has
 from .errors import UnverifiedModel
 from .manifest import Alias, Manifest, Reader, alias_key, read_manifest

@@ -7,10 +7,10 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 import orjson
 
+from ._typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 from .dataplane import DataPlane, Model
 from .endpoints import Endpoints, Request, Response, error_response
 from .errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Generic, Protocol, TypeVar
 
+from ._typing import Generic, Protocol, TypeVar
 from .errors import AliasNotFound, ModelNotReady, ObjectNotFound, RegistryError, ServeError, Unavailable, VersionNotFound
 from .manifest import ALIAS_NAME, VERSION_NAME, Alias, Reader, alias_key, model_prefix, parse_alias
 

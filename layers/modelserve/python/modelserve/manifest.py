@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
 
 import orjson
 
 from . import _digest
+from ._typing import Any, Protocol, TypeVar
 from .errors import AliasNotFound, ObjectNotFound, RegistryError, UnverifiedModel
 from .record import Record, replace
 

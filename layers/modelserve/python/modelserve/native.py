@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
 
 from ._graph import KINDS, TENSOR, Graph, options
 from ._ort import Failed, LibraryUnavailable, api
 from ._runs import ELEMENTS, Plan
+from ._typing import TYPE_CHECKING
 from ._watchdog import Watchdog
 from .errors import DeadlineExceeded, InsufficientMemory, ModelFailed, ModelNotReady, UnverifiedModel, is_no_memory, onnx_reason
 from .manifest import TensorSpec

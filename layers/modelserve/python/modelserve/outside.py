@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from ._typing import TYPE_CHECKING
 from .fetch import verifier
 from .manifest import alias_key
 from .s3 import S3Reader

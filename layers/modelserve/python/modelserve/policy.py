@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 import orjson
 
+from ._typing import Any
 from .clients import ALL_MODELS
 from .errors import ServeError
 

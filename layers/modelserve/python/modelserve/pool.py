@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
 
+from ._typing import TYPE_CHECKING
 from .errors import ModelNotFound, ServeError
 from .fetch import Fetcher, LoadedModel, verified_manifest, verifier
 from .loader import Loader

@@ -12,11 +12,11 @@ from collections.abc import Callable, Mapping
 from functools import cache
 from math import isfinite
 from reprlib import repr as brief
-from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from . import errors
+from ._typing import TYPE_CHECKING, Any
 from .errors import InvalidInput, InvalidRequest, ServeError
 from .tensors import DATATYPES, Tensor, from_list, to_list
 
@@ -164,9 +164,10 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
     """Headers and body of an answer. Raises `InvalidInput` or `UnsupportedDatatype` for what JSON can't carry."""
     binaries: list[Data] = []
     items: list[dict[str, Any]] = []
+    plain = request.outputs is None
     for tensor in response.outputs:
         name, datatype, data = tensor.name, tensor.datatype, tensor.data
-        if request.wants_binary(name):
+        if request.binary if plain else request.wants_binary(name):
             parameters = {"binary_data_size": memoryview(data).nbytes}
             binaries.append(data)
             items.append({"name": name, "datatype": datatype, "shape": tensor.shape, "parameters": parameters})

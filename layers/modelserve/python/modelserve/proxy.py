@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from binascii import a2b_base64, b2a_base64
 from contextlib import suppress
-from typing import Any
 
+from ._typing import Any
 from .dataplane import MAX_ANSWER_BYTES, answer_too_large
 from .endpoints import BEFORE_V2, Request, Response, error_response
 from .errors import InvalidRequest
@@ -46,7 +46,7 @@ def from_event(event: Any) -> Request:
 
 def within_limit(response: Response) -> Response:
     """The response, or an error in place of one that is over Lambda's limit."""
-    if _size(response.body, text=_is_text(response)) <= _MAX_ANSWER:
+    if 6 * len(response.body) <= _MAX_ANSWER or _size(response.body, text=_is_text(response)) <= _MAX_ANSWER:
         return response
     return error_response(answer_too_large(_MAX_ANSWER))
 
@@ -109,4 +109,4 @@ def _size(body: bytes, *, text: bool) -> int:
     """Bytes that the body takes within the answer, where JSON escapes text, to six bytes at worst, and base64 grows the rest."""
     if not text:
         return -(-len(body) // 3) * 4
-    return len(json.dumps(body.decode())) if 6 * len(body) > _MAX_ANSWER else len(body)
+    return len(json.dumps(body.decode()))

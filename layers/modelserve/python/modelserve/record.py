@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
+from ._typing import Any, ClassVar, NoReturn, TypeVar, dataclass_transform
 
 __all__ = ["Record", "replace"]
 

@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, suppress
 from functools import partial
 from math import inf
-from typing import Any, Self, TypeVar
 
 from ._background import Background
 from ._digest import hasher
 from ._disk import write
 from ._http import HttpResponse
 from ._kept import Connections
+from ._typing import Any, Self, TypeVar
 from .aws import PATIENCE, Credentials, PassingFault, Request, Service, domain, error_code, quote
 from .errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
 from .manifest import File, Object

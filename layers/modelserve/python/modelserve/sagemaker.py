@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from math import inf
-from typing import Any, TypeVar
 
 import orjson
 
 from ._http import HttpResponse, Oversized
 from ._kept import KeptConnection
+from ._typing import Any, TypeVar
 from .aws import Credentials, PassingFault, Request, Service, domain, error_code
 from .dataplane import answer_too_large
 from .errors import (

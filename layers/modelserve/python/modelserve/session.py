@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, Protocol
 
+from ._typing import TYPE_CHECKING, Final, Protocol
 from .errors import ModelFailed
 from .manifest import TensorSpec
 from .tensors import Tensor, made

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Self
 
+from ._typing import Any, Self
 from .record import Record
 
 __all__ = [

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from binascii import a2b_base64
 from collections.abc import Callable, Mapping
-from typing import Any, Final
 
 from ._background import Background
+from ._typing import Any, Final
 from .aws import JsonService
 from .errors import RegistryError, UnverifiedModel
 from .manifest import Alias, alias_key

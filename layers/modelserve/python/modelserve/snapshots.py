@@ -8,7 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from typing import Protocol
+
+from ._typing import Protocol
 
 __all__ = ["Suspended", "register"]
 

@@ -8,10 +8,10 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from math import inf
-from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ._typing import TYPE_CHECKING, Any
 from .aws import JsonService
 from .dataplane import DataPlane, check_elements
 from .endpoints import Request, Response, content_of, json_response

@@ -8,9 +8,10 @@ from itertools import chain, compress
 from math import isfinite, prod
 from operator import ne
 from reprlib import repr as brief
-from struct import Struct
-from typing import TYPE_CHECKING, Any, TypeAlias
+from struct import Struct, pack
+from struct import error as StructError  # noqa: N812 - an exception, which the library writes small
 
+from ._typing import TYPE_CHECKING, Any, TypeAlias
 from .errors import InvalidInput, InvalidRequest, UnsupportedDatatype
 
 if TYPE_CHECKING:
@@ -104,9 +105,17 @@ def from_list(name: str, datatype: str, shape: tuple[int, ...], values: list[Any
     if booleans and bool in set(map(type, values)):
         raise InvalidRequest(f"input {name!r} holds true or false; {datatype} takes numbers")
     try:
-        return Tensor(name, datatype, shape, array(kind.code, values))
+        return Tensor(name, datatype, shape, _packed(kind.code, values))
     except (TypeError, OverflowError):
         raise InvalidRequest(f"input {name!r} holds {_culprit(kind.code, values)}; expected numbers that fit {datatype}") from None
+
+
+def _packed(code: str, values: list[Any]) -> bytes | array[Any]:
+    """What `array` makes of `values`, in half the time where none is an infinity to it. Raises as it does."""
+    try:
+        return pack(f"{len(values)}{code}", *values)
+    except (StructError, OverflowError):
+        return array(code, values)
 
 
 def _flatten(name: str, shape: tuple[int, ...], values: list[Any]) -> list[Any]:

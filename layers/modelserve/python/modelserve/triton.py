@@ -10,10 +10,10 @@ import json
 from collections.abc import Mapping, Sequence
 from math import prod
 from reprlib import repr as brief
-from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from ._typing import TYPE_CHECKING, Any
 from .errors import InvalidInput, UnexpectedAnswer
 from .tensors import DATATYPES, Tensor, iter_bytes
 

@@ -9,8 +9,8 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Protocol
 
+from ._typing import Protocol
 from .errors import ObjectNotFound, PreconditionFailed, RegistryError, UnverifiedModel, VersionNotFound
 from .manifest import MANIFEST_FILE, SIGNATURE_FILE, VERSION_NAME, File, Manifest, Reader, model_prefix, read_manifest, version_prefix
 from .record import replace

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
 
 import orjson
 
+from ._typing import Any, Protocol
 from .aws import ServiceUnavailable
 from .errors import InvalidRequest, ObjectNotFound, PayloadTooLarge
 from .events import FAILED, MADE, MAX_EVENT_BYTES, Event, EventBus

@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import Literal
 
 from . import batching
+from ._typing import TYPE_CHECKING, Any, Protocol
 from .batching import OutOfTime
 from .errors import InsufficientMemory, ServeError, Unexpected, frames
 from .jobs import NOBODY
