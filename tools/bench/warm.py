@@ -6,15 +6,16 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from tools.bench.measures import Options, Result, Tick, added, ratios
-from tools.bench.processes import command, output
-from tools.bench.programs import IMAGE, MINIMAL, OVERHEAD
+from tools.bench.processes import command, output, with_binding
+from tools.bench.programs import BARE, IMAGE, MINIMAL, OVERHEAD
 from tools.bench.runtime import BenchError
 from tools.bench.subject import Subject
 
-__all__ = ["calls", "image", "measure", "overhead"]
+__all__ = ["bare", "calls", "image", "measure", "overhead"]
 
 _BARS = {1: 12.0, 32: 36.0}
 """Microseconds over the run, by rows."""
@@ -26,6 +27,8 @@ def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
     for rows in _BARS:
         yield overhead(subject, rounds=rounds, rows=rows)
         tick()
+    yield bare(subject, rounds=rounds)
+    tick()
     yield from image(subject, rounds=max(10, rounds // 20))
     tick()
     yield calls(subject, rounds=rounds)
@@ -46,6 +49,21 @@ def overhead(subject: Subject, *, rounds: int, rows: int = 1) -> Result:
     )
 
 
+def bare(subject: Subject, *, rounds: int) -> Result:
+    """Our session's run beside the Python binding's, which no bar is held against."""
+    root = replace(subject.root, before=(*with_binding(subject.root).before, *subject.root.before))
+    line = command(root, BARE, str(subject.model), subject.environ["SESSION_BACKEND"], subject.event["body"], str(rounds))
+    return ratios(
+        output(line, root=root, environ=subject.environ),
+        name="run, 1x30",
+        group="warm",
+        unit="us",
+        scale=1e-3,
+        bar=None,
+        comparison="our session's run of a prepared tensor, deadline watched, as a ratio to InferenceSession.run of a prepared array",
+    )
+
+
 def image(subject: Subject, *, rounds: int) -> Iterator[Result]:
     """An image of 1x3x224x224 in binary, and as JSON beside the fastest parser."""
     timed = output(command(subject.root, IMAGE, str(rounds)), root=subject.root, environ=subject.environ)
@@ -56,7 +74,8 @@ def image(subject: Subject, *, rounds: int) -> Iterator[Result]:
         unit="ms",
         scale=1e-6,
         bar=0.5,
-        comparison="ms from the event's bytes to the answer's, as the runtime client calls it, of a model that takes no time",
+        comparison="ms from the event's bytes to the answer's, as the runtime client calls it one after the other, of a model that "
+        "takes no time",
     )
     yield ratios(
         [(fastest, parsed) for _, _, fastest, parsed in timed],
@@ -88,8 +107,8 @@ def calls(subject: Subject, *, rounds: int) -> Result:
         unit="us",
         scale=1e6,
         bar=1.05,
-        comparison="a call of one row through the runtime client, as a ratio to a handler on the same session that only parses, runs and "
-        "encodes",
+        comparison="a call of one row through the runtime client, which posts the answer; log line and metrics written to a pipe, as a "
+        "ratio to a handler on the same session that only parses, runs and encodes, and writes and checks nothing",
     )
 
 

@@ -10,7 +10,7 @@ from tools.bench import warm
 from tools.bench.measures import Options
 from tools.bench.peers import function
 from tools.bench.runtime import BenchError
-from tools.bench.warm import calls, image, measure, overhead
+from tools.bench.warm import bare, calls, image, measure, overhead
 
 EVENT = {"path": "/", "body": json.dumps({"id": "a", "inputs": [{"name": "x", "shape": [1, 2], "data": [1, 2]}]})}
 
@@ -39,6 +39,19 @@ def test_a_request_of_more_rows_is_the_usual_row_so_often(subject: Any, monkeypa
     check = "assert sent['shape'] == [32, 2] and sent['data'] == [1, 2] * 32, sent"
     monkeypatch.setattr(warm, "OVERHEAD", f"{told}; {check}; {printing([(0, int(1e3 * rows)) for rows in (32, 32)])}")
     assert overhead(subject, rounds=2, rows=32).compared == 32.0
+
+
+def bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The binding's packages, and a program that answers recorded numbers."""
+    monkeypatch.setattr(warm, "with_binding", lambda root: root)
+    monkeypatch.setattr(warm, "BARE", f"import sys; assert sys.argv[2] == 'native'; {printing([(10_000, 12_000)] * 3)}")
+
+
+def test_our_run_is_told_beside_the_bindings_and_held_to_nothing(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    bound(monkeypatch)
+    result = bare(subject, rounds=3)
+    assert (result.ours, result.floor, result.bar) == (12.0, 10.0, None)
+    assert result.compared == pytest.approx(1.2)
 
 
 def test_an_image_is_measured_whole_in_binary_and_beside_the_fastest_parser_in_json(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,14 +111,16 @@ def test_a_call_that_fails_is_told(subject: Any, monkeypatch: pytest.MonkeyPatch
 def test_the_group_has_each_of_its_bars_once(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(warm, "OVERHEAD", printing([(1000, 2000)] * 3))
     monkeypatch.setattr(warm, "IMAGE", printing([(1, 2, 3, 4)] * 3))
+    bound(monkeypatch)
     answering(monkeypatch, 200, 200)
     ticks: list[int] = []
     found = list(measure(subject, Options(calls=20, quick=True), lambda: ticks.append(1)))
     assert [(each.name, each.bar) for each in found] == [
         ("handler, 1x30 JSON", 12.0),
         ("handler, 32x30 JSON", 36.0),
+        ("run, 1x30", None),
         ("image, binary", 0.5),
         ("image, JSON", 1.3),
         ("call", 1.05),
     ]
-    assert len(ticks) == 4
+    assert len(ticks) == 5
