@@ -9,12 +9,19 @@ import os
 
 gc.disable()  # nothing that an import makes is garbage; `App.start` enables it again
 
-from modelserve._background import Background
+from modelserve._hosts import bucket_address, s3_of
+from modelserve._kept import Connections
 from modelserve.settings import PredictSettings
 
 __all__ = ["OUTSIDE", "SETTINGS"]
 
 SETTINGS = PredictSettings.from_env(os.environ)
+
+_REGION, _ENDPOINT = s3_of(os.environ)
+_CONNECTIONS = Connections.to(bucket_address(SETTINGS.model_bucket, region=_REGION, endpoint=_ENDPOINT)[0])
+_CONNECTIONS.open(2)  # to connect takes as long as to import what asks for something
+
+from modelserve._background import Background
 
 if SETTINGS.session_backend == "native":
     from modelserve._ort import api
@@ -27,7 +34,7 @@ postpone("inspect")  # orjson imports dataclasses, which imports it for classes 
 
 from modelserve.outside import INIT_SECONDS, Outside
 
-OUTSIDE = Outside(SETTINGS, os.environ, seconds=INIT_SECONDS)
+OUTSIDE = Outside(SETTINGS, os.environ, seconds=INIT_SECONDS, connections=_CONNECTIONS)
 OUTSIDE.begin()
 
 

@@ -49,9 +49,10 @@ def test_a_file_is_downloaded(folder, tmp_path, monkeypatch, ranged, secure):
 def test_what_was_opened_ahead_over_tls_is_used(folder, tmp_path, monkeypatch):
     """TLS 1.3 begins with tickets, which are nothing that a peer has said out of turn."""
     chain, roots = certificate(tmp_path)
-    opened: list[float] = []
-    context = ssl.create_default_context(cafile=str(roots))
-    monkeypatch.setattr(_http, "_tls", lambda _: opened.append(time.monotonic()) or context)  # type: ignore[func-returns-value]
+    opened: list[str] = []
+    context, wrapped = ssl.create_default_context(cafile=str(roots)), _http._wrapped
+    monkeypatch.setattr(_http, "_tls", lambda _: context)
+    monkeypatch.setattr(_http, "_wrapped", lambda connection, name, given: opened.append(name) or wrapped(connection, name, given))  # type: ignore[func-returns-value]
     with serving(folder, Network(certificate=str(chain))) as url:
         connections = reader(url)._service.connections
         connections.open(1)

@@ -10,7 +10,7 @@ import pytest
 from backports import zstd
 
 from modelserve.errors import StoreUnavailable, UnverifiedModel
-from modelserve.fetch import Fetcher
+from modelserve.fetch import Fetcher, verified_manifest
 from modelserve.manifest import Alias, File, Load, Manifest, version_prefix
 from modelserve.record import replace
 
@@ -140,6 +140,27 @@ def test_files_and_manifest_are_asked_for_at_the_same_time(store, alias, monkeyp
         monkeypatch.setattr(store, name, lambda *args, call=call, **named: (together.wait(timeout=10), call(*args, **named))[1])
 
     assert set(opened(store, with_load).files) == {"one", "two"}
+
+
+def test_of_a_manifest_that_nobody_signed_nothing_is_parsed_though_it_is_there(store, alias, monkeypatch):
+    """It is on its way while the key is: neither waits for the other."""
+    steps: list[str] = []
+
+    class Refusing:
+        def prefetch(self) -> None:
+            """Nothing."""
+
+        def check(self, _: Alias) -> None:
+            steps.append("check")
+            raise UnverifiedModel("an alias", "no signature", "one")
+
+    get = store.get
+    monkeypatch.setattr(store, "get", lambda key, **named: (steps.append("manifest"), get(key, **named))[1])  # type: ignore[func-returns-value]
+    monkeypatch.setattr(Manifest, "from_json", lambda *_, **__: steps.append("parsed"))
+    with pytest.raises(UnverifiedModel, match="no signature"):
+        verified_manifest(store, alias, Refusing())
+
+    assert steps == ["manifest", "check"]
 
 
 def test_a_file_that_does_not_come_is_raised_when_the_others_have_ended(store, alias, monkeypatch):

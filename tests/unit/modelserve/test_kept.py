@@ -138,6 +138,16 @@ def test_a_connection_that_was_opened_ahead_is_the_one_that_is_used():
         assert server.connections == 1
 
 
+def test_only_as_many_connections_as_are_missing_are_opened_ahead():
+    with ranged(bytes(10)) as server:
+        connections = Connections.to(server.url)
+        for _ in range(2):
+            connections.open(2)
+        assert ask_one_of(connections) == bytes(10)
+        connections.close()
+        assert server.connections == 2
+
+
 def test_a_connection_that_could_not_be_opened_ahead_is_told_by_the_request():
     connections = Connections(closed().removeprefix("http://"), secure=False)
     connections.open(1)

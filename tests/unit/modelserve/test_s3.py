@@ -9,6 +9,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from math import inf
@@ -639,6 +640,7 @@ def test_a_state_that_is_known_is_not_answered_with_what_was_begun():
     with scripted(response(200, b"one"), response(304), keep=True) as server:
         store = reader(server.url)
         store.begin("key")
+        store._begun["key"].wait()  # the first answer is its own
         assert store.get("key", unless_etag='"x"') is None
         store.close()
 
@@ -711,6 +713,22 @@ def test_an_aws_host_that_amazons_authorities_do_not_vouch_for_is_verified_by_th
     _http.connected("store.s3.eu-west-1.amazonaws.com", secure=True, timeout=1).close()
 
     assert roots == [_http._ROOTS, None]
+
+
+def test_what_a_handshake_needs_is_made_once_by_whoever_comes_first(monkeypatch):
+    made: list[str | None] = []
+
+    def create(cafile: str | None) -> object:
+        made.append(cafile)
+        time.sleep(0.05)  # others come meanwhile
+        return object()
+
+    monkeypatch.setattr(_http, "_made", {})
+    monkeypatch.setattr(ssl, "create_default_context", create)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(_http.prepare, ["store.s3.eu-west-1.amazonaws.com:443"] * 2 + ["localhost:1"] * 2))
+
+    assert sorted(made, key=str) == sorted([_http._ROOTS, None], key=str)
 
 
 def _certificates(bundle: str) -> list[str]:

@@ -6,8 +6,8 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from io import BufferedReader, RawIOBase
+from threading import Lock
 
 from ._typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from _typeshed import WriteableBuffer
 
-__all__ = ["BrokenResponse", "HttpResponse", "Incoming", "Oversized", "connected", "request", "written"]
+__all__ = ["BrokenResponse", "HttpResponse", "Incoming", "Oversized", "connected", "prepare", "request", "written"]
 
 _MAX_LINE = 16 * 2**10
 _MAX_HEADERS = 100
@@ -132,12 +132,23 @@ class Incoming(RawIOBase):
         return self._connection.recv_into(buffer)
 
 
-@cache
+_MAKING = Lock()
+_made: dict[str | None, SSLContext] = {}
+
+
 def _tls(roots: str | None) -> SSLContext:
     """Made once for those authorities; the system's are more than a hundred, and reading them takes longer than a handshake."""
-    import ssl  # noqa: PLC0415 - a local store needs none
+    with _MAKING:
+        if roots not in _made:
+            import ssl  # noqa: PLC0415 - a local store needs none
 
-    return ssl.create_default_context(cafile=roots)
+            _made[roots] = ssl.create_default_context(cafile=roots)
+        return _made[roots]
+
+
+def prepare(host: str) -> None:
+    """Makes what a handshake with `host` needs, which takes as long as to connect and can be done meanwhile."""
+    _tls(_ROOTS if host.partition(":")[0].endswith(_AMAZON) else None)
 
 
 @contextmanager

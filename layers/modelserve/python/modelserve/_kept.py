@@ -7,10 +7,13 @@ import socket
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from io import BufferedReader
 
 from ._background import Background
-from ._http import BrokenResponse, HttpResponse, Incoming, connected, written
+from ._hosts import address
+from ._http import BrokenResponse, HttpResponse, Incoming, connected, prepare, written
+from ._typing import Self
 
 __all__ = ["Connections", "KeptConnection"]
 
@@ -118,9 +121,17 @@ class Connections:
         self._secure = secure
         self._kept: list[KeptConnection] = []
 
+    @classmethod
+    def to(cls, url: str) -> Self:
+        """To the host of a URL."""
+        secure, host, _ = address(url)
+        return cls(host, secure=secure)
+
     def open(self, number: int) -> None:
-        """Begins to open as many connections, beside what the caller does next."""
-        for _ in range(number):
+        """Begins to open connections, beside what the caller does next, until there are as many."""
+        if self._secure:
+            Background(partial(prepare, self._host))
+        for _ in range(number - len(self._kept)):
             connection = KeptConnection()
             connection.open(self._host, secure=self._secure)
             self._kept.append(connection)

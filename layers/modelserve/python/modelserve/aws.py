@@ -12,6 +12,7 @@ from math import inf
 import orjson
 
 from ._digest import hmac, sha256
+from ._hosts import address, domain
 from ._http import HttpResponse, request
 from ._typing import Any, TypeVar
 from .errors import ServeError, StoreUnavailable, Unavailable
@@ -25,8 +26,6 @@ __all__ = [
     "Request",
     "Service",
     "ServiceUnavailable",
-    "address",
-    "domain",
     "error_code",
     "presign",
     "quote",
@@ -261,21 +260,9 @@ def error_code(body: bytes) -> str:
     return (match[1] or match[2]).decode() if match else ""
 
 
-def domain(region: str) -> str:
-    """Where a region's services are."""
-    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
-
-
 def quote(text: str, safe: str = "") -> str:
     """As the signature wants it: all but letters, digits and `-._~` as percent and two digits."""
     return "".join(chr(byte) if chr(byte) in _UNRESERVED + safe else f"%{byte:02X}" for byte in text.encode())
-
-
-def address(url: str) -> tuple[bool, str, str]:
-    """Whether it is https, the host with its port, and the target behind it."""
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return scheme == "https", host, slash + path
 
 
 def sign(credentials: Credentials, sent: Request, host: str, *, region: str, service: str) -> dict[str, str]:

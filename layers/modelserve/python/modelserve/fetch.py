@@ -119,9 +119,8 @@ class Fetcher:
 
 def verified_manifest(store: Reader, alias: Alias, verifier: Verifier | None) -> Manifest:
     """The manifest that `alias` names, signed where a `verifier` asks for it. Raises `UnverifiedModel`, `RegistryError`."""
-    if verifier is not None:
-        verifier.check(alias)
-    manifest, _ = read_manifest(store, alias.name, alias.version, sha256=alias.manifest_sha256)
+    check = (lambda: None) if verifier is None else partial(verifier.check, alias)  # what it waits for may come later than the manifest
+    manifest, _ = read_manifest(store, alias.name, alias.version, sha256=alias.manifest_sha256, check=check)
     if alias.model != manifest.model_object:  # else an alias could put any bytes under a manifest
         found = f"{alias.model.path} of SHA-256 {alias.model.sha256}"
         raise UnverifiedModel(alias_key(alias.name, alias.alias), found, f"that of SHA-256 {manifest.model_file.sha256} in its manifest")

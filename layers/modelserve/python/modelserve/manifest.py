@@ -352,11 +352,17 @@ def parse_alias(body: bytes, name: str, alias: str) -> Alias:
     return parsed
 
 
-def read_manifest(store: Reader, name: str, version: str, *, sha256: str | None = None) -> tuple[Manifest, str]:
-    """The manifest and its SHA-256, which must be `sha256` where that is given. Raises `ObjectNotFound`, `UnverifiedModel`."""
+def read_manifest(
+    store: Reader, name: str, version: str, *, sha256: str | None = None, check: Callable[[], None] = lambda: None
+) -> tuple[Manifest, str]:
+    """The manifest and its SHA-256, which must be `sha256` where that is given; before anything of it is parsed, `check` may object.
+
+    Raises `ObjectNotFound`, `UnverifiedModel`.
+    """
     key = version_prefix(name, version) + MANIFEST_FILE
     found = store.get(key)
     assert found is not None  # only a conditional read answers None
+    check()
     digest = _digest.sha256(found.body).hexdigest()
     if sha256 is not None and digest != sha256:
         raise UnverifiedModel(key, f"SHA-256 {digest}", sha256)

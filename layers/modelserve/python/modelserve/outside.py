@@ -11,6 +11,7 @@ from .manifest import alias_key
 from .s3 import S3Reader
 
 if TYPE_CHECKING:
+    from ._kept import Connections
     from .settings import GatewaySettings, PredictSettings
 
 __all__ = ["INIT_SECONDS", "Outside"]
@@ -22,11 +23,18 @@ INIT_SECONDS = 8.0
 class Outside:
     """The model store, whoever verifies manifests, and the time there is for both."""
 
-    def __init__(self, settings: PredictSettings | GatewaySettings, environ: Mapping[str, str], *, seconds: float) -> None:
-        """Nothing takes longer than `seconds` from now on, unless `ends` is set anew."""
+    def __init__(
+        self,
+        settings: PredictSettings | GatewaySettings,
+        environ: Mapping[str, str],
+        *,
+        seconds: float,
+        connections: Connections | None = None,
+    ) -> None:
+        """Nothing takes longer than `seconds` from now on, unless `ends` is set anew. `connections` are to the store, if there are any."""
         self.ends = time.monotonic() + seconds
         """When this invocation, or INIT, must be over."""
-        self.store = S3Reader.from_environ(settings.model_bucket, environ, remaining=self.remaining)
+        self.store = S3Reader.from_environ(settings.model_bucket, environ, remaining=self.remaining, connections=connections)
         self.verifier = verifier(settings.signing_key_arn, environ, remaining=self.remaining)
         self._alias = alias_key(settings.model_name, settings.model_alias)
 

@@ -12,10 +12,11 @@ from math import inf
 from ._background import Background
 from ._digest import hasher
 from ._disk import write
+from ._hosts import bucket_address, s3_of
 from ._http import HttpResponse
 from ._kept import Connections
-from ._typing import Any, Self, TypeVar
-from .aws import PATIENCE, Credentials, PassingFault, Request, Service, domain, error_code, quote
+from ._typing import Self, TypeVar
+from .aws import PATIENCE, Credentials, PassingFault, Request, Service, error_code, quote
 from .errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
 from .manifest import File, Object
 
@@ -38,26 +39,27 @@ class S3Reader:
         credentials: Callable[[], Credentials],
         remaining: Callable[[], float] = lambda: inf,
         sleep: Callable[[float], None] = time.sleep,
+        connections: Connections | None = None,
     ) -> None:
-        """`remaining` tells the seconds that the invocation has left; nothing here takes longer."""
-        host = f"s3.{region}.{domain(region)}"
-        # A certificate covers one label before the domain: a bucket with dots goes into the path.
-        in_host = not endpoint and "." not in bucket
-        self._base = "/" if in_host else f"/{bucket}/"
-        url = endpoint or f"https://{bucket + '.' if in_host else ''}{host}"
+        """`remaining` tells the seconds that the invocation has left; nothing here takes longer. `connections` may have been opened."""
+        url, self._base = bucket_address(bucket, region=region, endpoint=endpoint)
         self._service = _Objects("s3", region=region, url=url, credentials=credentials, remaining=remaining, sleep=sleep)
+        self._service.connections = connections or Connections.to(url)
         self._begun: dict[str, Background[Object | None]] = {}
 
     @classmethod
-    def from_environ(cls, bucket: str, environ: Mapping[str, str], *, remaining: Callable[[], float] = lambda: inf) -> Self:
+    def from_environ(
+        cls,
+        bucket: str,
+        environ: Mapping[str, str],
+        *,
+        remaining: Callable[[], float] = lambda: inf,
+        connections: Connections | None = None,
+    ) -> Self:
         """With region, credentials and endpoint as Lambda and the AWS SDKs name them."""
-        return cls(
-            bucket,
-            region=environ.get("AWS_REGION", "us-east-1"),
-            endpoint=environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL"),
-            credentials=lambda: Credentials.from_environ(environ),
-            remaining=remaining,
-        )
+        region, endpoint = s3_of(environ)
+        credentials = lambda: Credentials.from_environ(environ)  # noqa: E731
+        return cls(bucket, region=region, endpoint=endpoint, credentials=credentials, remaining=remaining, connections=connections)
 
     def begin(self, key: str) -> None:
         """Begins to read an object, beside what the caller does next: the first `get` of it is given the answer, or raises for it.
@@ -168,10 +170,6 @@ class _Objects(Service):
     """S3 of one host, whose connections are kept for what is read."""
 
     connections: Connections
-
-    def __init__(self, name: str, **values: Any) -> None:
-        super().__init__(name, **values)
-        self.connections = Connections(self._host, secure=self._secure)
 
     def close(self) -> None:
         self.connections.close()

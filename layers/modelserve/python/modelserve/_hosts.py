@@ -1,0 +1,32 @@
+"""Where a function's network begins: the hosts of AWS's services, known before anything is imported that speaks with them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+__all__ = ["address", "bucket_address", "domain", "s3_of"]
+
+
+def address(url: str) -> tuple[bool, str, str]:
+    """Whether it is https, the host with its port, and the target behind it."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return scheme == "https", host, slash + path
+
+
+def domain(region: str) -> str:
+    """Where a region's services are."""
+    return "amazonaws.com.cn" if region.startswith("cn-") else "amazonaws.com"
+
+
+def bucket_address(bucket: str, *, region: str, endpoint: str | None) -> tuple[str, str]:
+    """The URL of an S3 bucket's host, and the path below which its keys are; `endpoint` is a URL in place of AWS's own."""
+    host = f"s3.{region}.{domain(region)}"
+    # A certificate covers one label before the domain: a bucket with dots goes into the path.
+    in_host = not endpoint and "." not in bucket
+    return endpoint or f"https://{bucket + '.' if in_host else ''}{host}", "/" if in_host else f"/{bucket}/"
+
+
+def s3_of(environ: Mapping[str, str]) -> tuple[str, str | None]:
+    """S3's region and endpoint, as Lambda and the AWS SDKs name them."""
+    return environ.get("AWS_REGION", "us-east-1"), environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
