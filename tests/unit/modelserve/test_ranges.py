@@ -150,3 +150,29 @@ def test_a_full_disk_is_said_with_what_to_raise(tmp_path, monkeypatch):
     with ranged(BODY) as server, expected:
         fetch(server.url, tmp_path)
     assert len(server.spans) <= 4
+
+
+def test_a_connection_without_memory_ends_all_of_them(tmp_path, monkeypatch):
+    def none_left(_: int) -> bytearray:
+        raise MemoryError
+
+    monkeypatch.setattr(_ranges, "bytearray", none_left, raising=False)
+    with ranged(BODY) as server, pytest.raises(MemoryError):
+        fetch(server.url, tmp_path)
+
+
+def test_nothing_is_written_after_a_connection_could_not_be_begun(tmp_path, monkeypatch):
+    """The number of a closed file is soon that of another one."""
+    begun: list[threading.Thread] = []
+
+    class OneThread(threading.Thread):
+        def start(self) -> None:
+            if begun:
+                raise RuntimeError("can't start new thread")
+            begun.append(self)
+            super().start()
+
+    monkeypatch.setattr(_ranges, "Thread", OneThread)
+    with ranged(BODY) as server, pytest.raises(RuntimeError, match="new thread"):
+        fetch(server.url, tmp_path)
+    assert not begun[0].is_alive()

@@ -4,6 +4,7 @@ import os
 import threading
 import time
 import warnings
+import weakref
 from typing import Any
 
 from modelserve._watchdog import Watchdog
@@ -29,6 +30,21 @@ class Options:
 
 def threads() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == "deadline"]
+
+
+def test_a_run_that_is_over_is_forgotten():
+    """Its options lead to its session, which would stay in memory beside the next version's."""
+    watchdog, options, other = Watchdog(), Options(), Options()
+    watchdog.watch(other, time.monotonic() + 0.05)  # wakes the thread, which looks at both
+    ticket = watchdog.watch(options, time.monotonic() + 60)
+    assert other.ended.wait(PATIENCE)
+    time.sleep(0.05)  # it has looked at the last one too
+
+    watchdog.release(ticket)
+    gone = weakref.ref(options)
+    del options
+
+    assert gone() is None
 
 
 def test_a_run_is_ended_at_its_deadline():

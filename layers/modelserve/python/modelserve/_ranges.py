@@ -48,13 +48,15 @@ class Ranges:
             file.truncate(self._size)
             number = min(_MOST_CONNECTIONS, -(-self._size // _PER_CONNECTION))
             threads = [Thread(target=self._work, args=(file.fileno(),), daemon=True) for _ in range(number)]
-            for thread in threads:
-                thread.start()
+            begun = []
             try:
+                for thread in threads:
+                    thread.start()
+                    begun.append(thread)
                 return self._hashed(file.fileno())
             finally:
                 self._waiting.clear()
-                for thread in threads:  # none may write where the next attempt does
+                for thread in begun:  # none may write where the next attempt does
                     thread.join()
 
     def _hashed(self, descriptor: int) -> str:
@@ -71,17 +73,19 @@ class Ranges:
         return digest.hexdigest()
 
     def _work(self, descriptor: int) -> None:
-        buffer = memoryview(bytearray(_BUFFER))
         try:
-            while self._waiting and self._error is None:
-                number = self._waiting.pop()
+            buffer = memoryview(bytearray(_BUFFER))
+            while self._error is None and (number := self._next()) is not None:
                 begin, end = self._pieces[number]
                 self._fetch(begin, end, lambda response, begin=begin, end=end: self._read(response, begin, end, descriptor, buffer))  # type: ignore[misc]
                 self._tell(number, None)
-        except IndexError:  # another thread took the last one
-            return
         except BaseException as error:  # noqa: BLE001 - raised again in `_hashed`
             self._tell(None, error)
+
+    def _next(self) -> int | None:
+        """None once another thread has taken the last one."""
+        with self._changed:
+            return self._waiting.pop() if self._waiting else None
 
     def _tell(self, number: int | None, error: BaseException | None) -> None:
         with self._changed:
@@ -101,6 +105,8 @@ class Ranges:
             raise Unranged
         if response.status not in {206, 416}:
             raise self._refused(response)
+        if "transfer-encoding" in response.headers:
+            raise PassingFault("a range in chunks, which no S3 answers")
         span, _, total = response.headers.get("content-range", "").removeprefix("bytes ").partition("/")
         if total.isdecimal() and int(total) != self._size:
             raise UnverifiedModel(self._key, f"{total} bytes", f"{self._size} bytes")

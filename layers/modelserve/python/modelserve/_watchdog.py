@@ -61,5 +61,6 @@ class Watchdog:
                         waiting = min(waiting, deadline)
                     elif self._runs.pop(ticket, None):  # else it has just ended, and its options may be another run's
                         options.terminate = True
+                options = None  # the last one would keep its session in memory while this thread sleeps
                 self._wakes_at = waiting
                 self._changed.wait(None if waiting == float("inf") else waiting - now)

@@ -68,8 +68,8 @@ class NativeSession(Session):
 
     def _plan(self, outputs: tuple[str, ...]) -> Plan:
         known = [spec.name for spec in self.outputs]
-        if not set(outputs) <= set(known):
-            raise Failed(f"the outputs {list(outputs)} were asked for; expected some of {known}")
+        if not set(outputs) <= set(known) or len(set(outputs)) < len(outputs):
+            raise Failed(f"the outputs {list(outputs)} were asked for; expected some of {known}, each once")
         plan = Plan(self._graph, [spec.name for spec in self.inputs], outputs)
         if len(self._plans) < _PLANS:
             self._plans[outputs] = plan
