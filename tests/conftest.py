@@ -1,12 +1,18 @@
-"""The whole app as a fixture: a test that takes `local` talks to real function processes behind the template's routes."""
+"""The whole app as a fixture: a test that takes `local` talks to real function processes behind the template's routes.
+
+What botocore and typer make anew for each session and command is made once for a worker.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from botocore.loaders import Loader
+from typer.main import get_command
 
 if TYPE_CHECKING:
     from tools.local.stack import LocalStack
@@ -20,6 +26,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.xdist_group("local"))
             if sys.platform != "linux":
                 item.add_marker(pytest.mark.skip(reason="the Lambda Runtime Interface Emulator is a Linux program"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def service_models() -> Iterator[None]:
+    """Botocore finds and reads its descriptions of AWS's services once: every session of its own would take half of a test's time."""
+    known: dict[tuple[Any, ...], Any] = {}
+
+    def once(name: str) -> Any:
+        read = getattr(Loader, name)
+
+        def remembered(self: Loader, *arguments: Any, **named: Any) -> Any:
+            key = (name, *self.search_paths, *arguments, *sorted(named.items()))
+            if key not in known:
+                known[key] = read(self, *arguments, **named)
+            return known[key]
+
+        return remembered
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("load_data_with_path", "list_available_services", "load_service_model"):
+            patch.setattr(Loader, name, once(name))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def command_line() -> Iterator[None]:
+    """A test's runner reads the signatures of all commands anew for each that it runs; a process of modelctl's does it once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("typer.testing._get_command", cache(get_command))
+        yield
 
 
 @pytest.fixture(scope="session")
