@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from tools.modelctl.loading.prepare import prepare
 from tools.modelctl.paths import BASELINE_FILE, EXAMPLE_FILE
 from tools.modelctl.trial import Refused, Trial, attempt
 
-__all__ = ["Converted", "assess"]
+__all__ = ["Converted", "assess", "opened"]
 
 _MEASURED_FOR = 0.06  # seconds, enough to see an order of magnitude; `compress` takes its time where it compares
 
@@ -44,9 +45,20 @@ class Converted:
 
 
 def assess(
-    config: ModelConfig, converted: Converted, rows: Split, folder: Path, *, state: str = "", allowed: ParityConfig | None = None
+    config: ModelConfig,
+    converted: Converted,
+    rows: Split,
+    folder: Path,
+    *,
+    state: str = "",
+    allowed: ParityConfig | None = None,
+    opening: bool = True,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> Built:
     """Leaves the model in `folder` with all that a version holds. `allowed` goes before [parity] of model.toml.
+
+    Without `opening` it isn't measured how it is opened fastest, which takes a large model a minute: `opened` does that for one that will
+    be published.
 
     A model that fails its gates or the lint is left all the same; see `failures`. Raises `BuildFailed` for one that can't be run or scored.
     """
@@ -83,8 +95,16 @@ def assess(
     draft = replace(draft, row_wise=parity.row_wise(folder / MODEL_FILE, draft, inputs))
     trained = tensors(rows.X, convert.datatype(model))
     built.write_file(folder / BASELINE_FILE, baseline(folder / MODEL_FILE, rows, trained))
-    packed = _packed(config, folder, prepare(config, folder, draft, inputs), trial, inputs)
+    if opening:
+        draft = prepare(config, folder, draft, inputs, tell=progress)
+    packed = _packed(config, folder, draft, trial, inputs)
     return built.write(folder, state, packed, trial=trial, findings=findings, evaluation=found.document | _costs(folder, inputs))
+
+
+def opened(config: ModelConfig, found: Built, rows: Split, *, progress: Callable[[str], None] = lambda _: None) -> Built:
+    """What `assess` left without `opening`, with how it is opened."""
+    inputs = tensors(rows.held_out_X, convert.datatype(onnx.load_model(found.model)))
+    return built.remade(found, prepare(config, found.folder, found.manifest, inputs, tell=progress))
 
 
 def _scored(config: ModelConfig, rows: Split) -> bool:

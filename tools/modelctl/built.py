@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from tools.modelctl.paths import BASELINE_FILE, EXAMPLE_FILE, PAGE_FILE, REPORT_
 from tools.modelctl.report import page
 from tools.modelctl.trial import Trial
 
-__all__ = ["Built", "amend", "read", "write", "write_file"]
+__all__ = ["Built", "amend", "read", "remade", "write", "write_file"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def write(
     report = {
         "fingerprint": state,
         "files": {name: _sha256(folder / name) for name in _made(folder, manifest)},
-        "trial": asdict(trial),
+        "trial": trial.document(),
         "findings": findings,
         "manifest": orjson.loads(manifest.to_json()),
         "evaluation": dict(evaluation or {}),
@@ -94,6 +94,17 @@ def amend(built: Built, **parts: Any) -> None:
     report = built.report
     report["evaluation"] |= parts
     _write_report(built.folder, report)
+
+
+def remade(built: Built, manifest: Manifest) -> Built:
+    """The same model with another draft, and the files that this lists."""
+    if manifest == built.manifest:
+        return built
+    report = built.report
+    report["manifest"] = orjson.loads(manifest.to_json())
+    report["files"] = {name: _sha256(built.folder / name) for name in _made(built.folder, manifest)}
+    _write_report(built.folder, report)
+    return replace(built, manifest=manifest)
 
 
 def read(folder: Path, state: str) -> Built | None:

@@ -54,7 +54,7 @@ def build(
     context = Context(config=config, rows=rows, folder=models / config.name)
     estimator = adapt(fit(source, rows.X, rows.y), context)
     tell(f"converting, and comparing on {rows.held_out} held-out rows")
-    found = assess(config, _converted(config, models, source, estimator, rows), rows, folder, state=state)
+    found = assess(config, _converted(config, models, source, estimator, rows), rows, folder, state=state, progress=tell)
     if found.manifest.max_batch == 0 and config.realtime:
         tell("packed for a GPU that runs each request by itself: its rows can't be joined with those of others")
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -54,8 +54,12 @@ class Finding:
         return f"{self.where} {self.what} [{self.rule}]"
 
 
-def lint(file: Path, *, memory: int) -> tuple[Finding, ...]:
-    """What speaks against serving the model in `file` from a function of `memory` MB; nothing of it is run."""
+def lint(file: Path, *, memory: int, beside: Mapping[str, int] | None = None) -> tuple[Finding, ...]:
+    """What speaks against serving the model in `file` from a function of `memory` MB; nothing of it is run.
+
+    Of a graph that ONNX Runtime made of a model, `beside` has the files for its weights by name, and their bytes; it may have operators of
+    ONNX Runtime's own.
+    """
     if not file.is_file() or file.is_symlink():
         return (Finding("file", file.name, "is no file of its own; publish the model itself, not a link to it"),)
     size = file.stat().st_size
@@ -65,9 +69,10 @@ def lint(file: Path, *, memory: int) -> tuple[Finding, ...]:
         model = onnx.load_model(file, load_external_data=False)
     except DecodeError:
         return (Finding("format", file.name, "is no ONNX model, or one whose parts nest too deep; convert it again"),)
+    tensors, operators = (_tensors(model, size), _operators(model)) if beside is None else (_mapped(model, size, beside), ())
     rules = (
-        *(_versions(model), _signature(model.graph), _tensors(model, size), _defaults(model)),
-        *(_operators(model), _nodes(model, memory), _extent(model)),
+        *(_versions(model), _signature(model.graph), tensors, _defaults(model)),
+        *(operators, _nodes(model, memory), _extent(model)),
     )
     return tuple(dict.fromkeys(finding for rule in rules for finding in rule))
 
@@ -104,11 +109,28 @@ def _tensors(model: ModelProto, size: int) -> Iterator[Finding]:
             yield Finding(
                 "external", where, "lies in another file; save the model as one, onnx.save(model, path, save_as_external_data=False)"
             )
-        elif any(dim < 0 for dim in tensor.dims) or prod(tensor.dims) > 2 * size:
-            yield Finding("dimensions", where, f"has shape {list(tensor.dims)!s:.60}, more than the file can hold; convert the model again")
+        yield from _dimensions(tensor, where, size)
     for sparse in graphs.sparse_tensors(model):
         where = f"tensor {sparse.values.name!a:.60}"
         yield Finding("sparse", where, "is sparse, and as large as its shape says once it is loaded; make it dense")
+
+
+def _mapped(model: ModelProto, size: int, beside: Mapping[str, int]) -> Iterator[Finding]:
+    """Data that is neither in the file nor, by a plain name, in one of those that came with it."""
+    for tensor in graphs.tensors(model):
+        where = f"tensor {tensor.name!a:.60}"
+        if tensor.data_location == TensorProto.EXTERNAL or tensor.external_data:
+            location = {entry.key: entry.value for entry in tensor.external_data}.get("location", "")
+            if location not in beside:
+                yield Finding("external", where, f"lies in {location!a:.60}, which is no file of the version; publish it again")
+        yield from _dimensions(tensor, where, size + sum(beside.values()))
+    if any(True for _ in graphs.sparse_tensors(model)):
+        yield Finding("sparse", "the graph", "has sparse tensors, which ONNX Runtime writes dense; publish it again")
+
+
+def _dimensions(tensor: TensorProto, where: str, size: int) -> Iterator[Finding]:
+    if any(dim < 0 for dim in tensor.dims) or prod(tensor.dims) > 2 * size:
+        yield Finding("dimensions", where, f"has shape {list(tensor.dims)!s:.60}, more than the file can hold; convert the model again")
 
 
 def _defaults(model: ModelProto) -> Iterator[Finding]:

@@ -15,12 +15,15 @@ import tempfile
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tools.modelctl.limits import Limits
+from tools.modelctl.loading.answers import Answer, encoded
 
 if TYPE_CHECKING:
+    from modelserve.manifest import Load
     from modelserve.session import Session
+    from modelserve.tensors import Tensor
 
 __all__ = ["Refused", "Trial", "attempt"]
 
@@ -44,6 +47,12 @@ class Trial:
     """Of the whole process, Python and ONNX Runtime included."""
     answers_zeros: bool
     """Whether it takes zeros and empty strings, which some refuse, such as text that an encoder has never seen."""
+    answers: tuple[Answer, ...] = ()
+    """To the example, or where there is none to zeros."""
+
+    def document(self) -> dict[str, object]:
+        """For a report: what it took, and no answers."""
+        return {name: value for name, value in asdict(self).items() if name != "answers"}
 
 
 @dataclass(frozen=True)
@@ -56,12 +65,13 @@ class Refused:
         return f"the model {self.what} [trial]"
 
 
-def attempt(model: Path, example: Path | None, limits: Limits) -> Trial | Refused:
-    """Loads `model`, warms it up and asks it `example`, all within `limits`.
+def attempt(model: Path, example: Path | None, limits: Limits, *, load: Load | None = None) -> Trial | Refused:
+    """Loads `model`, as `load` says where that is given, warms it up and asks it `example`, all within `limits`.
 
     The process has no credentials. Its memory is bounded on Linux only; elsewhere its time is.
     """
-    arguments = [str(model.resolve()), str(example.resolve()) if example else "", json.dumps(asdict(limits))]
+    way = {**vars(load), "files": ()} if load else None
+    arguments = [str(model.resolve()), str(example.resolve()) if example else "", json.dumps(asdict(limits)), json.dumps(way)]
     environment = _IMAGE | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "LANG": "C.UTF-8", "PATH": os.defpath}
     with tempfile.TemporaryDirectory() as scratch:
         command = [sys.executable, "-m", "tools.modelctl.trial", *arguments]
@@ -87,38 +97,39 @@ def _verdict(code: int, report: bytes, limits: Limits) -> Trial | Refused:
         return Refused("ended the process that ran it before it had answered; convert it again")
 
 
-def _run(model: str, example: str, seconds: float, threads: int) -> Trial:
+def _run(model: str, example: str, seconds: float, threads: int, way: dict[str, Any] | None) -> Trial:
     """In the process of its own. Raises `ServeError`."""
-    from modelserve.protocol import parse_document  # noqa: PLC0415 - the process that waits needs none of it
+    from modelserve.manifest import Load  # noqa: PLC0415 - the process that waits needs none of it
+    from modelserve.protocol import parse_document  # noqa: PLC0415
     from modelserve.session import open_session  # noqa: PLC0415
 
     began = time.perf_counter()
-    session = open_session(model, name=Path(model).parent.name, threads=threads)
+    session = open_session(model, name=Path(model).parent.name, threads=threads, load=Load(**way) if way else None)
     loaded = time.perf_counter()
-    answers_zeros = _answers_zeros(session, seconds)
+    answers = zeros = _to_zeros(session, seconds)
     asked = time.perf_counter()
     if example:
         request = parse_document(json.loads(Path(example).read_bytes()))
-        session.run(request.inputs, [output.name for output in session.outputs], seconds=seconds)
+        answers = session.run(request.inputs, [output.name for output in session.outputs], seconds=seconds)
     ended = time.perf_counter()
     return Trial(
         load_seconds=round(loaded - began, 4),
         run_seconds=round(ended - asked, 6),
         peak_megabytes=_peak_megabytes(),
-        answers_zeros=answers_zeros,
+        answers_zeros=zeros is not None,
+        answers=tuple(encoded(answers or ())),
     )
 
 
-def _answers_zeros(session: Session, seconds: float) -> bool:
-    """What `Session.warm_up` does, and whether the graph took it."""
+def _to_zeros(session: Session, seconds: float) -> list[Tensor] | None:
+    """What `Session.warm_up` does, and the answers; None where the graph refuses just these."""
     from modelserve.errors import ModelFailed  # noqa: PLC0415 - as above
     from modelserve.tensors import made  # noqa: PLC0415
 
     try:
-        session.run([made(spec) for spec in session.inputs], [output.name for output in session.outputs], seconds=seconds)
+        return session.run([made(spec) for spec in session.inputs], [output.name for output in session.outputs], seconds=seconds)
     except ModelFailed:
-        return False
-    return True
+        return None
 
 
 def _peak_megabytes() -> int:
@@ -129,11 +140,11 @@ def _peak_megabytes() -> int:
     return int(status.partition("VmHWM:")[2].split()[0]) // 2**10
 
 
-def _report(model: str, example: str, limits: Limits) -> dict[str, object]:
+def _report(model: str, example: str, limits: Limits, way: dict[str, Any] | None) -> dict[str, object]:
     from modelserve.errors import DeadlineExceeded, InsufficientMemory, ServeError  # noqa: PLC0415 - as above
 
     try:
-        return asdict(_run(model, example, limits.seconds, limits.threads))
+        return asdict(_run(model, example, limits.seconds, limits.threads, way))
     except (InsufficientMemory, MemoryError):
         return {"refused": limits.too_large}
     except DeadlineExceeded:
@@ -154,12 +165,12 @@ def _confine(limits: Limits) -> None:
 
 def main() -> None:
     """The process of its own: holds itself to the limits first, and writes its report last."""
-    model, example, limits = sys.argv[1], sys.argv[2], Limits(**json.loads(sys.argv[3]))
+    model, example, limits, way = sys.argv[1], sys.argv[2], Limits(**json.loads(sys.argv[3])), json.loads(sys.argv[4])
     _confine(limits)
     # What native code writes goes elsewhere: only the report is the report.
     with os.fdopen(os.dup(1), "w") as answer:
         os.dup2(2, 1)
-        answer.write(json.dumps(_report(model, example, limits)))
+        answer.write(json.dumps(_report(model, example, limits, way)))
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from tools.modelctl.options import DeploymentName, DeploymentOption, Json, Name,
 if TYPE_CHECKING:
     from modelserve.manifest import Manifest
     from tools.modelctl.compress.results import Comparison, Result
+    from tools.modelctl.data import Split
     from tools.modelctl.origin import Origin
 
 __all__ = ["compress"]
@@ -89,13 +90,15 @@ def compress(
     with tempfile.TemporaryDirectory() as scratch:
         origin = origin_of(target, name, parent, Path(scratch, "parent"), dry_run=dry_run)
         against = uncompressed(target, origin, set(MethodName), Path(scratch, "against"))
-        comparison = _compare(config, origin, against, method, student)
+        comparison, rows = _compare(config, origin, against, method, student)
         chosen = _chosen(comparison, method, every=every, forced=bool(force))
         if not dry_run and not comparison.scored and not force:
             chosen = []  # that nothing speaks against it proves nothing
         if output and chosen:
             output.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(chosen[-1].model, output)
+        if not dry_run and target is not None:
+            chosen = _opened(config, chosen, rows)
         published = {} if dry_run or target is None else _publish(target, chosen, force)
         if as_json:
             print_json(_document(comparison, published))
@@ -113,14 +116,17 @@ def _config(name: str, max_drop: float | None) -> ModelConfig:
     return config.model_copy(update={"compress": config.compress.model_copy(update={"max_drop": max_drop})})
 
 
-def _compare(config: ModelConfig, origin: Origin, against: Origin | None, method: MethodName, student: Student | None) -> Comparison:
+def _compare(
+    config: ModelConfig, origin: Origin, against: Origin | None, method: MethodName, student: Student | None
+) -> tuple[Comparison, Split]:
     with steps(config.name) as begin:
         begin("loading its data")
         from tools.modelctl.compress.run import METHODS, compress  # noqa: PLC0415 - onnx is slow to import
 
         source, rows = load(config.name)
         methods = list(METHODS) if method is MethodName.AUTO else [str(method)]
-        return compress(config, source, origin, rows, methods, output=paths.BUILD, against=against, student=student, progress=begin)
+        made = compress(config, source, origin, rows, methods, output=paths.BUILD, against=against, student=student, progress=begin)
+        return made, rows
 
 
 def _chosen(comparison: Comparison, method: MethodName, *, every: bool, forced: bool) -> list[Result]:
@@ -128,6 +134,14 @@ def _chosen(comparison: Comparison, method: MethodName, *, every: bool, forced: 
     if method is not MethodName.AUTO:
         return [each for each in comparison.results if forced or not comparison.problems(each)]
     return [each for each in comparison.held[::-1] if each.method in comparison.front] if every else comparison.held[:1]
+
+
+def _opened(config: ModelConfig, chosen: list[Result], rows: Split) -> list[Result]:
+    """With how a function opens each; nothing that was only compared waits for that to be measured."""
+    from tools.modelctl.compress.run import opened  # noqa: PLC0415 - as above
+
+    with steps(config.name) as begin:
+        return [opened(config, result, rows, progress=begin) for result in chosen]
 
 
 def _publish(target: Deployment, chosen: list[Result], force: str | None) -> dict[str, Manifest]:

@@ -221,6 +221,11 @@ def _refused(registry: Registry, name: str, version: str, force: str | None) -> 
         from tools.modelctl.safety import examine_version  # noqa: PLC0415 - onnx is slow to import
 
         findings = examine_version(registry, name, version, scratch=Path(scratch))
+        from tools.modelctl.loading.examine import untried  # noqa: PLC0415 - as above
+
+        elsewhere = untried(registry.manifest(name, version))
+    if elsewhere:
+        note(elsewhere)
     if findings and not force:
         raise ModelRefused(name, findings, f"modelctl promote {name} {version}")
     for finding in findings:

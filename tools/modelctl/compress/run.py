@@ -14,8 +14,7 @@ from models.config import LOWER_IS_BETTER, ModelConfig, ParityConfig
 from modelserve.manifest import Manifest
 from modelserve.record import replace
 from modelserve.registry import Registry
-from tools.modelctl import evaluate, latency, lifecycle, parity
-from tools.modelctl.assess import assess
+from tools.modelctl import assess, evaluate, latency, lifecycle, parity
 from tools.modelctl.built import Built, amend
 from tools.modelctl.compress.distilling import distill
 from tools.modelctl.compress.optimize import optimize
@@ -32,7 +31,7 @@ from tools.modelctl.origin import Origin, space
 from tools.modelctl.parity import Answers
 from tools.modelctl.source import Source
 
-__all__ = ["METHODS", "compress", "publish"]
+__all__ = ["METHODS", "compress", "opened", "publish"]
 
 METHODS: dict[str, Method] = {
     "dynamic-int8": dynamic_int8,
@@ -124,7 +123,7 @@ def compress(
         progress(method)
         try:
             converted = origin.converted(METHODS[method](subject), method, answers, judge.space)
-            made[method] = assess(config, converted, rows, output / f"{config.name}.{method}", allowed=_ANY)
+            made[method] = assess.assess(config, converted, rows, output / f"{config.name}.{method}", allowed=_ANY, opening=False)
         except (Inapplicable, BuildFailed) as error:
             if len(methods) == 1:
                 raise
@@ -135,6 +134,12 @@ def compress(
         assert result.built is not None
         amend(result.built, compression=comparison.document(result))
     return comparison
+
+
+def opened(config: ModelConfig, result: Result, rows: Split, *, progress: Callable[[str], None] = lambda _: None) -> Result:
+    """A result that will be published, with how its function opens it; what is only compared does without. Raises `BuildFailed`."""
+    assert result.built is not None
+    return dataclasses.replace(result, built=assess.opened(config, result.built, rows, progress=progress))
 
 
 def publish(registry: Registry, result: Result, *, forced: str | None = None) -> Manifest:

@@ -5,29 +5,28 @@ from __future__ import annotations
 import subprocess
 import tempfile
 import time
-from base64 import b64decode
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 
-import numpy as np
-
 from models.config import ModelConfig
 from modelserve.manifest import LOAD_SCHEMA, MODEL_FILE, File, Load, Manifest
 from modelserve.record import replace
-from modelserve.tensors import Tensor, strings
 from modelserve.versions import sha256
 from tools.modelctl import parity
-from tools.modelctl.data import DATATYPES
 from tools.modelctl.errors import BuildFailed
 from tools.modelctl.example import example
 from tools.modelctl.limits import Limits
+from tools.modelctl.loading.answers import agree
 from tools.modelctl.loading.choice import PLAIN, Figures, choose, settled
 from tools.modelctl.loading.compressed import compressed
+from tools.modelctl.loading.examine import Terms, examine_load
 from tools.modelctl.loading.timing import Subject, Timed, subject, timed
 from tools.modelctl.loading.ways import Way, every_way
+from tools.modelctl.paths import EXAMPLE_FILE
+from tools.modelctl.trial import Refused, attempt
 
 __all__ = ["SMALL", "Measured", "fastest", "measure", "prepare"]
 
@@ -36,10 +35,10 @@ SMALL = 1_000_000
 _ROWS = 4  # that each way must answer as plain does
 _FINALISTS = 3
 _LIKELY = 1.15  # times as long as plain's: runs of one turn that more of them may show to be fast enough
+_SCREENED, _PAIRS = 2, 6  # runs beside plain's in the first turn, and in each other one
 _LEAST, _MOST = 2, 7  # turns of these and plain, after one of all
 _SECONDS = 60.0  # after which no turn begins
 _ARCHITECTURES = {"arm64": "aarch64"}  # of model.toml, as Linux calls them
-_NUMBERS = {datatype: np.dtype(name) for name, datatype in DATATYPES.items() if datatype != "BYTES"}
 Measured = dict[str, Figures]
 """By the name of the way, from the simplest on."""
 Turn = dict[str, Timed]
@@ -64,7 +63,20 @@ def prepare(config: ModelConfig, folder: Path, draft: Manifest, inputs: parity.A
         load, figures = fastest(config, model, inputs, tell=tell)
     if not figures and asked is None:
         return draft
+    if load is not None:
+        tell("opening and asking it so, within the memory and time that it will have")
+        _try(config, folder, load)
     return replace(draft, load=load, load_figures=figures or None, load_asked=asked, schema=LOAD_SCHEMA)
+
+
+def _try(config: ModelConfig, folder: Path, load: Load) -> None:
+    """Raises `BuildFailed` where a function could not open it so, or would answer otherwise."""
+    limits, request = Limits.of(config), folder / EXAMPLE_FILE
+    asked = request if request.exists() else None
+    plain = attempt(folder / MODEL_FILE, asked, limits)
+    found = (plain,) if isinstance(plain, Refused) else examine_load(folder, load, Terms(plain, asked, limits, config.parity))
+    if found:
+        raise BuildFailed(f'{config.name} can\'t be opened as {load.format}: {found[0]}; or set format = "onnx" in [loading] of model.toml')
 
 
 def fastest(
@@ -102,7 +114,7 @@ def measure(ways: Mapping[str, tuple[Way, tuple[Path, ...]]], config: ModelConfi
     threads, insisted = Limits.of(config).threads, config.loading.insists
     subjects = {name: subject(name, files[0], way.load) for name, (way, files) in ways.items()}
     end = time.monotonic() + _SECONDS
-    turns = [_agreeing(_timed(list(subjects.values()), requests, threads), config)]
+    turns = [_agreeing(_timed(list(subjects.values()), requests, threads, pairs=_SCREENED), config)]
     figures = _figures(turns)
     if len(figures) < 2:
         return figures
@@ -110,7 +122,7 @@ def measure(ways: Mapping[str, tuple[Way, tuple[Path, ...]]], config: ModelConfi
     while len(turns) <= _LEAST or (len(turns) <= _MOST and not settled(figures, insisted=insisted)):
         if time.monotonic() > end:
             break
-        turns.append(_timed([subjects[name] for name in finalists], requests[:1], threads))
+        turns.append(_timed([subjects[name] for name in finalists], requests[:1], threads, pairs=_PAIRS))
         figures = _figures(turns)
     return figures
 
@@ -146,9 +158,9 @@ def _placed(load: Load, files: Sequence[Path], model: Path) -> Load | None:
     return replace(load, files=stored, zstd=packed.stem if packed else "")
 
 
-def _timed(subjects: Sequence[Subject], requests: Sequence[Path], threads: int) -> Turn:
+def _timed(subjects: Sequence[Subject], requests: Sequence[Path], threads: int, *, pairs: int) -> Turn:
     try:
-        return {one["name"]: one for one in timed(subjects, requests, threads=threads)}
+        return {one["name"]: one for one in timed(subjects, requests, threads=threads, pairs=pairs)}
     except (subprocess.CalledProcessError, ValueError):  # such as no library that it could drive: plain ONNX always opens
         return {}
 
@@ -189,20 +201,7 @@ def _times(plain: Figures, pairs: Sequence[tuple[Timed, Timed]]) -> Figures:
 
 
 def _agree(plain: Timed, other: Timed, config: ModelConfig) -> bool:
-    pairs = zip(map(_arrays, plain["answers"]), map(_arrays, other["answers"]), strict=True)
-    return all(expected.keys() == found.keys() and parity.compare(expected, found, config.parity).passed for expected, found in pairs)
-
-
-def _arrays(answers: list[tuple[str, str, list[int], str]]) -> parity.Answers:
-    return {name: _array(Tensor(name, datatype, tuple(shape), b64decode(data))) for name, datatype, shape, data in answers}
-
-
-def _array(tensor: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.generic]]:
-    if tensor.datatype == "BYTES":
-        return np.array(strings(tensor), dtype=object).reshape(tensor.shape)
-    if tensor.datatype == "BF16":  # the upper half of a float32
-        return (np.frombuffer(tensor.data, "<u2").astype("<u4") << 16).view("<f4").reshape(tensor.shape)
-    return np.frombuffer(tensor.data, _NUMBERS[tensor.datatype]).reshape(tensor.shape)
+    return all(agree(expected, found, config.parity) for expected, found in zip(plain["answers"], other["answers"], strict=True))
 
 
 def _architecture(config: ModelConfig) -> str:

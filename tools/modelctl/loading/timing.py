@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import time
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -15,6 +14,8 @@ from importlib import import_module
 from math import ceil
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypedDict
+
+from tools.modelctl.loading.answers import Answer, encoded
 
 if TYPE_CHECKING:
     from modelserve.manifest import Load
@@ -40,11 +41,11 @@ class Subject(TypedDict):
 
 
 class Opened(TypedDict):
-    """What loading it and its first run took, and the answers to each request as name, datatype, shape and data in base64."""
+    """What loading it and its first run took, and the answers to each request."""
 
     load_ms: float
     first_ms: float
-    answers: list[list[tuple[str, str, list[int], str]]]
+    answers: list[list[Answer]]
 
 
 class Timed(Opened):
@@ -102,19 +103,12 @@ def _opened(asked: Subject, requests: list[list[Tensor]], threads: int, clock: C
     loaded = clock()
     first = _answers(session, requests[0])
     ended = clock()
-    answers = [_encoded(first), *(_encoded(_answers(session, request)) for request in requests[1:])]
+    answers = [encoded(first), *(encoded(_answers(session, request)) for request in requests[1:])]
     return session, Opened(load_ms=1e3 * (loaded - began), first_ms=1e3 * (ended - loaded), answers=answers)
 
 
 def _answers(session: Session, request: list[Tensor]) -> list[Tensor]:
     return session.run(request, [output.name for output in session.outputs], seconds=_SECONDS)
-
-
-def _encoded(answers: list[Tensor]) -> list[tuple[str, str, list[int], str]]:
-    return [
-        (tensor.name, tensor.datatype, list(tensor.shape), b64encode(bytes(memoryview(tensor.data).cast("B"))).decode())
-        for tensor in answers
-    ]
 
 
 class _Fork:

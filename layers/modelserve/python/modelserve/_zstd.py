@@ -13,7 +13,7 @@ try:
 except ImportError:
     from backports import zstd
 
-__all__ = ["expand"]
+__all__ = ["declared", "expand"]
 
 _CHUNK = 2**20
 _HEADER = 18  # bytes of the longest
@@ -32,6 +32,15 @@ def expand(path: str) -> None:
     if expanded != size:
         raise UnverifiedModel(packed, f"another size than the {size} bytes that its header says", "one frame that says its size")
     os.unlink(packed)
+
+
+def declared(packed: str) -> int:
+    """Bytes that the file `packed` says to become, which `expand` holds it to. Raises `UnverifiedModel`."""
+    with open(packed, "rb", 0) as source:
+        try:
+            return zstd.get_frame_info(source.read(_HEADER)).decompressed_size or 0
+        except zstd.ZstdError as error:
+            raise UnverifiedModel(packed, f"no zstd ({error})", "one frame that says its size") from None
 
 
 def _expand(source: FileIO, target: FileIO, name: str, size: int) -> int:

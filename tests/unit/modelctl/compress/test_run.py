@@ -12,7 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 from models.config import CompressConfig, ModelConfig
-from modelserve.manifest import MODEL_FILE
+from modelserve import record
+from modelserve.manifest import LOAD_SCHEMA, MODEL_FILE, Manifest
 from modelserve.registry import Registry
 from tests.unit.modelctl.compress.networks import TOML, TRAIN
 from tests.unit.modelctl.factories import model_folder
@@ -26,6 +27,7 @@ from tools.modelctl.data import split
 from tools.modelctl.errors import BuildFailed, GateFailed
 from tools.modelctl.latency import Batch, Measured
 from tools.modelctl.origin import Origin
+from tools.modelctl.parity import Answers
 from tools.modelctl.source import Source
 from tools.modelctl.trial import Trial
 
@@ -201,6 +203,30 @@ def test_it_is_published_with_its_parent_which_stays_as_it_is(compared: Comparis
     assert manifest.lineage is not None
     assert manifest.lineage.parent == "20261120T174100Z-1a2b3c4d"
     assert run.publish(registry, compared.results[0]).version == manifest.version
+
+
+def test_how_a_result_is_opened_is_measured_when_it_is_to_be_published(
+    compared: Comparison, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which takes a minute each of large models, and most of them are only compared."""
+    monkeypatch.setattr("tools.modelctl.assess.prepare", None)
+    first = compared.results[0].built
+    assert first is not None
+    folder = model_folder(tmp_path / "models", "small", toml=TOML, train=TRAIN)
+    (result,) = compress(tmp_path, "optimize", origin=Origin(manifest=first.manifest, model=first.model, version="2")).results
+
+    def measured(_: ModelConfig, folder: Path, draft: Manifest, inputs: Answers, *, tell: object) -> Manifest:
+        assert (folder / MODEL_FILE).exists()
+        assert len(next(iter(inputs.values()))) == 100
+        return record.replace(draft, load_figures={"onnx": {"load_ms": 1.0}}, schema=LOAD_SCHEMA)
+
+    monkeypatch.setattr("tools.modelctl.assess.prepare", measured)
+    config = ModelConfig.load(folder)
+    built = run.opened(config, result, split(config, *Source.of(folder).load())).built
+    assert built is not None
+    assert built.manifest.load_figures == {"onnx": {"load_ms": 1.0}}
+    assert built.report["manifest"]["load_figures"] == {"onnx": {"load_ms": 1.0}}
+    assert built.report["evaluation"]["compression"]
 
 
 def test_one_that_fails_is_published_only_with_a_reason_that_is_kept(compared: Comparison, registry: Registry) -> None:

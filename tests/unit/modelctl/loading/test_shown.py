@@ -9,8 +9,13 @@ PLAIN = {"load_ms": 300.0, "first_ms": 90.0, "steady_us": 100.0}
 FASTER = {"load_ms": 20.0, "first_ms": 100.0, "steady_us": 103.0}
 
 
-def test_a_version_that_is_opened_as_it_is_needs_no_words() -> None:
+def test_a_version_that_nobody_measured_needs_no_words() -> None:
     assert not sentence(draft())
+
+
+def test_where_nothing_is_faster_it_is_told_that_it_was_measured() -> None:
+    told = sentence(replace(draft(), load_figures={"onnx": PLAIN, "external": PLAIN, "ort": PLAIN}))
+    assert told == "opened as plain ONNX: 2 other ways were measured, and none answers sooner by a fifth and runs as fast"
 
 
 def test_the_ratios_to_plain_onnx_are_told_and_where_it_is_not_opened_so() -> None:
