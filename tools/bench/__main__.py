@@ -65,7 +65,7 @@ def bench(
         for line in [*shown.omitted(found), *(shown.moved(before, now) if compare and before and found.results else ())]:
             console.print(line)
         if keep:
-            whole = replace(now, results=tuple(each for each in now.results if each.group not in found.failed))
+            whole = replace(now, results=tuple(each for each in now.results if each.group not in {**found.failed, **found.unavailable}))
             keep_results(before.taking(whole) if before else whole, ROOT)
     except (BenchError, LocalError) as error:
         console.print(f"bench: {error}", style="red", markup=False)

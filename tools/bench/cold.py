@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from modelserve.settings import PredictSettings
 from tools.bench import big_models, stored
 from tools.bench.authority import KEY_ARN, certificate
 from tools.bench.measures import Options, Result, Tick, Unavailable, ratios
@@ -21,8 +20,7 @@ from tools.bench.programs import FLOOR, FUNCTION
 from tools.bench.quota import limited
 from tools.bench.runtime import BenchError, first_answer
 from tools.bench.samples import Sample
-from tools.bench.server import Network, serving
-from tools.bench.store import BUCKET
+from tools.bench.server import Network, reached, serving
 from tools.bench.stored import Stored
 from tools.bench.subject import MODEL, Subject
 
@@ -67,8 +65,7 @@ class Pair:
 
     def ours(self) -> float:
         """Seconds."""
-        settings = PredictSettings(model_name=self.stored.name, model_bucket=BUCKET, signing_key_arn=KEY_ARN)
-        environ = {**self.subject.environ, **settings.to_env(), **self.variables}
+        environ = {**self.subject.environ, **self.subject.told(self.stored.name, signing_key_arn=KEY_ARN), **self.variables}
         line = [*self.before, *command(self.subject.root, FUNCTION)]
         return first_answer(line, event=self.stored.event, cwd=self.subject.root.folder, environ=environ)[0]
 
@@ -79,7 +76,7 @@ def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
         small = stored.trained(MODEL, Path(scratch) / "small", subject.event)
         told = partial(compared, rounds=options.rounds, tick=tick, bar=1.15, goal=0.65)
         with serving(small.folder, Network()) as url:
-            plain = Pair(subject=subject, stored=small, variables=_reached(url))
+            plain = Pair(subject=subject, stored=small, variables=reached(url))
             yield told(plain, name="cold start", comparison=_EVERYTHING)
         yield _delayed(subject, small, Path(scratch), told)
         for each in _large(options):
@@ -87,7 +84,7 @@ def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
         with serving(small.folder, Network()) as url:
             for vcpus in _VCPUS:
                 with limited(vcpus) as before:
-                    pair = Pair(subject=subject, stored=small, variables=_reached(url), before=before)
+                    pair = Pair(subject=subject, stored=small, variables=reached(url), before=before)
                     yield told(pair, name=f"cold start, {vcpus:g} vCPU", comparison=f"{_EVERYTHING}; both held to {vcpus:g} of a CPU")
 
 
@@ -105,7 +102,7 @@ def compared(pair: Pair, *, name: str, comparison: str, rounds: int, tick: Tick,
 def _delayed(subject: Subject, small: Stored, scratch: Path, told: Callable[..., Result]) -> Result:
     chain, roots = certificate(scratch)
     with serving(small.folder, Network(certificate=str(chain), round_trip=_ROUND_TRIP)) as url:
-        pair = Pair(subject=subject, stored=small, variables=_reached(url) | {"SSL_CERT_FILE": str(roots)})
+        pair = Pair(subject=subject, stored=small, variables=reached(url) | {"SSL_CERT_FILE": str(roots)})
         milliseconds = f"{1000 * _ROUND_TRIP:g} ms"
         return told(
             pair,
@@ -125,14 +122,10 @@ def _of_large(subject: Subject, named: tuple[str, Callable[[], Sample]], folder:
     found = made()
     large = stored.sample(found, folder / found.name)
     with serving(large.folder, Network()) as url:
-        variables = _reached(url) | {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_LARGE_MEGABYTES)}
+        variables = reached(url) | {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_LARGE_MEGABYTES)}
         pair = Pair(subject=subject, stored=large, variables=variables)
         comparison = f"{_EVERYTHING}; {found.what}"
         return compared(pair, name=f"cold start, {size}", comparison=comparison, rounds=rounds, tick=tick, bar=1.25)
-
-
-def _reached(url: str) -> dict[str, str]:
-    return {"AWS_ENDPOINT_URL_S3": url, "AWS_ENDPOINT_URL_KMS": url}
 
 
 def _first_line(line: Sequence[str], folder: Path, environ: Mapping[str, Any]) -> float:

@@ -143,6 +143,7 @@ def _nothing(one: int, other: int) -> None:
 
 def _bare(model: Path, file: Path) -> float:
     import onnxruntime  # noqa: PLC0415 - as above
+    from pyarrow import csv, parquet  # noqa: F401, PLC0415 - as above
 
     options = onnxruntime.SessionOptions()  # as ours: a thread that spins takes the core that the reader needs
     options.intra_op_num_threads = os.cpu_count() or 1

@@ -18,7 +18,7 @@ ROOT = FILE.parents[1]
 HEADLINES: tuple[str, ...] = (
     "cold start",
     "cold start beside MLServer, tuned",
-    "handler",
+    "handler, 1x30 JSON",
     "memory, small model",
     "memory beside MLServer, tuned",
     "image",
@@ -31,7 +31,8 @@ _RULE = "| --- | --- | --- | --- | --- |"
 
 
 def keep(results: Kept, root: Path = ROOT) -> None:
-    """Writes `docs/bench.json` and what is drawn from it. Raises `BenchError` for a README without markers."""
+    """Writes `docs/bench.json` and what is drawn from it. Raises `BenchError` without markers in the README, or a headline."""
+    readme_table(results)  # or nothing is written
     results.write(root / "docs" / FILE.name)
     redraw(root)
 
@@ -56,11 +57,20 @@ def between_markers(text: str, content: str) -> str:
 
 
 def readme_table(kept: Kept) -> str:
-    """The headlines and the picture, as Markdown."""
+    """The headlines and the picture, as Markdown. Raises `BenchError` where one of them was not measured."""
     known = {each.name: each for each in kept.results}
-    lines = [_line(known[name]) for name in HEADLINES if name in known]
+    if missing := [name for name in HEADLINES if name not in known]:
+        raise BenchError(f"the README shows {', '.join(missing)}, which nothing measured; keep all groups: --keep --peers")
+    lines = [_line(known[name]) for name in HEADLINES]
     return "\n".join(
-        [f"| Measured by `make bench`, both sides in turns ({_where(kept)}) | ours | floor | compared | bar |", _RULE, *lines, ""]
+        [
+            f"| Measured by `make bench`, both sides in turns ({_where(kept)}) | ours | floor | compared | bar |",
+            _RULE,
+            *lines,
+            "",
+            f"![{_PICTURE}](docs/bench.svg)",
+            "",
+        ]
     )
 
 

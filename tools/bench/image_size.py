@@ -7,7 +7,6 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from importlib.util import source_from_cache
 from pathlib import Path
 from typing import Annotated
 
@@ -71,10 +70,9 @@ def needed(subject: Subject) -> set[str]:
 
 
 def wanted(paths: Iterable[str], folder: Path) -> set[str]:
-    """Those of the paths that are files of this folder, and the sources of bytecode, which Python looks for first."""
-    files = {path for path in (folder / each for each in paths) if path.is_relative_to(folder) and path.is_file()}
-    sources = {Path(source_from_cache(str(path))) for path in files if path.suffix == ".pyc"}
-    return {str(path.relative_to(folder)) for path in files | {source for source in sources if source.is_file()}}
+    """Those of the paths that are files of this folder."""
+    files = (path for path in (folder / each for each in paths) if path.is_relative_to(folder) and path.is_file())
+    return {str(path.relative_to(folder)) for path in files}
 
 
 def parts(sizes: Mapping[str, int]) -> dict[str, int]:

@@ -17,20 +17,20 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 from modelserve.manifest import MODEL_FILE, Manifest, TensorSpec
 from modelserve.registry import Registry
-from modelserve.settings import PredictSettings
 from tools.bench.measures import Options, Result, Tick, Unavailable, added, ratios
 from tools.bench.peers.function import Function
 from tools.bench.processes import command, with_binding
 from tools.bench.programs import FLOOR
 from tools.bench.requests import events
 from tools.bench.runtime import BenchError
-from tools.bench.store import BUCKET, MemoryStore
+from tools.bench.store import MemoryStore
 from tools.bench.subject import MODEL, Subject
 
 __all__ = ["dense", "held", "measure", "published"]
 
-_ROUNDS, _REQUESTS, _WARM_UP, _WIDE = 5, 10_000, 1000, 5000
+_ROUNDS, _REQUESTS, _WIDE = 5, 10_000, 5000
 _QUICK_ROUNDS, _QUICK_REQUESTS, _QUICK_WIDE = 1, 200, 500
+_LARGE_KIB = 50 * 1024
 _KIB = 1 / 1024  # of what Linux calls a kB, to MiB
 
 
@@ -76,11 +76,9 @@ def published(subject: Subject, file: Path) -> Iterator[Subject]:
             row_wise=True,
         )
         registry.promote(name, registry.publish(draft, {MODEL_FILE: file}).version, alias="production", by="bench", reason="")
-        settings = PredictSettings(model_name=name, model_bucket=BUCKET)
         event = {**subject.event, "path": subject.event["path"].replace(MODEL, name)}
-        yield replace(
-            subject, model=file, event=event, environ={**subject.environ, **settings.to_env(), "AWS_ENDPOINT_URL_S3": store.endpoint}
-        )
+        environ = {**subject.environ, **subject.told(name), "AWS_ENDPOINT_URL_S3": store.endpoint}
+        yield replace(subject, model=file, event=event, environ=environ)
 
 
 def held(pid: int, what: str) -> int:
@@ -116,7 +114,7 @@ def _of_the_model(small: Subject, large: Subject, rounds: int, tick: Tick) -> Re
         group="memory",
         unit="MiB",
         scale=_KIB,
-        bar=1.25,
+        bar=1.25 if size > _LARGE_KIB else None,  # what runs a small one weighs more than itself
         comparison=f"what a plain ONNX model of {size / 1024:.0f} MiB adds to the function after its first answer, as a ratio to its file: "
         "its weights once, and what runs them",
     )
@@ -125,10 +123,10 @@ def _of_the_model(small: Subject, large: Subject, rounds: int, tick: Tick) -> Re
 def _growth(subject: Subject, requests: int, tick: Tick) -> Result:
     kinds = list(events(subject.event).values())
     with Function(subject).start() as function:
-        for number, (status, event) in enumerate(islice(cycle(kinds), _WARM_UP + requests)):
-            if number == _WARM_UP:
-                before = held(function.process.process.pid, "VmRSS")
+        for number, (status, event) in enumerate(islice(cycle(kinds), 1 + requests)):
             _expect(status, event, json.loads(function.ask(json.dumps(event).encode())))
+            if number == 0:
+                before = held(function.process.process.pid, "VmRSS")
             if number % 100 == 0:
                 tick()
         after = held(function.process.process.pid, "VmRSS")
@@ -139,7 +137,7 @@ def _growth(subject: Subject, requests: int, tick: Tick) -> Result:
         unit="MB",
         scale=1024e-6,
         bar=5.0,
-        comparison=f"what {requests:,} requests add to the function's process, of {len(kinds)} kinds, {_WARM_UP:,} before them",
+        comparison=f"what {requests:,} requests add to the function's process, of {len(kinds)} kinds, after its first answer",
     )
 
 

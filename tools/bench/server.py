@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from tools.bench.runtime import BenchError
 
-__all__ = ["KEY_FILE", "Network", "serving"]
+__all__ = ["KEY_FILE", "Network", "reached", "serving"]
 
 KEY_FILE = "kms.json"
 """Of the folder: KMS's answer to GetPublicKey, whatever key is asked for."""
@@ -35,6 +35,11 @@ class Network:
     """A file with a certificate and its key: for TLS."""
     round_trip: float = 0.0
     """Seconds; a connection takes one, and so does each flight that a client waits for."""
+
+
+def reached(url: str) -> dict[str, str]:
+    """What tells a function that S3 and KMS are there."""
+    return {"AWS_ENDPOINT_URL_S3": url, "AWS_ENDPOINT_URL_KMS": url}
 
 
 @contextmanager

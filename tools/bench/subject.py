@@ -34,6 +34,8 @@ class Subject:
     model: Path
     event: Mapping[str, Any]
     environ: Mapping[str, str]
+    backend: str
+    """What the image drives ONNX Runtime by, one of `modelserve.session.BACKENDS`."""
 
     @classmethod
     def prepare(cls, store: MemoryStore) -> Subject:
@@ -43,16 +45,16 @@ class Subject:
         built = build(ModelConfig.load(MODELS / MODEL))
         registry = Registry(store)
         version = publish(registry, built).version
-        settings = PredictSettings(model_name=MODEL, model_bucket=BUCKET)
-        registry.promote(MODEL, version, alias=settings.model_alias, by="bench", reason="")
-        root = image.build(_predict_image(), CDK_OUT.parent)
+        registry.promote(MODEL, version, alias=PredictSettings.model_alias, by="bench", reason="")
+        asset = _predict_image()
+        root, backend = image.build(asset, CDK_OUT.parent), asset.build_args["SESSION_BACKEND"]
         return cls(
             root=root,
             model=built.model,
             event=_event(built.example.read_text("utf-8")),
             environ={
                 **root.environment,
-                **settings.to_env(),
+                **_told(MODEL, backend),
                 "AWS_ACCESS_KEY_ID": "local",
                 "AWS_SECRET_ACCESS_KEY": "local",
                 "AWS_ENDPOINT_URL_S3": store.endpoint,
@@ -61,7 +63,16 @@ class Subject:
                 "AWS_LAMBDA_FUNCTION_NAME": "bench",
                 "LAMBDA_TASK_ROOT": str(root.folder),
             },
+            backend=backend,
         )
+
+    def told(self, model: str, **settings: str) -> dict[str, str]:
+        """What the stack of another model's function tells it beside what is in `environ`; `settings` are of `PredictSettings`."""
+        return _told(model, self.backend, **settings)
+
+
+def _told(model: str, backend: str, **settings: Any) -> dict[str, str]:
+    return PredictSettings(model_name=model, model_bucket=BUCKET, session_backend=backend, **settings).to_env()
 
 
 def _predict_image() -> ImageAsset:

@@ -11,6 +11,7 @@ from tests.unit.bench.test_kept import MACHINE, kept
 from tests.unit.bench.test_measures import a_result
 from tools.bench import drawn
 from tools.bench.kept import FILE, Kept
+from tools.bench.measures import Result
 from tools.bench.picture import picture
 from tools.bench.runtime import BenchError
 
@@ -23,6 +24,10 @@ KEPT = kept(
     **WHERE,
 )
 SVG = "{http://www.w3.org/2000/svg}"
+
+
+def a_headline(name: str) -> Result:
+    return a_result(name=name)
 
 
 def bars(text: str) -> list[tuple[str | None, float]]:
@@ -57,8 +62,11 @@ def test_the_readme_keeps_all_but_what_stands_between_the_markers() -> None:
 def test_keeping_writes_all_that_is_made_of_it(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("<!-- bench --><!-- /bench -->", "utf-8")
-    drawn.keep(KEPT, tmp_path)
-    assert "Handler: a ratio" in (tmp_path / "README.md").read_text("utf-8")
+    with pytest.raises(BenchError, match="the README shows cold start beside MLServer, tuned, handler"):
+        drawn.keep(KEPT, tmp_path)
+    assert not list((tmp_path / "docs").iterdir())
+    drawn.keep(kept(*map(a_headline, drawn.HEADLINES), **WHERE), tmp_path)
+    assert "Handler, 1x30 JSON: a ratio" in (tmp_path / "README.md").read_text("utf-8")
     assert sorted(each.name for each in (tmp_path / "docs").iterdir()) == ["bench.json", "bench.md", "bench.svg"]
 
 

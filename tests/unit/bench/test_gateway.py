@@ -39,6 +39,6 @@ def test_the_function_answers_behind_the_stand_in(bare_subject: Any) -> None:
     body = {"inputs": [{"name": "input", "shape": [1, 30], "datatype": "FP32", "data": [0.5] * 30}]}
     event = {"httpMethod": "POST", "path": "", "headers": {}, "body": json.dumps(body)}
     environ = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769"}
-    subject = Subject(root=bare_subject.root, model=bare_subject.model, event=event, environ=environ)
+    subject = Subject(root=bare_subject.root, model=bare_subject.model, event=event, environ=environ, backend="native")
     with endpoint("heavy") as port, gateway.deployed(subject, port) as deployed:
         assert overhead(deployed, port, rounds=20).compared > 0

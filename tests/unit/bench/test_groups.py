@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from tests.unit.bench.test_measures import a_result
 from tools.bench import __main__ as command
-from tools.bench import groups
+from tools.bench import drawn, groups
 from tools.bench.measures import Options, Unavailable
 from tools.bench.runtime import BenchError
 from tools.bench.subject import Subject
@@ -61,6 +61,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("<!-- bench --><!-- /bench -->", "utf-8")
     monkeypatch.setattr(command, "ROOT", tmp_path)
+    monkeypatch.setattr(drawn, "HEADLINES", ())
     monkeypatch.setattr(command, "MemoryStore", nullcontext)
     monkeypatch.setattr(Subject, "prepare", lambda store: object())  # noqa: ARG005 - as it is called
     return tmp_path

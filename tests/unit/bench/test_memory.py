@@ -75,15 +75,16 @@ def test_the_peak_is_a_ratio_to_the_floors_in_each_round(bare_subject: Any, monk
 def test_what_a_model_adds_is_a_ratio_to_its_file(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bare_subject.model.write_bytes(bytes(2**20))
     monkeypatch.setattr(memory, "Function", FakeFunction())
-    recorded(monkeypatch, 3 * 1024, 1024)
+    recorded(monkeypatch, 3 * 1024, 1024, 3 * 1024, 1024)
+    assert memory._of_the_model(bare_subject, bare_subject, 1, lambda: None).bar is None  # so small a model is not held to one
+    monkeypatch.setattr(memory, "_LARGE_KIB", 1)
     result = memory._of_the_model(bare_subject, bare_subject, 1, lambda: None)
     assert (result.ours, result.floor, result.compared, result.met) == (2.0, 1.0, 2.0, False)  # its weights, and a copy
 
 
-def test_growth_is_what_comes_after_the_warm_up(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_growth_is_what_comes_after_the_first_answer(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     function = FakeFunction()
     monkeypatch.setattr(memory, "Function", function)
-    monkeypatch.setattr(memory, "_WARM_UP", 10)
     monkeypatch.setattr(memory, "events", lambda event: {"a": (200, event), "b": (200, event)})
     monkeypatch.setattr(memory, "held", lambda pid, what: 1000 * len(function.asked))  # noqa: ARG005 - as it is called
     result = memory._growth(bare_subject, 20, lambda: None)

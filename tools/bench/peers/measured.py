@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
@@ -16,14 +17,17 @@ from typing import Any, Protocol
 import numpy as np
 import onnxruntime
 
+from tools.bench import stored
+from tools.bench.authority import KEY_ARN
 from tools.bench.measures import Options, Result, Tick, ratios
 from tools.bench.peers.environments import environment
 from tools.bench.peers.function import ALONE, Function
 from tools.bench.peers.processes import Memory, Started
-from tools.bench.peers.servers import SERVERS, TUNED
+from tools.bench.peers.servers import SERVERS, TUNED, Server
 from tools.bench.peers.talk import Row
 from tools.bench.runtime import BenchError
-from tools.bench.subject import Subject
+from tools.bench.server import Network, reached, serving
+from tools.bench.subject import MODEL, Subject
 
 __all__ = ["Figures", "Side", "compared", "figures", "measure", "sides"]
 
@@ -88,6 +92,14 @@ def figures(subject: Subject, *, rounds: int, calls: int, tick: Tick) -> dict[st
     for server in SERVERS:
         environment(server.folder)
         tick()
+    with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+        small = stored.trained(MODEL, Path(scratch) / "small", subject.event)
+        with serving(small.folder, Network()) as url:
+            environ = {**subject.environ, **subject.told(MODEL, signing_key_arn=KEY_ARN), **reached(url)}
+            return _figures_of(replace(subject, environ=environ), rounds, calls, tick)
+
+
+def _figures_of(subject: Subject, rounds: int, calls: int, tick: Tick) -> dict[str, list[Figures]]:
     taking_part = sides(subject)
     found: dict[str, list[Figures]] = {side.name: [] for side in taking_part}
     expected = _answer(subject.model, _row(subject.event))
@@ -121,7 +133,7 @@ def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
             unit="ms",
             scale=1000,
             bar=0.15 if tuned else None,
-            comparison=f"process start to first right answer; theirs includes: {server.includes}",
+            comparison=f"process start to first right answer; {_both(server)}",
         )
         yield ratios(
             [(theirs.memory.peak, ours.memory.peak) for theirs, ours in pairs],
@@ -130,7 +142,7 @@ def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
             unit="MB",
             scale=1 / 2**20,
             bar=0.4 if tuned else None,
-            comparison="peak resident memory of all processes after the calls",
+            comparison=f"peak resident memory of all processes after the calls; {_both(server)}",
         )
         yield ratios(
             [(theirs.p50, ours.p50) for theirs, ours in pairs],
@@ -139,8 +151,12 @@ def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
             unit="us",
             scale=1e6,
             bar=None,
-            comparison="p50 of one call right after another; theirs over a kept HTTP connection, ours through the runtime client",
+            comparison=f"p50 of one call right after another, theirs over a kept HTTP connection; {_both(server)}",
         )
+
+
+def _both(server: Server) -> str:
+    return f"theirs includes: {server.includes}; ours: {_OURS_INCLUDES}"
 
 
 def _figures(side: Side, calls: int, expected: array[float]) -> Figures:

@@ -31,7 +31,12 @@ def trace_cold(
     *,
     runs: Annotated[int, typer.Option("--runs", min=1, help="Cold starts, of which the median is shown.")] = 5,
     backend: Annotated[
-        str | None, typer.Option("--backend", metavar="BACKEND", help=f"What drives ONNX Runtime: {' or '.join(BACKENDS)}.")
+        str | None,
+        typer.Option(
+            "--backend",
+            metavar="BACKEND",
+            help=f"What drives ONNX Runtime: {' or '.join(BACKENDS)}, whatever a deployment's session_backend says.",
+        ),
     ] = None,
     delay: Annotated[
         float, typer.Option("--delay", min=0, max=1000, metavar="MS", help="Milliseconds of a round trip to the store, as a network has.")
@@ -52,6 +57,8 @@ def trace_cold(
         raise UsageFailed(f'{name} runs on an endpoint, and its function loads no model; trace-cold is for models with target = "lambda"')
     if backend is not None and backend not in BACKENDS:
         raise UsageFailed(f"--backend is {backend!r}; expected one of: {', '.join(BACKENDS)}")
+    if picture is not None:
+        _writable(picture)
     found = _traced(config, runs, backend, delay)
     if picture is not None:
         from tools.modelctl.trace.picture import picture as drawn  # noqa: PLC0415 - seldom asked for
@@ -63,6 +70,15 @@ def trace_cold(
         _show(found, delay)
     if picture is not None:
         note(f"drawn in {picture}")
+
+
+def _writable(file: Path) -> None:
+    """Before anything takes its time. Raises `UsageFailed`."""
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.touch()
+    except OSError as error:
+        raise UsageFailed(f"--picture {file}: {error.strerror}; name a file that can be written") from None
 
 
 def _traced(config: ModelConfig, runs: int, backend: str | None, delay: float) -> Cold:

@@ -21,12 +21,11 @@ def hints(trace: Trace) -> list[str]:
     if "numpy" in packages:
         took = sum(row.own for row in trace.rows if row.kind == "import" and row.name in {"numpy", "onnxruntime"})
         found.append(
-            f"numpy is imported, {took:.0f} ms with ONNX Runtime's binding: session_backend of stacks/settings.py is not native, or this "
-            "model asks for what only the binding has"
+            f"numpy is imported, {took:.0f} ms with ONNX Runtime's binding (--backend binding, or session_backend of a deployment)"
         )
     if opens >= _MUCH:
         found.append(
-            f"opening the model is {opens:.0%}: [load] of its model.toml chooses how (docs/models.md); `modelctl compress` makes it less"
+            f"opening the model is {opens:.0%}: [loading] of its model.toml chooses how (docs/models.md); `modelctl compress` makes it less"
         )
     if fetches >= _MUCH:
         found.append(f"the transfer is {fetches:.0%}: fewer bytes (`modelctl compress`), or more memory, with which the network grows")

@@ -22,7 +22,7 @@ def test_a_model_that_takes_long_to_open_is_told_how_it_may_open_faster():
     (hint,) = hints(native(session=600))
 
     assert "opening the model is 90%" in hint
-    assert "[load]" in hint
+    assert "[loading]" in hint
 
 
 def test_a_model_that_takes_long_to_come_is_told_what_makes_it_come_faster():
