@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
-from aws_cdk import App
+from aws_cdk import App, Stack
 from aws_cdk.assertions import Template
 
 from models.config import MODELS, ModelConfig
@@ -89,13 +90,22 @@ def cdk_app(folder: Path) -> App:
 def synthesize(settings: DeploymentSettings, models: tuple[ModelConfig, ...], *, folder: Path) -> Templates:
     deployment = Deployment(cdk_app(folder), settings=settings, models=models)
     stacks = (deployment.store, deployment.batch, deployment.serving, deployment.gpu, deployment.examples)
-    return Templates(deployment, *(Template.from_stack(stack) for stack in stacks))
+    return Templates(deployment, *map(template_of, stacks))
+
+
+def template_of(stack: Stack) -> Template:
+    """The template of a stack as it is now, which is brought over from CDK's process once."""
+    template = Template.from_stack(stack)
+    template.to_json = cache(template.to_json)  # type: ignore[method-assign]
+    return template
 
 
 def properties(template: Template, kind: str, *, with_: dict[str, Any] | None = None) -> list[dict[str, Any]]:
     """The properties of every resource of a type, or of those that have the properties `with_`."""
-    found = template.find_resources(kind, {"Properties": with_} if with_ else None)
-    return [resource.get("Properties", {}) for resource in found.values()]
+    if with_ is not None:
+        return [each.get("Properties", {}) for each in template.find_resources(kind, {"Properties": with_}).values()]
+    resources = template.to_json().get("Resources", {}).values()
+    return [each.get("Properties", {}) for each in resources if each["Type"] == kind]
 
 
 def gateways(templates: Templates) -> dict[str, dict[str, Any]]:
