@@ -19,6 +19,8 @@ __all__ = ["bare", "calls", "image", "measure", "overhead"]
 
 _BARS = {1: 12.0, 32: 36.0}
 """Microseconds over the run, by rows."""
+_STARTS = 10
+"""Of the processes that calls are sent to: one can be a tenth slower than another for as long as it lives."""
 
 
 def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
@@ -90,18 +92,9 @@ def image(subject: Subject, *, rounds: int) -> Iterator[Result]:
 
 def calls(subject: Subject, *, rounds: int) -> Result:
     """Whole turns of the runtime client, the function beside a handler that only parses, runs and encodes."""
-    from tools.bench.peers.function import Function  # noqa: PLC0415 - its packages are those of `peers`
-
-    backend = subject.environ["SESSION_BACKEND"]
-    with ExitStack() as stack:
-        minimal, ours = (
-            stack.enter_context(each.start()) for each in (Function(subject, MINIMAL, (str(subject.model), backend)), Function(subject))
-        )
-        if any(json.loads(each.first())["statusCode"] != 200 for each in (minimal, ours)):
-            raise BenchError("a function did not answer; run it by itself with `make run`")
-        pairs = [(_seconds(minimal), _seconds(ours)) for _ in range(rounds)]
+    pairs = [pair for _ in range(_STARTS) for pair in _turns(subject, rounds // _STARTS)]
     return ratios(
-        pairs[rounds // 10 :],
+        pairs,
         name="call",
         group="warm",
         unit="us",
@@ -110,6 +103,22 @@ def calls(subject: Subject, *, rounds: int) -> Result:
         comparison="a call of one row through the runtime client, which posts the answer; log line and metrics written to a pipe, as a "
         "ratio to a handler on the same session that only parses, runs and encodes, and writes and checks nothing",
     )
+
+
+def _turns(subject: Subject, rounds: int) -> list[tuple[float, float]]:
+    """Of two fresh processes, each first in every other turn: whoever runs behind the other finds other things in the caches."""
+    from tools.bench.peers.function import Function  # noqa: PLC0415 - its packages are those of `peers`
+
+    arguments = str(subject.model), subject.environ["SESSION_BACKEND"]
+    with ExitStack() as stack:
+        minimal, ours = (stack.enter_context(each.start()) for each in (Function(subject, MINIMAL, arguments), Function(subject)))
+        if any(json.loads(each.first())["statusCode"] != 200 for each in (minimal, ours)):
+            raise BenchError("a function did not answer; run it by itself with `make run`")
+        pairs = []
+        for turn in range(rounds):
+            taken = {each: _seconds(each) for each in ((minimal, ours) if turn % 2 else (ours, minimal))}
+            pairs.append((taken[minimal], taken[ours]))
+    return pairs[rounds // 10 :]
 
 
 def _seconds(invoked: Any) -> float:

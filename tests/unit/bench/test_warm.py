@@ -2,6 +2,7 @@
 
 import json
 from contextlib import contextmanager
+from itertools import cycle
 from typing import Any
 
 import pytest
@@ -77,7 +78,7 @@ class Invoked:
 
 def answering(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[Invoked]:
     """The minimal handler, then ours."""
-    waiting, made = iter(statuses), []
+    waiting, made = cycle(statuses), []
 
     class Function:
         def __init__(self, *_: object) -> None:
@@ -93,13 +94,14 @@ def answering(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[Invoked]:
 
 
 def test_calls_are_compared_in_turns_and_the_first_tenth_is_left_out(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(warm, "_STARTS", 2)
     made = answering(monkeypatch, 200, 200)
-    seconds = iter([9.0, 90.0] + [2.0, 2.2] * 9)
+    seconds = cycle([90.0, 9.0] + [2.0, 2.2, 2.2, 2.0] * 4 + [2.0, 2.2])
     monkeypatch.setattr(warm, "_seconds", lambda invoked: invoked.ask() and next(seconds))
-    result = calls(subject, rounds=10)
+    result = calls(subject, rounds=20)
     assert result.compared == pytest.approx(1.1)
-    assert result.runs == 9
-    assert [each.asked for each in made] == [11, 11]
+    assert result.runs == 18
+    assert [each.asked for each in made] == [11] * 4
 
 
 def test_a_call_that_fails_is_told(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
