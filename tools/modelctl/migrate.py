@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import onnx
@@ -28,7 +28,17 @@ _CARRIED_OVER = {
 """Operators that changed between two operator sets, and that onnx's converter only relabels."""
 
 
-def migrate(config: ModelConfig, source: Source, origin: Origin, rows: Split, folder: Path, *, opset: int | None, ir: int | None) -> Built:
+def migrate(
+    config: ModelConfig,
+    source: Source,
+    origin: Origin,
+    rows: Split,
+    folder: Path,
+    *,
+    opset: int | None,
+    ir: int | None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> Built:
     """The model in operator set `opset` of ai.onnx and IR `ir`, judged in `folder` against the version it was made from, on held-out rows.
 
     Clusters are judged where train.py's own pipeline sees them, so it is fitted once more. Raises `UsageFailed` for versions that can't be
@@ -37,7 +47,7 @@ def migrate(config: ModelConfig, source: Source, origin: Origin, rows: Split, fo
     after = rewritten(onnx.load_model(origin.model), opset=opset, ir=ir)
     transform = ", ".join(f"{what} {version}" for what, version in {"opset": opset, "IR": ir}.items() if version)
     expected = parity.run(origin.model, origin.asked(rows))
-    return assess(config, origin.converted(after, transform, expected, space(config, source, rows)), rows, folder)
+    return assess(config, origin.converted(after, transform, expected, space(config, source, rows)), rows, folder, progress=progress)
 
 
 def rewritten(model: onnx.ModelProto, *, opset: int | None, ir: int | None) -> onnx.ModelProto:

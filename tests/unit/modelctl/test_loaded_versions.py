@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pytest
@@ -155,6 +156,32 @@ def test_a_cpu_that_lacks_what_is_needed_opens_plain_onnx(
     with pytest.raises(Opened):
         Fetcher(memory, opening)(promoted(memory, files, needs=needs))
     assert names == [(opened, "external" if opened == GRAPH else None)]
+
+
+@pytest.mark.parametrize(("needs", "fetched"), [("vax", [MODEL_FILE]), ("here", [GRAPH, DATA])])
+def test_the_cpu_is_looked_at_before_anything_is_downloaded(
+    memory: MemoryStore, files: dict[str, Path], needs: str, fetched: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A function on another CPU fetches one model, not two."""
+    alias, done, download = promoted(memory, files, needs=needs), [], memory.download
+
+    def features() -> frozenset[str]:
+        done.append("cpu")
+        return frozenset(["here"])
+
+    def recorded(key: str, **options: Any) -> None:
+        done.append(key.rpartition("/")[2])
+        download(key, **options)
+
+    def refuse(*_: object) -> Session:
+        raise RegistryError("enough is known")
+
+    monkeypatch.setattr(cpu, "features", features)
+    monkeypatch.setattr(memory, "download", recorded)
+    with pytest.raises(RegistryError, match="enough is known"):
+        Fetcher(memory, refuse)(alias)
+    assert done[0] == "cpu"
+    assert sorted(done[1:]) == sorted(fetched)
 
 
 def test_an_alias_that_loads_from_another_model_can_not_be_read(memory: MemoryStore, files: dict[str, Path]) -> None:

@@ -81,7 +81,7 @@ def _work(
         return None, _try_targets(config, origin.model, origin, rows, begin)
     begin(f"converting, and comparing on {rows.held_out} held-out rows")
     folder = paths.BUILD / f"{config.name}.migrated"
-    built = work.migrate(config, source, origin, rows, folder, opset=opset, ir=ir)
+    built = work.migrate(config, source, origin, rows, folder, opset=opset, ir=ir, progress=begin)
     if not built.passed:
         raise BuildFailed(f"{config.name} was not published in another version of ONNX: {'; '.join(built.failures)}; it lies in {folder}")
     return built, _try_targets(config, built.model, origin, rows, begin) if check_targets else []

@@ -13,6 +13,7 @@ from models.config import NAME, ModelConfig, ModelConfigError
 from tools.modelctl import paths, tables
 from tools.modelctl.console import next_step, note, out, print_json, steps
 from tools.modelctl.errors import UsageFailed
+from tools.modelctl.loading import shown
 from tools.modelctl.options import Json, Name
 from tools.modelctl.scorecard import scorecard
 
@@ -106,6 +107,8 @@ def evaluate(
         for part in scorecard(built.manifest, evaluation):
             out.print(part)
             out.print()
+        if opened := shown.sentence(built.manifest):
+            out.print(opened, soft_wrap=True)
         for failure in built.failures:
             note(failure)
         next_step(f"modelctl publish {name}" if built.passed else f"modelctl evaluate {name}   (after a change of models/{name}/train.py)")
