@@ -80,7 +80,7 @@ def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
             yield told(plain, name="cold start", comparison=_EVERYTHING)
         yield _delayed(subject, small, Path(scratch), told)
         for each in _large(options):
-            yield _of_large(subject, each, Path(scratch) / "large", rounds=1 if options.quick else _LARGE_ROUNDS, tick=tick)
+            yield from _of_large(subject, each, Path(scratch) / "large", rounds=1 if options.quick else _LARGE_ROUNDS, tick=tick)
         with serving(small.folder, Network()) as url:
             for vcpus in _VCPUS:
                 with limited(vcpus) as before:
@@ -117,15 +117,16 @@ def _large(options: Options) -> Iterator[tuple[str, Callable[[], Sample]]]:
         yield "400 MB", big_models.transformer_sample
 
 
-def _of_large(subject: Subject, named: tuple[str, Callable[[], Sample]], folder: Path, *, rounds: int, tick: Tick) -> Result:
+def _of_large(subject: Subject, named: tuple[str, Callable[[], Sample]], folder: Path, *, rounds: int, tick: Tick) -> Iterator[Result]:
+    """Opened as it would be published, and as its maker wrote it."""
     size, made = named
     found = made()
-    large = stored.sample(found, folder / found.name)
-    with serving(large.folder, Network()) as url:
-        variables = reached(url) | {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_LARGE_MEGABYTES)}
-        pair = Pair(subject=subject, stored=large, variables=variables)
-        comparison = f"{_EVERYTHING}; {found.what}"
-        return compared(pair, name=f"cold start, {size}", comparison=comparison, rounds=rounds, tick=tick, bar=1.25)
+    for name, plain in ((f"cold start, {size}", False), (f"cold start, {size}, plain ONNX", True)):
+        large = stored.sample(found, folder / name, plain=plain)
+        with serving(large.folder, Network()) as url:
+            variables = reached(url) | {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_LARGE_MEGABYTES)}
+            pair = Pair(subject=subject, stored=large, variables=variables)
+            yield compared(pair, name=name, comparison=f"{_EVERYTHING}; {found.what}", rounds=rounds, tick=tick, bar=1.25)
 
 
 def _first_line(line: Sequence[str], folder: Path, environ: Mapping[str, Any]) -> float:

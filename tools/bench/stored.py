@@ -49,8 +49,11 @@ def trained(name: str, folder: Path, event: Mapping[str, Any]) -> Stored:
     return Stored(name=name, folder=folder, event=event, model=built.model)
 
 
-def sample(found: Sample, folder: Path) -> Stored:
-    """A large model with random weights, and one row in the binary format: JSON of an image would measure JSON."""
+def sample(found: Sample, folder: Path, *, plain: bool) -> Stored:
+    """A large model with random weights, and one row in the binary format: JSON of an image would measure JSON.
+
+    It is opened as `modelctl publish` would have it, or if `plain` as it is.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     model, rows = folder / MODEL_FILE, folder / "rows.npy"
     onnx.save(found.model, model)
@@ -61,7 +64,7 @@ def sample(found: Sample, folder: Path) -> Stored:
         name="large", version="", created="", task="regression", inputs=(), outputs=(), files=(), opset={"": 18}, ir=found.model.ir_version
     )
     config = ModelConfig.model_validate({"name": "large", "task": "custom"})
-    load, _ = fastest(config, model, {found.model.graph.input[0].name: found.rows[:1]})  # as `modelctl publish` opens it
+    load = None if plain else fastest(config, model, {found.model.graph.input[0].name: found.rows[:1]})[0]
     files = {MODEL_FILE: model}
     if load is not None:
         draft = replace(draft, load=load, schema=LOAD_SCHEMA)

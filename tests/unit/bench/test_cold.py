@@ -1,12 +1,18 @@
 """Cold starts beside their floor."""
 
+import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tools.bench import cold
+from modelserve.manifest import File, Load
+from tools.bench import cold, stored
+from tools.bench.big_models import small_resnet_sample
 from tools.bench.cold import Pair
 from tools.bench.measures import Options, Result
+from tools.bench.store import BUCKET
 from tools.bench.stored import Stored
 
 
@@ -31,12 +37,12 @@ def test_everything_is_measured_plain_and_delayed_small_and_large_and_on_less_th
         values: dict[str, Any] = {"group": "cold", "unit": "ms", "ours": 1.0, "floor": 1.0, "compared": 1.0, "spread": (1.0, 1.0)}
         return Result(name=name, bar=bar, comparison="a ratio", runs=rounds, **values)
 
-    def stored(name: str, folder: Any, *_: Any) -> Stored:
+    def trained(name: str, folder: Any, *_: Any) -> Stored:
         folder.mkdir()
         return Stored(name=name, folder=folder, event={}, model=folder / "model.onnx")
 
     monkeypatch.setattr(cold, "compared", compared)
-    monkeypatch.setattr("tools.bench.stored.trained", stored)
+    monkeypatch.setattr("tools.bench.stored.trained", trained)
     monkeypatch.setattr(cold, "_large", lambda _: iter([]))
     monkeypatch.setattr(cold, "limited", no_quota)
     found: list[Result] = []
@@ -47,6 +53,29 @@ def test_everything_is_measured_plain_and_delayed_small_and_large_and_on_less_th
     assert secure["AWS_ENDPOINT_URL_S3"].startswith("https://")
     assert "SSL_CERT_FILE" in secure
     assert {result.bar for result in found} == {1.15}
+
+
+def test_a_large_model_is_measured_as_it_would_be_published_and_plain(bare_subject, monkeypatch, tmp_path) -> None:
+    opened: list[Any] = []
+
+    def compared(pair: Pair, *, name: str, bar: float, **_: Any) -> Any:
+        alias = json.loads(next((pair.stored.folder / BUCKET).rglob("production.json")).read_bytes())
+        opened.append(alias.get("load"))
+        return name, bar
+
+    def fastest(_config: Any, model: Path, _rows: Any) -> tuple[Load, None]:
+        content = model.read_bytes()
+        (model.parent / "model.ort").write_bytes(content)
+        file = File(path="model.ort", size=len(content), sha256=hashlib.sha256(content).hexdigest())
+        return Load(format="ort", files=(file,)), None
+
+    monkeypatch.setattr(cold, "compared", compared)
+    monkeypatch.setattr(stored, "fastest", fastest)
+    large = ("4 MB", small_resnet_sample)
+    found: list[Any] = list(cold._of_large(bare_subject, large, tmp_path, rounds=1, tick=lambda: None))
+
+    assert found == [("cold start, 4 MB", 1.25), ("cold start, 4 MB, plain ONNX", 1.25)]
+    assert [load and load["format"] for load in opened] == ["ort", None]
 
 
 def no_quota(_: float) -> Any:
