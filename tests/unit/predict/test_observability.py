@@ -175,6 +175,24 @@ def test_a_request_is_told_as_a_line_and_then_its_metrics_in_one_write(capsys, l
     assert timeless(lines) == timeless(apart)
 
 
+def test_what_varies_between_requests_is_told_of_each(capsys, monkeypatch):
+    """Though what their lines have in common is written once."""
+    watched, other = observer(), Context()
+    monkeypatch.setattr(other, "invoked_function_arn", "arn:of-a-version", raising=False)
+    for context, cold_start, level, metrics, version in [
+        (Context(), True, "INFO", {"Latency": 1.5}, "v1"),
+        (Context(), False, "INFO", {"Latency": 2.5}, "v1"),
+        (other, False, "INFO", {"Latency": 2.5}, "v2"),
+        (other, False, "ERROR", {"Latency": 2.5, "ModelFailed": 1}, "v2"),
+    ]:
+        watched.request(level, {"version": version}, metrics, context=context, cold_start=cold_start, model="fruit", version=version)
+        line, metric = written(capsys)
+        assert (line["function_arn"], line["cold_start"]) == (context.invoked_function_arn, cold_start)
+        assert (line["level"], line["version"], metric["version"]) == (level, version, version)
+        assert {name: metric[name] for name in metrics} == {name: [value] for name, value in metrics.items()}
+        assert [each["Name"] for each in metric["_aws"]["CloudWatchMetrics"][0]["Metrics"]] == list(metrics)
+
+
 def timeless(lines: str) -> list[Any]:
     return [json.loads(line) for line in re.sub(r'"Timestamp":\d+', '"Timestamp":0', STAMP.sub("", lines)).splitlines()]
 
