@@ -1,6 +1,6 @@
 """The whole app as a fixture: a test that takes `local` talks to real function processes behind the template's routes.
 
-What botocore and typer make anew for each session and command is made once for a worker.
+What botocore, typer and moto find out anew for each session, command and request is found out once for a worker.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import Loader
+from moto.backends import list_of_moto_modules
 from typer.main import get_command
 
 if TYPE_CHECKING:
@@ -55,6 +56,14 @@ def command_line() -> Iterator[None]:
     """A test's runner reads the signatures of all commands anew for each that it runs; a process of modelctl's does it once."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("typer.testing._get_command", cache(get_command))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def moto_services() -> Iterator[None]:
+    """Moto's server looks at each of its two hundred folders with every request; they stay what they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("moto.backends.list_of_moto_modules", cache(lambda: tuple(list_of_moto_modules())))
         yield
 
 
