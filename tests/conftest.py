@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.loaders import Loader
-from moto.backends import list_of_moto_modules
 from typer.main import get_command
 
 if TYPE_CHECKING:
@@ -59,9 +58,11 @@ def command_line() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="session")
 def moto_services() -> Iterator[None]:
-    """Moto's server looks at each of its two hundred folders with every request; they stay what they are."""
+    """For who starts moto's server, which looks at each of its two hundred folders with every request: it looks once."""
+    from moto.backends import list_of_moto_modules  # takes a second, which most tests have no use for
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("moto.backends.list_of_moto_modules", cache(lambda: tuple(list_of_moto_modules())))
         yield

@@ -34,7 +34,7 @@ MISTAKEN = {
 
 
 @pytest.fixture(scope="module")
-def results() -> Iterator[dict[str, Future[EndpointResult]]]:
+def results(moto_services: None) -> Iterator[dict[str, Future[EndpointResult]]]:
     """Of everything that is tried here, by its name."""
     trials: dict[str, EndpointScenario] = {name: SCENARIOS[name] for name in SAMPLE}
     trials |= {name: scenario for name, (scenario, _) in MISTAKEN.items()}

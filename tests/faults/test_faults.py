@@ -40,7 +40,7 @@ TRIED = {f"{scenario.name}-{start}": (scenario, start) for scenario, start in TR
 
 
 @pytest.fixture(scope="module")
-def results() -> Iterator[dict[str, Future[Result]]]:
+def results(moto_services: None) -> Iterator[dict[str, Future[Result]]]:
     """Of everything that is tried here, by its name."""
     trials: dict[str, tuple[Scenario, Start]] = {**TRIED}
     trials |= {name: (Scenario(name="mistaken", faults=faults, cold=cold), "cold") for name, (faults, cold, _) in MISTAKEN.items()}

@@ -21,7 +21,7 @@ POISON = "a job that kills its process among nine"
 
 
 @pytest.fixture(scope="module")
-def results() -> Iterator[dict[str, Future[QueueResult]]]:
+def results(moto_services: None) -> Iterator[dict[str, Future[QueueResult]]]:
     """Of everything that is tried here, by its name; they wait for visibility timeouts, and not for the processor."""
     with Works() as works, ThreadPoolExecutor(3) as pool:
         tried: dict[str, Future[Any]] = {KILLS: pool.submit(attempt_kills, works, "killed", kills=3, jobs=40, environments=2)}

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from tests.local.releases import Served
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _moto(moto_services: None) -> None:
+    """Nearly all tests here have a server of it."""
+
+
 @pytest.fixture
 def ask(local: LocalStack) -> "Ask":
     """Calls the whole app with any key, or with none."""

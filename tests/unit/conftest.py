@@ -9,7 +9,7 @@ settings.load_profile("suite")
 
 
 @pytest.fixture(scope="session")
-def moto_url() -> Iterator[str]:
+def moto_url(moto_services: None) -> Iterator[str]:
     """AWS's services on loopback. Moto has one state for a process: who makes a table takes it away again."""
     from moto.server import ThreadedMotoServer  # takes a second, which most tests here have no use for
 
