@@ -3,6 +3,7 @@ an image. The client names its `marshaller` as what a function's author may repl
 
 from __future__ import annotations
 
+import os
 import sys
 
 import orjson
@@ -45,12 +46,14 @@ def _without_body(request: bytes) -> dict[str, Any] | None:
     A large body that is said to be base64 is looked for, in the only place that is named so, and up to the next quote: base64 has none, and
     no escapes. Whether it is base64 is seen when it is decoded.
     """
-    start = request.find(_BODY) + len(_BODY) if len(request) >= _LARGE else 0
+    found = request.find(_BODY) if len(request) >= _LARGE else -1
+    start = found + len(_BODY)
     end = request.find(b'"', start)
-    if end - start < _LARGE or request.find(b"\\", start, end) >= 0 or request.find(_BODY, end) >= 0:
+    if found < 0 or end - start < _LARGE or request.find(b"\\", start, end) >= 0 or request.find(_BODY, end) >= 0:
         return None
-    event = orjson.loads(request[:start] + request[end:])
-    if type(event) is not dict or event.get("body") != "" or event.get("isBase64Encoded") is not True:
+    mark = os.urandom(8).hex()  # which stands where the body did, and nowhere else: what is so named may be another object's, or text
+    event = orjson.loads(b"".join((request[:start], mark.encode(), request[end:])))
+    if type(event) is not dict or event.get("body") != mark or event.get("isBase64Encoded") is not True:
         return None
     event["body"] = request[start:end].decode()
     return event

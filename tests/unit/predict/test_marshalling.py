@@ -107,6 +107,21 @@ def test_an_event_with_a_large_body_is_read_as_the_client_reads_it(event):
         assert OURS.unmarshal_request(written) == USUAL.unmarshal_request(written) == event
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        '{{"x":[{ones},"s"],"body": "","isBase64Encoded":true}}',
+        '{{"inner":{{"body":"{image}"}},"body": "","isBase64Encoded":true}}',
+        '{{"k\\"body":"{image}","body": "","isBase64Encoded":true}}',
+        '{{"body":"{image}","isBase64Encoded":true,"body": ""}}',
+    ],
+)
+def test_a_large_text_in_another_place_is_no_body(written):
+    event = written.format(image=IMAGE, ones=",".join("1" * 40_000)).encode()
+
+    assert OURS.unmarshal_request(event) == USUAL.unmarshal_request(event) == json.loads(event)
+
+
 def test_only_a_large_body_in_base64_passes_by_the_parser():
     event = {"isBase64Encoded": True, "body": IMAGE}
     assert _without_body(compact(event)) == event
