@@ -9,24 +9,24 @@ import os
 
 gc.disable()  # nothing that an import makes is garbage; `App.start` enables it again
 
-from modelserve._hosts import bucket_address, s3_of
-from modelserve._kept import Connections
+from modelserve._background import Background
 from modelserve.settings import PredictSettings
 
 __all__ = ["OUTSIDE", "SETTINGS"]
 
 SETTINGS = PredictSettings.from_env(os.environ)
 
-_REGION, _ENDPOINT = s3_of(os.environ)
-_CONNECTIONS = Connections.to(bucket_address(SETTINGS.model_bucket, region=_REGION, endpoint=_ENDPOINT)[0])
-_CONNECTIONS.open(2)  # to connect takes as long as to import what asks for something
-
-from modelserve._background import Background
-
 if SETTINGS.session_backend == "native":
     from modelserve._ort import api
 
     Background(api)  # takes as long as all imports, without Python's lock; what it raises, the first session raises again
+
+from modelserve._hosts import bucket_address, s3_of
+from modelserve._kept import Connections
+
+_REGION, _ENDPOINT = s3_of(os.environ)
+_CONNECTIONS = Connections.to(bucket_address(SETTINGS.model_bucket, region=_REGION, endpoint=_ENDPOINT)[0])
+_CONNECTIONS.open(2)  # to connect takes as long as to import what asks for something
 
 from modelserve._lazy import postpone
 
