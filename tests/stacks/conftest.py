@@ -11,7 +11,7 @@ os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.envir
 
 from models.config import ModelConfig
 from stacks.settings import DEV, PROD, DeploymentSettings
-from tests.stacks.factories import HEAVY, Templates, a_model, synthesize
+from tests.stacks.factories import CHANGED, HEAVY, SIZED, Templates, a_model, synthesize
 from tools import layers
 
 Synthesize = Callable[..., Templates]
@@ -33,6 +33,12 @@ def synthesized(tmp_path_factory: pytest.TempPathFactory) -> Synthesize:
 def dev(synthesized: Synthesize) -> Templates:
     """The development deployment with one model."""
     return synthesized(DEV)
+
+
+@pytest.fixture(scope="session")
+def changed(synthesized: Synthesize) -> Templates:
+    """Dev with other settings than usual and models of several sizes, for all tests of what one of them does: a synth takes a second."""
+    return synthesized(CHANGED, *SIZED)
 
 
 @pytest.fixture(scope="session")

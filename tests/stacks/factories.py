@@ -45,6 +45,27 @@ def a_heavy_model(name: str = "pictures", *, function: dict[str, Any] | None = N
 
 WARM = (a_model("plain"), a_model("warm", provisioned_concurrency=1), a_model("snapped", snap_start=True, architecture="arm64"))
 EVERYTHING = replace(PROD, cors_origin="https://example.org", alarm_topic_arn="arn:aws:sns:eu-west-1:123456789012:alarms")
+CHANGED = replace(
+    DEV,
+    alarm_topic_arn=EVERYTHING.alarm_topic_arn,
+    cors_origin="https://example.org",
+    high_concurrency=7,
+    job_attempts=3,
+    job_batch_size=4,
+    job_days=3,
+    job_memory=2048,
+    low_concurrency=3,
+    signed_manifests=True,
+    upload_megabytes=64,
+)
+SIZED = (
+    a_model(),
+    a_model("smallest", memory=512),
+    a_model("core", memory=1769),
+    a_model("largest", memory=10_240, ephemeral_storage=4096),
+    a_model("quick", memory=3008, timeout=10, ephemeral_storage=2048, reserved_concurrency=5),
+)
+"""By what model.toml says of their functions; the first says nothing."""
 ADOPTED = replace(
     PROD,
     existing_bucket="models-of-ours",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,15 +42,13 @@ def environment(templates: Templates) -> dict[str, str]:
     return {name: resolved(templates, value) for name, value in worker(templates)["Environment"]["Variables"].items()}
 
 
-def test_it_reads_what_a_client_may_upload(synthesized):
-    templates = synthesized(replace(DEV, upload_megabytes=300), a_model())
-    assert environment(templates)["MAX_BODY_BYTES"] == str(300 * 2**20)
+def test_it_reads_what_a_client_may_upload(changed):
+    assert environment(changed)["MAX_BODY_BYTES"] == str(64 * 2**20)
 
 
-def test_it_reads_json_that_fits_its_memory_and_no_more_is_taken(synthesized):
-    templates = synthesized(replace(DEV, job_memory=2048), a_model())
-    (predict,) = properties(templates.serving, "AWS::Lambda::Function", with_={"Description": Match.string_like_regexp("^fruit: ")})
-    assert environment(templates)["MAX_JSON_BYTES"] == predict["Environment"]["Variables"]["MAX_JSON_BYTES"] == str(2048 * 2**20 // 80)
+def test_it_reads_json_that_fits_its_memory_and_no_more_is_taken(changed):
+    (predict,) = properties(changed.serving, "AWS::Lambda::Function", with_={"Description": Match.string_like_regexp("^fruit: ")})
+    assert environment(changed)["MAX_JSON_BYTES"] == predict["Environment"]["Variables"]["MAX_JSON_BYTES"] == str(2048 * 2**20 // 80)
 
 
 def test_its_environment_is_what_its_settings_write(mixed):
@@ -67,16 +64,14 @@ def test_its_environment_is_what_its_settings_write(mixed):
     assert read.to_env() == environment(mixed)
 
 
-def test_the_settings_decide_how_often_and_for_how_long(synthesized):
-    templates = synthesized(replace(DEV, job_attempts=3, job_days=2, job_memory=2048, signed_manifests=True))
-    read = BatchSettings.from_env(environment(templates))
-    assert (read.job_attempts, read.job_days, read.signing_key_arn) == (3, 2, "<signing-key>")
-    assert worker(templates)["MemorySize"] == 2048
+def test_the_settings_decide_how_often_and_for_how_long(changed):
+    read = BatchSettings.from_env(environment(changed))
+    assert (read.job_attempts, read.job_days, read.signing_key_arn) == (3, 3, "<signing-key>")
+    assert worker(changed)["MemorySize"] == 2048
 
 
-def test_the_largest_model_passes_through_its_disk(synthesized):
-    templates = synthesized(DEV, a_model("small"), a_model("large", ephemeral_storage=4096))
-    assert worker(templates)["EphemeralStorage"] == {"Size": 4096}
+def test_the_largest_model_passes_through_its_disk(changed):
+    assert worker(changed)["EphemeralStorage"] == {"Size": 4096}
 
 
 def test_the_image_is_told_which_handler_to_run(mixed):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -45,15 +44,15 @@ def test_predicts_environment_is_what_its_settings_write(dev):
     assert read.to_env() == variables
 
 
-def test_jobs_are_kept_for_as_long_as_the_deployment_says(synthesized):
-    read = PredictSettings.from_env(environment(predict(synthesized(replace(DEV, job_days=3, upload_megabytes=64), a_model("fruit")))))
+def test_jobs_are_kept_for_as_long_as_the_deployment_says(changed):
+    read = PredictSettings.from_env(environment(predict(changed)))
     assert (read.job_days, read.upload_megabytes) == (3, 64)
 
 
-@pytest.mark.parametrize("memory", [512, 1769, 10_240])
-def test_the_largest_body_fits_the_memory_as_json(synthesized, memory):
+@pytest.mark.parametrize(("name", "memory"), [("smallest", 512), ("core", 1769), ("largest", 10_240)])
+def test_the_largest_body_fits_the_memory_as_json(changed, name, memory):
     """Reading JSON takes up to 37 times its size; as much again is the model's and the runtime's."""
-    limit = PredictSettings.from_env(environment(predict(synthesized(DEV, a_model(memory=memory))))).max_body_bytes
+    limit = PredictSettings.from_env(environment(predict(changed, name))).max_body_bytes
     assert memory * 2**20 / 4 < 37 * limit < memory * 2**20 / 2
 
 
@@ -72,9 +71,8 @@ def test_the_authorizers_environment_is_what_its_settings_write(dev):
     assert read.to_env() == variables
 
 
-def test_the_environment_of_the_function_of_jobs_is_what_its_settings_write(synthesized):
-    settings = replace(DEV, job_days=3, upload_megabytes=64, cors_origin="https://example.org")
-    variables = environment(predict(synthesized(settings, a_model()), "jobs"))
+def test_the_environment_of_the_function_of_jobs_is_what_its_settings_write(changed):
+    variables = environment(predict(changed, "jobs"))
     read = JobsSettings.from_env(variables)
     assert read == JobsSettings(
         job_bucket=variables["JOB_BUCKET"],
@@ -107,15 +105,15 @@ def test_bucket_and_table_are_the_stores(dev, function, variable, name):
     dev.store.has_resource_properties("AWS::SSM::Parameter", {"Name": f"/serverless-onnx/dev/store/{name}"})
 
 
-def test_model_toml_decides_the_size(synthesized):
-    function = predict(synthesized(DEV, a_model(memory=3008, timeout=10, ephemeral_storage=2048)))
+def test_model_toml_decides_the_size(changed):
+    function = predict(changed, "quick")
     assert (function["MemorySize"], function["Timeout"], function["EphemeralStorage"]) == (3008, 10, {"Size": 2048})
     assert PredictSettings.from_env(environment(function)).deadline_seconds == 8
 
 
-def test_concurrency_is_reserved_only_when_asked(dev, synthesized):
-    assert "ReservedConcurrentExecutions" not in predict(dev)
-    assert predict(synthesized(DEV, a_model(reserved_concurrency=5)))["ReservedConcurrentExecutions"] == 5
+def test_concurrency_is_reserved_only_when_asked(changed):
+    assert "ReservedConcurrentExecutions" not in predict(changed)
+    assert predict(changed, "quick")["ReservedConcurrentExecutions"] == 5
 
 
 def test_provisioned_concurrency_belongs_to_the_version_that_routes_call(synthesized):

@@ -88,10 +88,9 @@ def test_a_message_is_out_of_sight_for_six_times_as_long_as_its_function_may_run
 
 
 @pytest.mark.parametrize("priority", PRIORITIES)
-def test_what_was_tried_too_often_is_kept_beside_the_queue(synthesized, priority):
-    templates = synthesized(replace(DEV, job_attempts=3))
-    dead = logical_id(templates, f"onnx-dev-jobs-{priority}-dead")
-    redrive = queue(templates, priority)["RedrivePolicy"]
+def test_what_was_tried_too_often_is_kept_beside_the_queue(changed, priority):
+    dead = logical_id(changed, f"onnx-dev-jobs-{priority}-dead")
+    redrive = queue(changed, priority)["RedrivePolicy"]
     assert redrive == {"deadLetterTargetArn": {"Fn::GetAtt": [dead, "Arn"]}, "maxReceiveCount": 3}
 
 
@@ -111,14 +110,13 @@ def test_dead_letters_are_kept_for_longer_than_jobs(dev, priority):
 
 
 @pytest.mark.parametrize(("priority", "most"), [("high", 7), ("low", 3)])
-def test_jobs_leave_the_api_its_concurrency(synthesized, priority, most):
-    templates = synthesized(replace(DEV, high_concurrency=7, low_concurrency=3))
-    assert mapping(templates, priority)["ScalingConfig"] == {"MaximumConcurrency": most}
+def test_jobs_leave_the_api_its_concurrency(changed, priority, most):
+    assert mapping(changed, priority)["ScalingConfig"] == {"MaximumConcurrency": most}
 
 
 @pytest.mark.parametrize("priority", PRIORITIES)
-def test_of_a_batch_only_what_failed_is_delivered_again(synthesized, priority):
-    found = mapping(synthesized(replace(DEV, job_batch_size=4)), priority)
+def test_of_a_batch_only_what_failed_is_delivered_again(changed, priority):
+    found = mapping(changed, priority)
     assert found["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert found["BatchSize"] == 4
 
@@ -166,8 +164,8 @@ def test_one_dead_letter_rings(dev, priority):
     assert "modelctl dlq list --deployment dev" in found["AlarmDescription"]
 
 
-def test_alarms_of_queues_reach_the_topic_of_the_settings(synthesized):
-    found = properties(synthesized(replace(DEV, alarm_topic_arn=EVERYTHING.alarm_topic_arn)).batch, "AWS::CloudWatch::Alarm")
+def test_alarms_of_queues_reach_the_topic_of_the_settings(changed):
+    found = properties(changed.batch, "AWS::CloudWatch::Alarm")
     assert len(found) >= 4
     assert all(each["AlarmActions"] == [EVERYTHING.alarm_topic_arn] for each in found)
 
