@@ -10,7 +10,9 @@ from moto import mock_aws
 from types_boto3_s3.client import S3Client
 
 from modelserve.registry import Registry
+from tools.modelctl.limits import Limits
 from tools.modelctl.s3 import S3Store
+from tools.modelctl.trial import Refused, Trial, attempt
 
 BUCKET = "model-store"
 
@@ -28,6 +30,23 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(variable, str(tmp_path / "none"))
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def tried_once() -> Iterator[None]:
+    """The same model with the same example and limits is tried once: a process of its own takes longer than the rest of a test."""
+    known: dict[tuple[bytes, bytes | None, Limits], Trial | Refused] = {}
+
+    def remembered(model: Path, example: Path | None, limits: Limits) -> Trial | Refused:
+        key = (model.read_bytes(), example.read_bytes() if example else None, limits)
+        if key not in known:
+            known[key] = attempt(model, example, limits)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.modelctl.assess.attempt", remembered)
+        patch.setattr("tools.modelctl.safety.attempt", remembered)
+        yield
 
 
 @pytest.fixture

@@ -17,8 +17,6 @@ from tools.modelctl import console, lifecycle, lint, paths
 from tools.modelctl.cli import app
 from tools.modelctl.deployment import Deployment, find, stack_name
 from tools.modelctl.errors import EndpointFailed
-from tools.modelctl.limits import Limits
-from tools.modelctl.trial import Refused, Trial, attempt
 
 
 @pytest.fixture(autouse=True)
@@ -30,23 +28,6 @@ def workplace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr("tools.modelctl.deployment.LOCAL_DEPLOYMENT", tmp_path / "deployment.json")
     monkeypatch.setattr(console.out, "width", 240)
     return tmp_path
-
-
-@pytest.fixture(scope="module", autouse=True)
-def tried_once() -> Iterator[None]:
-    """The same model with the same example and limits is tried once: a process of its own takes longer than the rest of a test."""
-    known: dict[tuple[bytes, bytes | None, Limits], Trial | Refused] = {}
-
-    def remembered(model: Path, example: Path | None, limits: Limits) -> Trial | Refused:
-        key = (model.read_bytes(), example.read_bytes() if example else None, limits)
-        if key not in known:
-            known[key] = attempt(model, example, limits)
-        return known[key]
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tools.modelctl.assess.attempt", remembered)
-        patch.setattr("tools.modelctl.safety.attempt", remembered)
-        yield
 
 
 @pytest.fixture
