@@ -1,6 +1,7 @@
 """A connection that is kept: when the next request finds it open, when it must not, and what failed before an answer began."""
 
 import socket
+import threading
 import time
 from collections.abc import Callable
 
@@ -145,7 +146,47 @@ def test_only_as_many_connections_as_are_missing_are_opened_ahead():
             connections.open(2)
         assert ask_one_of(connections) == bytes(10)
         connections.close()
+        ends = time.monotonic() + 5
+        while server.connections < 2 and time.monotonic() < ends:  # the server counts on threads of its own
+            time.sleep(0.01)
         assert server.connections == 2
+
+
+def test_a_connection_that_takes_too_long_to_open_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch):
+    released, waited, ended = threading.Event(), list[float](), threading.Event()
+
+    def slow(host: str, *, secure: bool, timeout: float) -> socket.socket:
+        waited.append(timeout)
+        if len(waited) == 1:  # ahead
+            released.wait(10)
+            ended.set()
+        raise TimeoutError("timed out")
+
+    monkeypatch.setattr(_kept, "connected", slow)
+    kept = KeptConnection()
+    kept.open("127.0.0.1:9", secure=False)
+    ends = time.monotonic() + 0.1
+    with pytest.raises(ConnectionError, match="timed out"), kept.request("GET", "h", "/", {}, secure=False, timeout=5, ends=ends):
+        pytest.fail("there was no answer")
+    assert not ended.is_set()
+    assert waited[1] <= 0.1
+    released.set()
+
+
+class Decrypted(socket.socket):
+    """A connection over TLS with an answer that nobody asked for."""
+
+    def pending(self) -> int:
+        return 7
+
+
+def test_what_tls_has_decrypted_and_nobody_asked_for_ends_a_connection():
+    """A poll sees the socket, where nothing is left to read; it would be taken for the next request's answer."""
+    kept = KeptConnection()
+    with scripted(response(200, b"four"), keep=True) as server, Decrypted() as idle:
+        kept._idle, kept._since = idle, time.monotonic()
+        assert ask(kept, server) == b"four"
+        assert idle.fileno() == -1
 
 
 def test_a_connection_that_could_not_be_opened_ahead_is_told_by_the_request():

@@ -117,12 +117,20 @@ def test_a_file_is_downloaded_and_verified(client, moto_url, tmp_path):
     assert list(tmp_path.iterdir()) == [to]
 
 
-@pytest.mark.parametrize(("size", "sha256"), [(len(BODY), "0" * 64), (len(BODY) + 1, SHA256), (0, SHA256)])
+@pytest.mark.parametrize(("size", "sha256"), [(len(BODY), "0" * 64), (len(BODY) + 1, SHA256)])
 def test_a_file_of_other_bytes_is_not_left(client, moto_url, tmp_path, size, sha256):
     client.put_object(Bucket=BUCKET, Key="model.onnx", Body=BODY)
 
     with pytest.raises(UnverifiedModel, match=f"found SHA-256 {SHA256} of {len(BODY)} bytes, expected {sha256} of {size} bytes"):
         fetch(reader(moto_url), tmp_path, size=size, sha256=sha256)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_answer_that_goes_on_is_not_written_to_its_end(client, moto_url, tmp_path):
+    client.put_object(Bucket=BUCKET, Key="model.onnx", Body=bytes(3 * 2**20))
+
+    with pytest.raises(UnverifiedModel, match="found more than 100 bytes, expected 100 bytes"):
+        fetch(reader(moto_url), tmp_path, size=100, sha256=SHA256)
     assert list(tmp_path.iterdir()) == []
 
 

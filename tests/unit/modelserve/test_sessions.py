@@ -342,10 +342,10 @@ def test_what_does_not_fit_the_signature_is_refused_and_the_next_run_answers(ses
 def test_an_output_may_be_asked_for_twice(session):
     model = session(scaled(2))
 
-    for value in range(4):  # in later runs as in the first
-        first, second = ran(model, numbers([[value] * 3]), outputs=["y", "y"])
+    for number in range(4):  # in later runs as in the first
+        first, second = ran(model, numbers([[number] * 3]), outputs=["y", "y"])
 
-        assert to_list(first) == to_list(second) == [2.0 * value] * 3
+        assert to_list(first) == to_list(second) == [2.0 * number] * 3
 
 
 _OPERATORS = {

@@ -32,9 +32,10 @@ class Background(Generic[_T]):
         """Whether the call has ended, and raised."""
         return self._error is not None
 
-    def wait(self) -> None:
-        """Until the call has ended, however."""
-        self._thread.join()
+    def wait(self, seconds: float | None = None) -> bool:
+        """Until the call has ended, however; False where that takes longer than `seconds`."""
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def result(self) -> _T:
         """Raises what the call raised."""

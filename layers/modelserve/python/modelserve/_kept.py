@@ -19,6 +19,7 @@ __all__ = ["Connections", "KeptConnection"]
 
 _IDLE = 30.0  # seconds that a connection is kept; a network may forget an older one without a word
 _CONNECT_TIMEOUT = 2.5
+_LEAST = 0.001
 _MOST_KEPT = 4
 
 
@@ -29,7 +30,7 @@ class KeptConnection:
         self._idle: socket.socket | None = None
         self._since = 0.0
         self._used = False
-        self._opening: Background[None] | None = None
+        self._opening: Background[tuple[socket.socket, float] | None] | None = None
 
     def __del__(self) -> None:
         self.close()
@@ -49,17 +50,18 @@ class KeptConnection:
     def open(self, host: str, *, secure: bool) -> None:
         """Begins to connect, beside what the caller does next; what goes wrong is left to the next request."""
 
-        def connect() -> None:
+        def connect() -> tuple[socket.socket, float] | None:
             with suppress(OSError):
-                self._idle = connected(host, secure=secure, timeout=_CONNECT_TIMEOUT)
-                self._since = time.monotonic()
+                return connected(host, secure=secure, timeout=_CONNECT_TIMEOUT), time.monotonic()
+            return None
 
         self._opening = Background(connect)
 
-    def _wait(self) -> None:
-        if self._opening is not None:
-            self._opening.wait()
-            self._opening = None
+    def _wait(self, seconds: float | None = None) -> None:
+        """For a connection that is being opened; after `seconds` it is given up."""
+        opening, self._opening = self._opening, None
+        if opening is not None and opening.wait(seconds) and (opened := opening.result()) is not None:
+            self._idle, self._since = opened
 
     @contextmanager
     def request(
@@ -96,17 +98,18 @@ class KeptConnection:
     def _begin(
         self, host: str, sent: bytes, *, secure: bool, timeout: float, ends: float
     ) -> tuple[socket.socket, BufferedReader[Incoming]]:
-        self._wait()
+        self._wait(min(timeout, max(0.0, ends - time.monotonic())))
         idle, self._idle = self._idle, None
         # Of a connection that nobody asked anything yet, what there is to read are the tickets with which TLS 1.3 begins.
-        if idle is not None and (time.monotonic() - self._since > _IDLE or (self._used and _readable(idle))):
+        if idle is not None and (time.monotonic() - self._since > _IDLE or _decrypted(idle) or (self._used and _readable(idle))):
             idle.close()
             idle = None
         if idle is not None:
             with suppress(ConnectionError):
                 return idle, _answered(idle, sent, timeout=timeout, ends=ends)
         try:
-            fresh = connected(host, secure=secure, timeout=min(timeout, _CONNECT_TIMEOUT))
+            left = max(_LEAST, ends - time.monotonic())  # 0 would not wait at all, and say something else
+            fresh = connected(host, secure=secure, timeout=min(timeout, _CONNECT_TIMEOUT, left))
         except OSError as error:
             raise ConnectionError(f"no connection ({error})") from None
         return fresh, _answered(fresh, sent, timeout=timeout, ends=ends)
@@ -170,6 +173,12 @@ def _answered(connection: socket.socket, sent: bytes, *, timeout: float, ends: f
         if isinstance(error, OSError) and not isinstance(error, (ConnectionError, TimeoutError)):  # as TLS calls it
             raise ConnectionError(str(error)) from None
         raise
+
+
+def _decrypted(connection: socket.socket) -> bool:
+    """Whether TLS has bytes that belong to no answer, and that no poll sees."""
+    pending = getattr(connection, "pending", None)
+    return pending is not None and pending() > 0
 
 
 def _readable(connection: socket.socket) -> bool:

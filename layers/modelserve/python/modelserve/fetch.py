@@ -102,8 +102,10 @@ class Fetcher:
 
     def _download(self, alias: Alias, files: tuple[File, ...], folder: str) -> Manifest:
         """Every file beside the manifest and the signature's key: one after the other they would wait for the network each time."""
-        downloads = [Background(partial(self._save, file, folder)) for file in files]
+        downloads: list[Background[None]] = []
         try:
+            for file in files:
+                downloads.append(Background(partial(self._save, file, folder)))  # noqa: PERF401 - those that have begun are waited for
             manifest = verified_manifest(self._store, alias, self._verifier)
         finally:
             for download in downloads:

@@ -112,6 +112,8 @@ class S3Reader:
                 for chunk in response.chunks():
                     digest.update(chunk)
                     at = write(file.fileno(), chunk, at, name=to)
+                    if at > wanted.size:  # an answer that never ends would fill the disk
+                        raise UnverifiedModel(wanted.path, f"more than {wanted.size} bytes", f"{wanted.size} bytes")
                 return digest.hexdigest(), at
 
         sent = self._object(wanted.path, wanted.version_id, {})
