@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 
@@ -27,6 +28,7 @@ HEADLINES: tuple[str, ...] = (
 """What the README's table shows, by name; everything is on the page and in the picture."""
 _BEGIN, _END = "<!-- bench -->", "<!-- /bench -->"
 _PICTURE = "Each measured ratio beside its floor, its bar and its goal"
+_MORE = "All of it, and what each side includes: [bench.md](docs/bench.md); how, and why: [speed](docs/speed.md)."
 _RULE = "| --- | --- | --- | --- | --- |"
 
 
@@ -61,7 +63,7 @@ def readme_table(kept: Kept) -> str:
     known = {each.name: each for each in kept.results}
     if missing := [name for name in HEADLINES if name not in known]:
         raise BenchError(f"the README shows {', '.join(missing)}, which nothing measured; keep all groups: --keep --peers")
-    lines = [_line(known[name]) for name in HEADLINES]
+    lines = [_line(replace(known[name], comparison=known[name].comparison.partition(";")[0])) for name in HEADLINES]
     return "\n".join(
         [
             f"| Measured by `make bench`, both sides in turns ({_where(kept)}) | ours | floor | compared | bar |",
@@ -69,6 +71,8 @@ def readme_table(kept: Kept) -> str:
             *lines,
             "",
             f"![{_PICTURE}](docs/bench.svg)",
+            "",
+            _MORE,
             "",
         ]
     )

@@ -48,7 +48,7 @@ def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
         unit="MiB",
         scale=2**-20,
         bar=1.1,
-        comparison="our layers on AWS's base image, as a ratio to the files that requests of every kind open, and the sources of bytecode",
+        comparison="our layers on AWS's base image, as a ratio to the files that requests of every kind open",
     )
 
 
