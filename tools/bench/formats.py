@@ -57,7 +57,9 @@ def _pairs(case: _Case, folder: Path, *, rounds: int, tick: Tick) -> list[tuple[
     model.write_bytes(case.sample.model.SerializeToString(deterministic=True))
     inputs = {"input": case.sample.rows}
     request.write_bytes(example(inputs))
-    config = ModelConfig.model_validate({"name": "bench", "task": "custom", "loading": {"cpu": case.cpu}})
+    config = ModelConfig.model_validate(
+        {"name": "bench", "task": "custom", "loading": {"cpu": case.cpu}, "function": {"ephemeral_storage": 2048}}
+    )
     load, figures = fastest(config, model, inputs)
     if not figures:
         raise Unavailable("no way of opening a model could be timed; ONNX Runtime's library has to be where `modelserve.native` finds it")

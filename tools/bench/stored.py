@@ -63,7 +63,7 @@ def sample(found: Sample, folder: Path, *, plain: bool) -> Stored:
     draft = Manifest(
         name="large", version="", created="", task="regression", inputs=(), outputs=(), files=(), opset={"": 18}, ir=found.model.ir_version
     )
-    config = ModelConfig.model_validate({"name": "large", "task": "custom"})
+    config = ModelConfig.model_validate({"name": "large", "task": "custom", "function": {"ephemeral_storage": 2048}})
     load = None if plain else fastest(config, model, {found.model.graph.input[0].name: found.rows[:1]})[0]
     files = {MODEL_FILE: model}
     if load is not None:

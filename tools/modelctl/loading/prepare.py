@@ -32,6 +32,7 @@ __all__ = ["SMALL", "Measured", "fastest", "measure", "prepare"]
 
 SMALL = 1_000_000
 """Bytes of a model below which no way is worth more files: it is there and opened within milliseconds as it is."""
+_MAPPED = ("external", "ort")
 _ROWS = 4  # that each way must answer as plain does
 _FINALISTS = 3
 _LIKELY = 1.15  # times as long as plain's: runs of one turn that more of them may show to be fast enough
@@ -41,6 +42,8 @@ _SECONDS = 60.0  # after which no turn begins
 _ARCHITECTURES = {"arm64": "aarch64"}  # of model.toml, as Linux calls them
 Measured = dict[str, Figures]
 """By the name of the way, from the simplest on."""
+Made = Mapping[str, tuple[Way, tuple[Path, ...]]]
+"""Ways and their files, by name."""
 Turn = dict[str, Timed]
 """One opening of each, by name."""
 Tell = Callable[[str], None]
@@ -89,7 +92,7 @@ def fastest(
     with tempfile.TemporaryDirectory(dir=model.parent) as folder:
         scratch = Path(folder)
         tell("making what other ways of opening it need")
-        ways = _made(every_way(model, config.loading, architecture=_architecture(config)), scratch)
+        ways = _fitting(_made(every_way(model, config.loading, architecture=_architecture(config)), scratch), config, tell)
         tell(f"measuring {len(ways)} ways of opening it, for about a minute at most")
         figures = measure(ways, config, inputs, scratch)
         insisted = config.loading.insists
@@ -105,7 +108,7 @@ def fastest(
     return load, {name: {key: round(value, 3) for key, value in asdict(figures[name]).items()} for name in names}
 
 
-def measure(ways: Mapping[str, tuple[Way, tuple[Path, ...]]], config: ModelConfig, inputs: parity.Answers, scratch: Path) -> Measured:
+def measure(ways: Made, config: ModelConfig, inputs: parity.Answers, scratch: Path) -> Measured:
     """What each of `ways` took that answers as plain does: all of them once, then the best in turns, until the choice is clear.
 
     No turn begins after `_SECONDS`. Empty where plain could not be timed.
@@ -133,13 +136,30 @@ def _finalists(first: Measured, *, insisted: bool) -> list[str]:
     return sorted(set(likely) - {PLAIN}, key=lambda name: first[name].answered_ms)[:_FINALISTS]
 
 
-def _made(ways: Iterable[Way], scratch: Path) -> dict[str, tuple[Way, tuple[Path, ...]]]:
+def _made(ways: Iterable[Way], scratch: Path) -> Made:
     """Those that can be made of this model, with their files."""
     found = {}
     for way in ways:
         with suppress(Exception):  # ONNX Runtime's share no other base; what can't be made isn't taken
             found[way.name] = way, way.make(scratch)
     return found
+
+
+def _fitting(made: Made, config: ModelConfig, tell: Tell) -> Made:
+    """Those beside which the next version has room: what is mapped stays in /tmp as long as it is loaded. Raises `BuildFailed`."""
+    room, needs = config.function.ephemeral_storage, {name: _mapped_mebibytes(way, files) for name, (way, files) in made.items()}
+    most = 2 * max(needs.values(), default=0)
+    if most > room:
+        advice = f"ephemeral_storage = {most} in [function] of model.toml has room for it, and for the next version beside it"
+        if config.loading.insists:
+            raise BuildFailed(f"{config.name} stays in /tmp while it is loaded, as [loading] of model.toml asks; {advice}")
+        tell(f"leaving out ways for which /tmp is too small; {advice}")
+    return {name: found for name, found in made.items() if 2 * needs[name] <= room}
+
+
+def _mapped_mebibytes(way: Way, files: Sequence[Path]) -> int:
+    """0 of what is deleted once it is open."""
+    return -(-sum(file.stat().st_size for file in files) // 2**20) if way.load.format in _MAPPED else 0
 
 
 def _placed(load: Load, files: Sequence[Path], model: Path) -> Load | None:

@@ -12,6 +12,7 @@ from modelserve.manifest import LOAD_SCHEMA, MODEL_FILE, Load, Manifest
 from modelserve.session import open_session
 from modelserve.tensors import Tensor
 from tests.unit.modelctl.factories import draft
+from tools.modelctl.errors import BuildFailed
 from tools.modelctl.loading import prepare as module
 from tools.modelctl.loading import ways
 from tools.modelctl.loading.answers import Answer
@@ -145,6 +146,28 @@ def measured(monkeypatch: pytest.MonkeyPatch, *turns: list[Timed]) -> list[list[
     monkeypatch.setattr(module, "timed", timed)
     monkeypatch.setattr(module, "SMALL", 1)
     return asked
+
+
+@pytest.mark.parametrize(("size", "left"), [(256, {"onnx", "external", "optimized"}), (257, {"onnx", "optimized"})])
+def test_what_stays_in_tmp_needs_room_for_the_next_version_beside_it(folder: Path, size: int, left: set[str]) -> None:
+    """Of 512 MB, as a function has unless model.toml says otherwise."""
+    file, told = folder / "mapped", list[str]()
+    with file.open("wb") as sparse:
+        sparse.truncate(size * 2**20)
+    formats = ("onnx", "external", "optimized")
+    made = {name: (ways.Way(name, Load(format=name, files=()), lambda _: ()), (file,)) for name in formats}
+
+    assert set(module._fitting(made, config(), told.append)) == left
+    assert [line.partition(";")[2] for line in told] == (
+        [] if size == 256 else [" ephemeral_storage = 514 in [function] of model.toml has room for it, and for the next version beside it"]
+    )
+
+
+def test_what_is_insisted_on_without_room_names_the_setting(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_mapped_mebibytes", lambda way, files: 300)  # noqa: ARG005 - as it is called
+
+    with pytest.raises(BuildFailed, match=r"fruit stays in /tmp while it is loaded.*ephemeral_storage = 600 in \[function\]"):
+        prepare(config(format="ort"), folder, draft("fruit"), INPUTS)
 
 
 def test_a_way_that_answers_otherwise_is_not_taken(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
