@@ -19,6 +19,7 @@ from modelserve.settings import GatewaySettings
 from tools.bench.measures import Options, Result, Tick, added
 from tools.bench.peers.exchange import receive
 from tools.bench.processes import command, output
+from tools.bench.programs import CONTEXT
 from tools.bench.store import BUCKET, MemoryStore
 from tools.bench.subject import Subject
 from tools.local.packages import PROJECT
@@ -31,20 +32,14 @@ _NAME = "heavy"
 _ANSWER = "probabilities"
 _GRAPH = b"of which nobody looks inside"
 _QUICK_CALLS = 100
-_TURNS = """
+_TURNS = (
+    """
 import json, os, socket, sys, time
 stdout, sys.stdout = sys.stdout, open("/dev/null", "w")  # what a pipe would cost is not the handler's
 from functions.gpu_gateway import handler as module
-
-class Context:
-    function_name = "bench"
-    memory_limit_in_mb = "1769"
-    invoked_function_arn = "arn:aws:lambda:us-east-1:123456789012:function:bench"
-    aws_request_id = "00000000-0000-0000-0000-000000000001"
-
-    def get_remaining_time_in_millis(self):
-        return 29_000
-
+"""
+    + CONTEXT
+    + """
 event, rounds, port = json.loads(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 handler, context, clock, results = module.handler, Context(), time.perf_counter_ns, []
 answer = handler(event, context)
@@ -61,6 +56,7 @@ for _ in range(rounds):
     results.append((between - begun, clock() - between))
 print(json.dumps(results[rounds // 10 :]), file=stdout, flush=True)
 """
+)
 """Turn by turn, nanoseconds of a bare exchange with the endpoint and of the whole handler; the first tenth warms up."""
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["BARE", "FLOOR", "FUNCTION", "IMAGE", "MINIMAL", "OVERHEAD"]
+__all__ = ["BARE", "CONTEXT", "FLOOR", "FUNCTION", "IMAGE", "MINIMAL", "OVERHEAD"]
 
 FLOOR = """
 import sys, json
@@ -45,15 +45,7 @@ main(["awslambdaric", "minimal.handler"])
 """
 """A handler that only parses, runs and encodes, behind the same runtime client, on the same session: of a model's path, by a backend."""
 
-_HANDLER = """
-import json, os, sys, time
-os.environ["_X_AMZN_TRACE_ID"] = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
-from awslambdaric.bootstrap import Unbuffered
-from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
-# As under the runtime client; what a pipe would cost is not the handler's.
-stdout, sys.stdout = sys.stdout, Unbuffered(open("/dev/null", "w"))
-from functions.predict import handler as module
-
+CONTEXT = """
 class Context:
     function_name = "bench"
     memory_limit_in_mb = "1769"
@@ -62,9 +54,24 @@ class Context:
 
     def get_remaining_time_in_millis(self):
         return 29_000
+"""
+"""Lambda's, as a class."""
 
+_HANDLER = (
+    """
+import json, os, sys, time
+os.environ["_X_AMZN_TRACE_ID"] = "Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1"
+from awslambdaric.bootstrap import Unbuffered
+from awslambdaric.lambda_runtime_client import LambdaRuntimeClient
+# As under the runtime client; what a pipe would cost is not the handler's.
+stdout, sys.stdout = sys.stdout, Unbuffered(open("/dev/null", "w"))
+from functions.predict import handler as module
+"""
+    + CONTEXT
+    + """
 handler, context, clock, results = module.handler, Context(), time.perf_counter_ns, []
 """
+)
 
 OVERHEAD = (
     _HANDLER
