@@ -17,8 +17,8 @@ __all__ = ["Image", "build", "check_contents"]
 _LIBRARIES = {"predict": ("modelserve",), "batch": ("modelserve", "scoring")}
 """What is in an image beside its folder of functions/."""
 _LIST = """
-import json, importlib.metadata as m, pathlib
-found = {d.name.lower().replace("_", "-"): d.version for d in m.distributions(path=["/var/task"])}
+import json, importlib.metadata as m, pathlib, re
+found = {re.sub("[-_.]+", "-", d.name).lower(): d.version for d in m.distributions(path=["/var/task"])}
 own = [str(p) for r in ("functions", "modelserve", "scoring") for p in pathlib.Path(r).rglob("*") if p.is_file() and p.suffix != ".pyc"]
 uncompiled = [str(p) for p in pathlib.Path(".").rglob("*.py") if not any(p.parent.glob("__pycache__/" + p.stem + ".*.pyc"))]
 print(json.dumps({"packages": found, "files": own, "uncompiled": uncompiled}))
