@@ -25,9 +25,11 @@ _NATIVE = ("--prune", "flatbuffers", "--prune", "packaging", "--prune", "protobu
 BILLS = {
     "predict-image": ("predict", *_NATIVE, "--prune", "numpy"),
     "batch-image": ("batch", *_NATIVE),
+    "predict-binding-image": ("predict",),
+    "batch-binding-image": ("batch",),
     "dependencies-layer": ("layer",),
 }
-"""The dependency group that each deployable installs, and options for what it leaves out."""
+"""The dependency group that each deployable installs, and options for what it leaves out; `binding` is what `session_backend` may ask for."""
 PLATFORMS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "manylinux2014_x86_64"]
 """What runs on AWS's Python 3.13, the best first."""
 _TAGS = {tag: rank for rank, tag in enumerate([*cpython_tags((3, 13), platforms=PLATFORMS), *compatible_tags((3, 13), "cp313", PLATFORMS)])}
