@@ -29,7 +29,7 @@ BILLS = {
     "batch-binding-image": ("batch",),
     "dependencies-layer": ("layer",),
 }
-"""The dependency group that each deployable installs, and options for what it leaves out; `binding` is what `session_backend` may ask for."""
+"""The dependency group that each deployable installs, and options for what it leaves out; `session_backend` may ask for `binding`."""
 PLATFORMS = [*(f"manylinux_2_{minor}_x86_64" for minor in range(28, 4, -1)), "manylinux2014_x86_64"]
 """What runs on AWS's Python 3.13, the best first."""
 _TAGS = {tag: rank for rank, tag in enumerate([*cpython_tags((3, 13), platforms=PLATFORMS), *compatible_tags((3, 13), "cp313", PLATFORMS)])}
