@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tools.bench import big_models, stored
 from tools.bench.authority import KEY_ARN, certificate
 from tools.bench.measures import Options, Result, Tick, Unavailable, ratios
-from tools.bench.processes import command, with_binding
+from tools.bench.processes import command, first_line, with_binding
 from tools.bench.programs import FLOOR, FUNCTION
 from tools.bench.quota import limited
-from tools.bench.runtime import BenchError, first_answer
+from tools.bench.runtime import first_answer
 from tools.bench.samples import Sample
 from tools.bench.server import Network, reached, serving
 from tools.bench.stored import Stored
@@ -61,7 +58,8 @@ class Pair:
             line = command(root, FLOOR, str(self.stored.model), json.dumps(dict(self.stored.event)))
         else:
             line = command(root, PLAIN, str(self.stored.model), str(self.stored.rows))
-        return _first_line([*self.before, *line], root.folder, root.environment)
+        with first_line([*self.before, *line], root=root) as (seconds, _):
+            return seconds
 
     def ours(self) -> float:
         """Seconds."""
@@ -127,15 +125,3 @@ def _of_large(subject: Subject, named: tuple[str, Callable[[], Sample]], folder:
             variables = reached(url) | {"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(_LARGE_MEGABYTES)}
             pair = Pair(subject=subject, stored=large, variables=variables)
             yield compared(pair, name=name, comparison=f"{_EVERYTHING}; {found.what}", rounds=rounds, tick=tick, bar=1.25)
-
-
-def _first_line(line: Sequence[str], folder: Path, environ: Mapping[str, Any]) -> float:
-    begun = time.perf_counter()
-    with subprocess.Popen(line, cwd=folder, env=dict(environ), stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # it is a pipe
-        answer = process.stdout.readline()
-        seconds = time.perf_counter() - begun
-        process.kill()
-    if not answer:
-        raise BenchError("the floor program gave no answer")
-    return seconds

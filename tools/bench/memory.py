@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from modelserve.manifest import MODEL_FILE, Manifest, TensorSpec
 from modelserve.registry import Registry
 from tools.bench.measures import Options, Result, Tick, Unavailable, added, ratios
 from tools.bench.peers.function import Function
-from tools.bench.processes import command, with_binding
+from tools.bench.processes import command, first_line, with_binding
 from tools.bench.programs import FLOOR
 from tools.bench.requests import events
 from tools.bench.runtime import BenchError
@@ -155,11 +154,5 @@ def _first(subject: Subject, what: str) -> int:
 def _floor(subject: Subject) -> int:
     root = with_binding(subject.root)
     line = command(root, f"{FLOOR}\nsys.stdin.read()", str(subject.model), json.dumps(dict(subject.event)))
-    with subprocess.Popen(line, cwd=root.folder, env=dict(root.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdout is not None  # it is a pipe
-        answer = process.stdout.readline()
-        peak = held(process.pid, "VmHWM") if answer else 0
-        process.kill()
-    if not answer:
-        raise BenchError("the floor program gave no answer")
-    return peak
+    with first_line(line, root=root) as (_, pid):
+        return held(pid, "VmHWM")

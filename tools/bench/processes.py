@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +16,7 @@ from tools.local import packages
 from tools.local.roots import TaskRoot
 from tools.local.synth import CDK_OUT
 
-__all__ = ["command", "output", "with_binding"]
+__all__ = ["command", "first_line", "output", "with_binding"]
 
 _BINDING = packages.PROJECT / "functions" / "predict" / "requirements-binding.txt"
 
@@ -31,6 +33,25 @@ def output(line: Sequence[str], *, root: TaskRoot, environ: Mapping[str, str]) -
     if done.returncode:
         raise BenchError(done.stderr)
     return json.loads(done.stdout)
+
+
+@contextmanager
+def first_line(line: Sequence[str], *, root: TaskRoot) -> Iterator[tuple[float, int]]:
+    """Seconds from a program's start to the first line that it prints, and its pid; it may wait for its input, and ends with the context.
+
+    Raises `BenchError`.
+    """
+    begun = time.perf_counter()
+    with subprocess.Popen(line, cwd=root.folder, env=dict(root.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None  # it is a pipe
+        answer = process.stdout.readline()
+        seconds = time.perf_counter() - begun
+        try:
+            if not answer:
+                raise BenchError("the floor program gave no answer")
+            yield seconds, process.pid
+        finally:
+            process.kill()
 
 
 def with_binding(root: TaskRoot) -> TaskRoot:

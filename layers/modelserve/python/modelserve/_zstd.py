@@ -22,11 +22,10 @@ _HEADER = 18  # bytes of the longest
 def expand(path: str) -> None:
     """Makes `path` of `<path>.zst`, one frame that says its size, and deletes the latter. Raises `UnverifiedModel`, `StoreUnavailable`."""
     packed = f"{path}.zst"
+    size = declared(packed)
     with open(packed, "rb", 0) as source, open(path, "wb", 0) as target:
         try:
-            size = zstd.get_frame_info(source.read(_HEADER)).decompressed_size
-            source.seek(0)
-            expanded = _expand(source, target, path, size or 0)
+            expanded = _expand(source, target, path, size)
         except (zstd.ZstdError, EOFError) as error:
             raise UnverifiedModel(packed, f"no zstd ({error})", "one frame that says its size") from None
     if expanded != size:

@@ -11,9 +11,9 @@ import numpy as np
 import onnxruntime as ort
 
 from ._watchdog import Watchdog
-from .errors import DeadlineExceeded, InsufficientMemory, ModelFailed, ServeError, UnverifiedModel, is_no_memory, onnx_reason
+from .errors import DeadlineExceeded, UnverifiedModel
 from .manifest import Load, TensorSpec
-from .session import Session, entries, unoptimized
+from .session import Session, entries, failed, unloadable, unoptimized
 from .tensors import Tensor, encode_bytes, not_finite, strings
 
 __all__ = ["BindingSession"]
@@ -93,13 +93,10 @@ class BindingSession(Session):
         except Exception as error:  # noqa: BLE001 - as above
             if options.terminate:
                 raise DeadlineExceeded(self.name, seconds) from None
-            raise self._failure(error) from None
+            raise failed(error, name=self.name) from None
         finally:
             _WATCHDOG.release(ticket)
         return [_to_tensor(name, self._output_datatypes[name], array) for name, array in zip(outputs, arrays, strict=True)]
-
-    def _failure(self, error: Exception) -> ServeError:
-        return InsufficientMemory(self.name) if _is_no_memory(error) else ModelFailed(self.name, onnx_reason(str(error)))
 
     def _to_array(self, tensor: Tensor) -> Any:
         if tensor.datatype == "BYTES":
@@ -132,10 +129,7 @@ def _load(path: str, options: Any, name: str) -> Any:
     try:
         return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # noqa: BLE001 - ONNX Runtime's exceptions share no other base
-        if _is_no_memory(error):
-            raise InsufficientMemory(name, "to load") from None
-        reason = onnx_reason(str(error)).replace(path, "the file")
-        raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
+        raise unloadable(error, name=name, path=path) from None
 
 
 def _spec(model: str, argument: Any) -> TensorSpec:
@@ -156,7 +150,3 @@ def _to_tensor(name: str, datatype: str, array: Any) -> Tensor:
     if datatype == "BYTES":
         return Tensor(name, datatype, array.shape, encode_bytes([str(element).encode() for element in array.flat]))
     return Tensor(name, datatype, array.shape, array.reshape(-1))
-
-
-def _is_no_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or is_no_memory(str(error))

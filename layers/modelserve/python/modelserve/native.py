@@ -9,9 +9,9 @@ from ._ort import Failed, LibraryUnavailable, api
 from ._runs import ELEMENTS, Plan
 from ._typing import TYPE_CHECKING
 from ._watchdog import Watchdog
-from .errors import DeadlineExceeded, InsufficientMemory, ModelFailed, ModelNotReady, UnverifiedModel, is_no_memory, onnx_reason
+from .errors import DeadlineExceeded, ModelNotReady, UnverifiedModel
 from .manifest import TensorSpec
-from .session import Session, entries, unoptimized
+from .session import Session, entries, failed, unloadable, unoptimized
 from .tensors import Tensor, is_finite, not_finite
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class NativeSession(Session):
         except (Failed, MemoryError) as error:
             if not in_time:
                 raise DeadlineExceeded(self.name, seconds) from None
-            raise InsufficientMemory(self.name) if _is_no_memory(error) else ModelFailed(self.name, onnx_reason(str(error))) from None
+            raise failed(error, name=self.name) from None
         if in_time:
             plan.give_back(frame)
         return answers
@@ -97,10 +97,7 @@ def _loaded(path: str, name: str, threads: int, load: Load | None) -> Graph:
         with options(library, threads=threads, entries=settings, unoptimized=unoptimized(load)) as made:
             (graph.load_mapped if mapped else graph.load)(path, made)
     except (Failed, MemoryError) as error:
-        if _is_no_memory(error):
-            raise InsufficientMemory(name, "to load") from None
-        reason = onnx_reason(str(error)).replace(path, "the file")
-        raise UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads") from None
+        raise unloadable(error, name=name, path=path) from None
     return graph
 
 
@@ -115,7 +112,3 @@ def _refuse_nan(inputs: Sequence[Tensor]) -> None:
     for tensor in inputs:
         if not is_finite(tensor):
             raise not_finite(tensor.name)
-
-
-def _is_no_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or is_no_memory(str(error))

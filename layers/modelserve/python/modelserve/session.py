@@ -5,14 +5,14 @@ from __future__ import annotations
 from contextlib import suppress
 
 from ._typing import TYPE_CHECKING, Final, Protocol
-from .errors import ModelFailed
+from .errors import InsufficientMemory, ModelFailed, ServeError, UnverifiedModel, is_no_memory, onnx_reason
 from .manifest import TensorSpec
 from .tensors import Tensor, made
 
 if TYPE_CHECKING:
     from .manifest import Load
 
-__all__ = ["BACKENDS", "Session", "entries", "open_session", "preload", "unoptimized"]
+__all__ = ["BACKENDS", "Session", "entries", "failed", "open_session", "preload", "unloadable", "unoptimized"]
 
 BACKENDS: Final = ("native", "binding")
 """The C API of ONNX Runtime's library, and its Python binding, which needs numpy."""
@@ -53,6 +53,23 @@ def entries(load: Load | None) -> dict[str, str]:
 def unoptimized(load: Load | None) -> bool:
     """Whether what ONNX Runtime makes of a graph has been made when it was published."""
     return bool(load and load.format != "onnx" and not load.optimize)
+
+
+def unloadable(error: Exception, *, name: str, path: str) -> ServeError:
+    """What is told of a graph that ONNX Runtime didn't load, by whichever backend; `error` has its message."""
+    if _is_no_memory(error):
+        return InsufficientMemory(name, "to load")
+    reason = onnx_reason(str(error)).replace(path, "the file")
+    return UnverifiedModel(f"the graph of {name!r}", reason, "one that this ONNX Runtime loads")
+
+
+def failed(error: Exception, *, name: str) -> ServeError:
+    """As `unloadable`, of a run."""
+    return InsufficientMemory(name) if _is_no_memory(error) else ModelFailed(name, onnx_reason(str(error)))
+
+
+def _is_no_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or is_no_memory(str(error))
 
 
 def preload(backend: str) -> None:
