@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, takewhile
 from pathlib import Path
 
 from tools.bench.kept import FILE, Kept
@@ -28,8 +28,7 @@ HEADLINES: tuple[str, ...] = (
 """What the README's table shows, by name; everything is on the page and in the picture."""
 _BEGIN, _END = "<!-- bench -->", "<!-- /bench -->"
 _PICTURE = "Each measured ratio beside its floor, its bar and its goal"
-_MORE = "All of it, and what each side includes: [bench.md](docs/bench.md); how, and why: [speed](docs/speed.md)."
-_RULE = "| --- | --- | --- | --- | --- |"
+_MORE = "All of it, and what each server includes: [bench.md](docs/bench.md); how, and why: [speed](docs/speed.md)."
 
 
 def keep(results: Kept, root: Path = ROOT) -> None:
@@ -63,47 +62,70 @@ def readme_table(kept: Kept) -> str:
     known = {each.name: each for each in kept.results}
     if missing := [name for name in HEADLINES if name not in known]:
         raise BenchError(f"the README shows {', '.join(missing)}, which nothing measured; keep all groups: --keep --peers")
-    lines = [_line(replace(known[name], comparison=known[name].comparison.partition(";")[0])) for name in HEADLINES]
-    return "\n".join(
-        [
-            f"| Measured by `make bench`, both sides in turns ({_where(kept)}) | ours | floor | compared | bar |",
-            _RULE,
-            *lines,
-            "",
-            f"![{_PICTURE}](docs/bench.svg)",
-            "",
-            _MORE,
-            "",
-        ]
-    )
+    results = [known[name] for name in HEADLINES]
+    what = f"Measured by `make bench`, both sides in turns ({_where(kept)})"
+    return "\n".join([*_table(what, results), "", *_comparisons(results), "", f"![{_PICTURE}](docs/bench.svg)", "", _MORE, ""])
 
 
 def page(kept: Kept) -> str:
-    """Every result, as Markdown: a table a group."""
+    """Every result, as Markdown: a table a group, and below it what is compared in it, each thing once."""
     parts = [
         "# What was measured",
         "",
         f"By `make bench` on {kept.date}: {_where(kept)}.",
         "Both sides of a comparison ran in turns, in the same minutes; in brackets are the quartiles. Less is better throughout:",
-        "a throughput is compared by its inverse. Only the ratios carry over to another machine. `python -m tools.bench --keep` writes",
-        "this page and [bench.json](bench.json).",
+        "a throughput is compared by its inverse. Where a time is added to the floor, it stands in place of the ratio, with a +. Only",
+        "the ratios carry over to another machine. `python -m tools.bench --keep` writes this page and [bench.json](bench.json).",
         "",
         f"![{_PICTURE}](bench.svg)",
         "",
     ]
-    for group, results in groupby(kept.results, key=lambda each: each.group):
-        parts += [f"## {TITLES[group]}", "", "| | ours | floor | compared | bar |", _RULE, *map(_line, results), ""]
+    for group, grouped in groupby(kept.results, key=lambda each: each.group):
+        results = list(grouped)
+        parts += [f"## {TITLES[group]}", "", *_table("", results), "", *_comparisons(results), *_notes(results), ""]
     return "\n".join(parts)
+
+
+def _table(what: str, results: Iterable[Result]) -> Iterator[str]:
+    yield f"| {what} | ours | floor | ratio | bar |"
+    yield "| --- | ---: | ---: | --- | --- |"
+    yield from map(_line, results)
 
 
 def _line(each: Result) -> str:
     first, third = map(number, each.spread)
-    unit = "x" if each.ratio else f" {each.unit}"
-    compared = f"**{number(each.compared)}{unit}** ({first} to {third})" if first != third else f"**{number(each.compared)}{unit}**"
-    bar = "none" if each.bar is None else f"{each.bar:g}"
+    sign, unit = ("", "x") if each.ratio else ("+" if each.compared > 0 else "", f" {each.unit}")
+    compared = f"**{sign}{number(each.compared)}{unit}**" + (f" ({first} to {third})" if first != third else "")
+    bar = "" if each.bar is None else f"{each.bar:.3g}"
     bar += ("" if each.goal is None else f", goal {each.goal:g}") + ("" if each.met else ": missed")
-    what = f"{each.name[0].upper()}{each.name[1:]}: {each.comparison}"
-    return f"| {what} | {number(each.ours)} {each.unit} | {number(each.floor)} {each.unit} | {compared} | {bar} |"
+    floor = f"{number(each.floor)} {each.unit}" if each.floor else ""
+    return f"| {_capital(each.name)} | {number(each.ours)} {each.unit} | {floor} | {compared} | {bar} |"
+
+
+def _comparisons(results: Iterable[Result]) -> Iterator[str]:
+    """A line for each, with the rows that it is about."""
+    names: dict[str, list[str]] = {}
+    for each in results:
+        names.setdefault(each.comparison, []).append(each.name)
+    return (f"- **{_capital(_common(rows))}**: {comparison}" for comparison, rows in names.items())
+
+
+def _notes(results: Iterable[Result]) -> Iterator[str]:
+    """A line for each that is told of any of them."""
+    found = dict.fromkeys(note for each in results for note in each.notes.items())
+    return (f"- *{part}*: {text}" for part, text in found)
+
+
+def _common(names: Sequence[str]) -> str:
+    """The words with which they begin."""
+    if len(names) == 1:
+        return names[0]
+    columns = zip(*(name.replace(",", "").split() for name in names), strict=False)
+    return " ".join([*(words[0] for words in takewhile(lambda words: len({*words}) == 1, columns)), "…"])
+
+
+def _capital(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _where(kept: Kept) -> str:

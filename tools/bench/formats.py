@@ -76,13 +76,15 @@ def _pairs(case: _Case, folder: Path, *, rounds: int, tick: Tick) -> list[tuple[
 
 def _results(case: _Case, pairs: list[tuple[Timed, Timed]]) -> Iterator[Result]:
     how = "CPUs like this one" if case.cpu == "native" else "any CPU"
+    notes = {case.what: f"{case.sample.what}; opened as chosen for {how}"}
     yield ratios(
         [(plain["load_ms"], ours["load_ms"]) for plain, ours in pairs],
         name=f"load of a {case.what}",
         group="formats",
         unit="ms",
         bar=case.bar,
-        comparison=f"CPU time of loading {case.sample.what} as chosen for {how}, as a ratio to plain ONNX",
+        comparison="CPU time of loading it as chosen, as a ratio to plain ONNX",
+        notes=notes,
     )
     yield ratios(
         [(beside, run) for _, ours in pairs for beside, run in zip(ours["beside_us"], ours["runs_us"], strict=True)],
@@ -92,4 +94,5 @@ def _results(case: _Case, pairs: list[tuple[Timed, Timed]]) -> Iterator[Result]:
         scale=1e-3,
         bar=1.1,
         comparison="CPU time of a run after the first, as a ratio to one of plain ONNX right before it",
+        notes=notes,
     )

@@ -77,7 +77,8 @@ def overhead(gateway: Subject, port: int, *, rounds: int) -> Result:
         unit="us",
         scale=1e-3,
         bar=None,
-        comparison="a row of 30 features as JSON, us over an exchange of as many bytes with its endpoint, a stand-in that answers at once",
+        comparison="what a row of 30 features as JSON takes over an exchange of as many bytes with its endpoint, which is a stand-in that "
+        "answers at once",
     )
 
 

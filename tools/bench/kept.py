@@ -69,8 +69,9 @@ class Moved:
 def compare(before: Iterable[Result], now: Iterable[Result]) -> list[Moved]:
     """What moved beyond both spreads, of what was compared with the same thing both times."""
     known = {each.name: each for each in before}
-    pairs = [(known[each.name], each) for each in now if each.name in known and known[each.name].comparison == each.comparison]
-    return [Moved(new.name, old.compared, new.compared) for old, new in pairs if _apart(old, new)]
+    pairs = [(known[each.name], each) for each in now if each.name in known]
+    same = [(old, new) for old, new in pairs if (old.comparison, old.notes) == (new.comparison, new.notes)]
+    return [Moved(new.name, old.compared, new.compared) for old, new in same if _apart(old, new)]
 
 
 def differences(before: Kept, now: Kept) -> Sequence[str]:

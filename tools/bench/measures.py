@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from statistics import median, quantiles
-from typing import Any, Literal, Self
+from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack
 
 from tools.bench.runtime import BenchError
 
-__all__ = ["GROUPS", "Group", "Options", "Result", "Tick", "Unavailable", "added", "quartiles", "ratios"]
+__all__ = ["GROUPS", "Group", "Options", "Result", "Said", "Tick", "Unavailable", "added", "quartiles", "ratios"]
 
 Group = Literal["cold", "warm", "formats", "memory", "image", "gateway", "batch", "peers"]
 GROUPS: tuple[Group, ...] = ("cold", "warm", "formats", "memory", "image", "gateway", "batch", "peers")
@@ -52,7 +52,9 @@ class Result:
     goal: float | None = None
     """Where it should get to, below the bar."""
     comparison: str
-    """What is compared with what."""
+    """What is compared with what; the same words for all results of a kind, which a page says once."""
+    notes: Mapping[str, str] = field(default_factory=dict)
+    """What a part of its name stands for, and what a side of it includes, by that part or side; of a page likewise."""
     runs: int
     ratio: bool = True
     """False where `compared` is what is added to the floor, in `unit`."""
@@ -68,53 +70,43 @@ class Result:
 
     @classmethod
     def from_dict(cls, document: Mapping[str, Any]) -> Self:
-        """What `to_dict` made."""
-        values = {field.name: document[field.name] for field in fields(cls)}
+        """What `to_dict` made; older ones have no notes."""
+        values = {each.name: document[each.name] for each in fields(cls) if each.name in document or each.name != "notes"}
         return cls(**{**values, "spread": tuple(values["spread"])})
 
 
-def ratios(
-    pairs: Iterable[tuple[float, float]],
-    *,
-    name: str,
-    group: Group,
-    unit: str,
-    bar: float | None,
-    comparison: str,
-    goal: float | None = None,
-    scale: float = 1.0,
-) -> Result:
+class Said(TypedDict):
+    """What a result says of itself: fields of `Result`."""
+
+    name: str
+    group: Group
+    unit: str
+    bar: float | None
+    goal: NotRequired[float | None]
+    comparison: str
+    notes: NotRequired[Mapping[str, str]]
+
+
+def ratios(pairs: Iterable[tuple[float, float]], *, scale: float = 1.0, **said: Unpack[Said]) -> Result:
     """Of pairs (floor, ours), each measured in the same moment: the median of their ratios. `scale` takes both to `unit`."""
     found = list(pairs)
-    return _result(
-        found, [ours / floor for floor, ours in found], scale, name=name, group=group, unit=unit, bar=bar, goal=goal, comparison=comparison
-    )
+    return _result(found, [ours / floor for floor, ours in found], scale, said, ratio=True)
 
 
-def added(
-    pairs: Iterable[tuple[float, float]],
-    *,
-    name: str,
-    group: Group,
-    unit: str,
-    bar: float | None,
-    comparison: str,
-    goal: float | None = None,
-    scale: float = 1.0,
-) -> Result:
+def added(pairs: Iterable[tuple[float, float]], *, scale: float = 1.0, **said: Unpack[Said]) -> Result:
     """As `ratios`, for what ours takes over the floor, in `unit`."""
     found = list(pairs)
-    over = [(ours - floor) * scale for floor, ours in found]
-    return _result(found, over, scale, name=name, group=group, unit=unit, bar=bar, goal=goal, comparison=comparison, ratio=False)
+    return _result(found, [(ours - floor) * scale for floor, ours in found], scale, said, ratio=False)
 
 
-def _result(pairs: Sequence[tuple[float, float]], compared: Sequence[float], scale: float, **said: Any) -> Result:
+def _result(pairs: Sequence[tuple[float, float]], compared: Sequence[float], scale: float, said: Said, *, ratio: bool) -> Result:
     return Result(
         ours=scale * median(ours for _, ours in pairs),
         floor=scale * median(floor for floor, _ in pairs),
         compared=median(compared),
         spread=quartiles(compared),
         runs=len(pairs),
+        ratio=ratio,
         **said,
     )
 

@@ -35,7 +35,10 @@ def table(results: Sequence[Result]) -> Table:
 
 def notes(results: Sequence[Result]) -> Iterable[str]:
     """By the numbers of the table."""
-    return (f"{row}: {result.comparison}, runs: {result.runs}" for row, result in enumerate(results, 1))
+    for row, result in enumerate(results, 1):
+        yield "; ".join(
+            [f"{row}: {result.comparison}", *(f"{part}: {text}" for part, text in result.notes.items()), f"runs: {result.runs}"]
+        )
 
 
 def omitted(run: Run) -> Iterable[str]:

@@ -22,7 +22,7 @@ def test_cold_starts_are_compared_pair_by_pair_and_the_first_pair_is_left_out(mo
     monkeypatch.setattr(Pair, "ours", lambda _: next(ours))
     ticks: list[int] = []
     pair: Any = Pair(subject=None, stored=None, variables={})  # type: ignore[arg-type]
-    result = cold.compared(pair, name="cold start", comparison="a ratio", rounds=3, tick=lambda: ticks.append(1), bar=1.15)
+    result = cold.compared(pair, name="cold start", rounds=3, tick=lambda: ticks.append(1), bar=1.15)
     assert result.compared == pytest.approx(1.1)
     assert (result.ours, result.floor) == (240.0, 200.0)
     assert (result.runs, len(ticks)) == (3, 4)

@@ -48,8 +48,23 @@ def test_the_picture_is_told_in_words_too() -> None:
 def test_a_page_has_a_table_a_group_and_says_what_was_missed() -> None:
     text = drawn.page(KEPT)
     assert [line for line in text.splitlines() if line.startswith("## ")] == ["## Cold start", "## Warm calls", "## Beside other servers"]
-    assert "| Cold start: a ratio | 120.0 ms | 100.0 ms | **1.20x** (1.10 to 1.30) | 1.1, goal 0.65: missed |" in text
-    assert "| Call: a ratio | 120.0 ms | 100.0 ms | **0.50x** (1.10 to 1.30) | none |" in text
+    assert "| Cold start | 120.0 ms | 100.0 ms | **1.20x** (1.10 to 1.30) | 1.1, goal 0.65: missed |" in text
+    assert "| Handler | 120.0 us | 100.0 us | **+9.00 us** (8.00 to 10.0) | 12 |" in text
+    assert "| Call | 120.0 ms | 100.0 ms | **0.50x** (1.10 to 1.30) |  |" in text
+
+
+def test_what_rows_have_in_common_is_said_once_below_their_table() -> None:
+    include = {"ours includes": "a log"}
+    names = ("call beside A", "call beside B, tuned", "memory, 1x30", "memory, 10x30", "image")
+    of = {"call": "a p50", "memo": "a peak", "imag": "its files"}
+    rows = [a_result(name=name, comparison=of[name[:4]], notes=include if name < "i" else {}) for name in names]
+    lines = drawn.page(kept(*rows, **WHERE)).splitlines()
+    assert [line for line in lines if line.startswith("-")] == [
+        "- **Call beside …**: a p50",
+        "- **Memory …**: a peak",
+        "- **Image**: its files",
+        "- *ours includes*: a log",
+    ]
 
 
 def test_the_readme_keeps_all_but_what_stands_between_the_markers() -> None:
@@ -66,7 +81,7 @@ def test_keeping_writes_all_that_is_made_of_it(tmp_path: Path) -> None:
         drawn.keep(KEPT, tmp_path)
     assert not list((tmp_path / "docs").iterdir())
     drawn.keep(kept(*map(a_headline, drawn.HEADLINES), **WHERE), tmp_path)
-    assert "Handler, 1x30 JSON: a ratio" in (tmp_path / "README.md").read_text("utf-8")
+    assert "| Handler, 1x30 JSON | 120.0 ms |" in (tmp_path / "README.md").read_text("utf-8")
     assert sorted(each.name for each in (tmp_path / "docs").iterdir()) == ["bench.json", "bench.md", "bench.svg"]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from tests.unit.bench.test_measures import a_result
 from tools.bench.kept import Kept, Moved, compare
+from tools.bench.measures import Result
 from tools.bench.runtime import BenchError
 
 MACHINE: dict[str, str | int] = {"processor": "a processor", "cores": 2}
@@ -23,6 +24,12 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     before = kept(a_result(), a_result(name="handler", goal=0.5, ratio=False))
     before.write(tmp_path / "bench.json")
     assert Kept.load(tmp_path / "bench.json") == before
+
+
+def test_results_without_notes_are_read() -> None:
+    document = a_result().to_dict()
+    del document["notes"]
+    assert Result.from_dict(document) == a_result()
 
 
 def test_numbers_are_kept_to_four_digits() -> None:
@@ -62,7 +69,9 @@ def test_one_value_moves_by_more_than_a_hair() -> None:
 
 def test_only_what_is_compared_with_the_same_is_compared() -> None:
     worse = a_result(compared=9.0, spread=(9.0, 9.0))
+    assert compare([a_result()], [worse]) == [Moved("load", 1.2, 9.0)]
     assert compare([a_result()], [replace(worse, comparison="another floor")]) == []
+    assert compare([a_result()], [replace(worse, notes={"load": "of another model"})]) == []
     assert compare([a_result()], [replace(worse, name="new")]) == []
 
 

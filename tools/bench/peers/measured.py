@@ -133,7 +133,8 @@ def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
             unit="ms",
             scale=1000,
             bar=0.15 if tuned else None,
-            comparison=f"process start to first right answer; {_both(server)}",
+            comparison="process start to first right answer",
+            notes=_both(server),
         )
         yield ratios(
             [(theirs.memory.peak, ours.memory.peak) for theirs, ours in pairs],
@@ -142,7 +143,8 @@ def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
             unit="MB",
             scale=1 / 2**20,
             bar=0.4 if tuned else None,
-            comparison=f"peak resident memory of all processes after the calls; {_both(server)}",
+            comparison="peak resident memory of all processes after the calls",
+            notes=_both(server),
         )
         yield ratios(
             [(theirs.p50, ours.p50) for theirs, ours in pairs],
@@ -151,12 +153,13 @@ def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
             unit="us",
             scale=1e6,
             bar=None,
-            comparison=f"p50 of one call right after another, theirs over a kept HTTP connection; {_both(server)}",
+            comparison="p50 of one call right after another, theirs over a kept HTTP connection",
+            notes=_both(server),
         )
 
 
-def _both(server: Server) -> str:
-    return f"theirs includes: {server.includes}; ours: {_OURS_INCLUDES}"
+def _both(server: Server) -> dict[str, str]:
+    return {"ours includes": _OURS_INCLUDES, f"{server.name} includes": server.includes}
 
 
 def _figures(side: Side, calls: int, expected: array[float]) -> Figures:
