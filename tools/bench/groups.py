@@ -17,7 +17,7 @@ __all__ = ["DEFAULT", "MODULES", "Run", "run"]
 MODULES: Mapping[Group, tuple[str, ...]] = {
     "cold": ("tools.bench.cold",),
     "warm": ("tools.bench.warm",),
-    "formats": ("tools.bench.formats",),
+    "formats": ("tools.bench.formats", "tools.bench.trees"),
     "memory": ("tools.bench.memory",),
     "image": ("tools.bench.image_size",),
     "gateway": ("tools.bench.gateway",),

@@ -9,12 +9,13 @@ import re
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Lock, Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -35,6 +36,8 @@ class Network:
     """A file with a certificate and its key: for TLS."""
     round_trip: float = 0.0
     """Seconds; a connection takes one, and so does each flight that a client waits for."""
+    bandwidth: float = 0.0
+    """Bytes a second of files, on all connections together; 0 for as fast as they go."""
 
 
 def reached(url: str) -> dict[str, str]:
@@ -45,7 +48,7 @@ def reached(url: str) -> dict[str, str]:
 @contextmanager
 def serving(folder: Path, network: Network) -> Iterator[str]:
     """The server's address, for AWS_ENDPOINT_URL. Raises `BenchError` where it doesn't start."""
-    line = [sys.executable, "-m", "tools.bench.server", str(folder), network.certificate, str(network.round_trip)]
+    line = [sys.executable, "-m", "tools.bench.server", str(folder), network.certificate, str(network.round_trip), str(network.bandwidth)]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # it is a pipe
@@ -57,8 +60,26 @@ def serving(folder: Path, network: Network) -> Iterator[str]:
             process.terminate()
 
 
+class _Pace:
+    """Lets bytes go one after the other, whoever sends them."""
+
+    def __init__(self, bandwidth: float) -> None:
+        self.bandwidth = bandwidth
+        self._free = 0.0
+        self._lock = Lock()
+
+    def wait(self, size: int) -> None:
+        """Until so many bytes, and all before them, would have arrived."""
+        if self.bandwidth:
+            with self._lock:
+                self._free = max(self._free, time.monotonic()) + size / self.bandwidth
+                seconds = self._free - time.monotonic()
+            time.sleep(seconds)
+
+
 class _Handler(BaseHTTPRequestHandler):
     folder: Path
+    pace: _Pace
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = 2**16
@@ -93,13 +114,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.flush()
 
     def _send(self, path: Path, begin: int, end: int) -> None:
+        secure = isinstance(self.connection, ssl.SSLSocket)
+        most = _PIECE if secure or self.pace.bandwidth else end - begin
         with path.open("rb") as file:
-            if isinstance(self.connection, ssl.SSLSocket):
-                file.seek(begin)
-                while begin < end:
-                    begin += self.wfile.write(file.read(min(_PIECE, end - begin)))
+            file.seek(begin)
             while begin < end:
-                begin += os.sendfile(self.connection.fileno(), file.fileno(), begin, end - begin)
+                size = min(most, end - begin)
+                self.pace.wait(size)
+                begin += self.wfile.write(file.read(size)) if secure else os.sendfile(self.connection.fileno(), file.fileno(), begin, size)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
         """A bench prints its own results only."""
@@ -109,8 +131,8 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, folder: Path, certificate: str) -> None:
-        super().__init__(("127.0.0.1", 0), type("Handler", (_Handler,), {"folder": folder}))
+    def __init__(self, folder: Path, certificate: str, bandwidth: float) -> None:
+        super().__init__(("127.0.0.1", 0), type("Handler", (_Handler,), {"folder": folder, "pace": _Pace(bandwidth)}))
         self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
         if self._tls is not None:
             self._tls.load_cert_chain(certificate)
@@ -152,8 +174,8 @@ async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def _main(folder: str, certificate: str, round_trip: str) -> None:
-    server = _Server(Path(folder), certificate)
+def _main(folder: str, certificate: str, round_trip: str, bandwidth: str) -> None:
+    server = _Server(Path(folder), certificate, float(bandwidth))
     if not float(round_trip):
         print(server.server_port, flush=True)
         server.serve_forever()

@@ -8,6 +8,7 @@ import pytest
 
 from modelserve.manifest import File, Load
 from tools.bench import formats
+from tools.bench.big_models import small_resnet_sample
 from tools.bench.measures import Options, Unavailable
 from tools.modelctl.loading.timing import Timed
 
@@ -30,13 +31,23 @@ def test_both_sides_take_turns_and_each_pair_is_compared(bare_subject: Any, monk
     monkeypatch.setattr(formats, "fastest", lambda *_: (load, {"external": {}}))
     monkeypatch.setattr(formats, "timed", timed)
     ticks: list[int] = []
-    loads, runs = formats.measure(bare_subject, Options(quick=True), lambda: ticks.append(1))
+    loads, answers, runs = formats.measure(bare_subject, Options(quick=True), lambda: ticks.append(1))
     assert loads.compared == pytest.approx(0.075)
     assert (loads.floor, loads.ours, loads.bar, loads.met) == (250.0, 17.5, 0.1, True)
+    assert answers.compared == pytest.approx((21 / 201 + 16 / 301) / 2)
+    assert (answers.bar, answers.met) == (1.1, True)
     assert (runs.floor, runs.ours, runs.bar) == (16.0, 17.5, 1.1)
     assert runs.compared == pytest.approx((20 / 16 + 15 / 16) / 2)
     assert orders == 2 * [[("onnx", "model.onnx"), ("ours", "model.mapped.onnx")]]
     assert len(ticks) == 2
+
+
+def test_a_case_without_a_bar_is_told_and_held_to_nothing() -> None:
+    one = Timed(name="", load_ms=1.0, first_ms=1.0, answers=[], runs_us=[1.0], beside_us=[1.0])
+    case = formats._Case("network, any CPU", small_resnet_sample(), "any", None)
+    results = list(formats._results(case, [(one, one)]))
+    assert [each.bar for each in results] == [None] * 3
+    assert "any CPU" in results[0].notes["network, any CPU"]
 
 
 def test_without_anything_to_time_with_it_is_left_out(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,15 @@ def test_a_request_takes_the_round_trips_that_it_has(folder):
     assert ended - between >= seconds
 
 
+def test_files_take_as_long_as_the_network_is_narrow_on_however_many_connections(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(s3, "_RANGED", 1)
+    with serving(folder, Network(bandwidth=4 * len(BODY))) as url:
+        store, begun = reader(url), time.monotonic()
+        store.download("a b", version_id=None, size=len(BODY), sha256=hashlib.sha256(BODY).hexdigest(), to=str(tmp_path / "to"))
+        assert time.monotonic() - begun >= 1 / 4
+        store.close()
+
+
 def test_its_key_is_one_that_signs(folder):
     signer = Signer()
     (folder / KEY_FILE).write_bytes(signer.answer())
