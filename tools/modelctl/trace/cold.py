@@ -19,8 +19,9 @@ from modelserve.manifest import Alias
 from modelserve.record import replace
 from modelserve.registry import Registry
 from modelserve.settings import PredictSettings
+from tools.bench.authority import KEY_ARN, Signer
 from tools.bench.runtime import BenchError, first_answer
-from tools.bench.server import Network, serving
+from tools.bench.server import KEY_FILE, Network, reached, serving
 from tools.bench.store import BUCKET, MemoryStore
 from tools.modelctl.built import Built
 from tools.modelctl.errors import UsageFailed
@@ -74,19 +75,22 @@ def trace(
 ) -> Cold:
     """`runs` cold starts of what was built, behind one that finds nothing in the page cache and is not kept.
 
-    It is published to a store on this machine, whether or not it passed, and read from there by HTTP, `delay` seconds a round trip.
+    It is published to a store on this machine, whether or not it passed, signed by a key made for it, and read from there by HTTP, `delay`
+    seconds a round trip.
     Raises `UsageFailed` where the function gives no answer.
     """
     with MemoryStore() as store, tempfile.TemporaryDirectory() as scratch:
-        registry = Registry(store)
+        signer, folder = Signer(), Path(scratch) / "store"
+        registry = Registry(store, signer=signer)
         version = publish(registry, built, forced="to be traced").version
-        settings = PredictSettings(model_name=config.name, model_bucket=BUCKET, nan_inputs=config.serving.nan)
+        settings = PredictSettings(model_name=config.name, model_bucket=BUCKET, nan_inputs=config.serving.nan, signing_key_arn=KEY_ARN)
         settings = replace(settings, session_backend=backend or settings.session_backend)
         alias = registry.promote(config.name, version, alias=settings.model_alias, by="trace-cold", reason="")
-        store.save(Path(scratch) / "store" / BUCKET)
+        store.save(folder / BUCKET)
+        (folder / KEY_FILE).write_bytes(signer.answer())
         event = _event(config.name, built.example.read_text("utf-8"))
         path = _task_root(settings.session_backend, Path(scratch))
-        with serving(Path(scratch) / "store", Network(round_trip=delay)) as endpoint:
+        with serving(folder, Network(round_trip=delay)) as endpoint:
             environ = _environ(settings, endpoint, config.function.memory)
             traces = [_once(event, environ, path, Path(scratch)) for _ in range(runs + 1)][1:]
     return Cold(
@@ -132,9 +136,9 @@ def _environ(settings: PredictSettings, endpoint: str, memory: int) -> dict[str,
     return {
         **image,
         **settings.to_env(),
+        **reached(endpoint),
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",
-        "AWS_ENDPOINT_URL_S3": endpoint,
         "AWS_REGION": "us-east-1",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": str(memory),
         "AWS_LAMBDA_FUNCTION_NAME": "trace-cold",

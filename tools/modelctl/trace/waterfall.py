@@ -11,7 +11,7 @@ __all__ = ["LEAST", "shown", "waterfall"]
 
 LEAST = 0.004
 """Of the whole: what takes less has no line of its own, unless it is of a kind that everybody looks for."""
-_ALWAYS = frozenset({"request", "hash", "session", "run"})
+_ALWAYS = frozenset({"request", "hash", "signature", "session", "run"})
 _NAME = 30
 _NUMBER = 8
 _SHADES = " ░▒▓█"

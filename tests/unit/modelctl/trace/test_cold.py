@@ -29,8 +29,17 @@ def test_a_cold_start_is_traced_to_its_answer(built):
     found = cold.trace(*built, runs=1)
 
     rows = {row.label: row for row in found.median.rows}
-    needed = {"interpreter", "import awslambdaric", "import modelserve", "session", "first run", "runtime client", "INIT, waiting"}
-    requests = {f"s3 GET {name}" for name in ("production.json", "manifest.json", "model.onnx")}
+    needed = {
+        "interpreter",
+        "import awslambdaric",
+        "import modelserve",
+        "session",
+        "first run",
+        "runtime client",
+        "INIT, waiting",
+        "signature",
+    }
+    requests = {f"s3 GET {name}" for name in ("production.json", "manifest.json", "model.onnx")} | {"kms POST"}
     assert needed | requests <= set(rows), sorted(rows)
     begins = [rows[name].parts[0][0] for name in ("interpreter", "import awslambdaric", "session", "first run")]
     assert begins == sorted(begins)

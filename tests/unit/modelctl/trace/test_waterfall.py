@@ -50,13 +50,14 @@ def test_the_lines_of_the_main_thread_add_up_to_the_whole():
     assert sum(numbers) == pytest.approx(trace.total, abs=0.05 * len(numbers))
 
 
-def test_what_is_too_short_to_be_seen_is_told_with_everything_else_but_for_the_first_run():
+def test_what_is_too_short_to_be_seen_is_told_with_everything_else_but_for_what_everybody_looks_for():
     trace = written(
-        ("session", "", 0, 99, MAIN), ("log", "", 99.1, 99.2, MAIN), ("run", "", 99.3, 99.4, MAIN), ("connect", "host", 1, 1.1, OTHER),
+        ("session", "", 0, 98, MAIN), ("signature", "", 98.1, 98.2, MAIN), ("log", "", 99.1, 99.2, MAIN), ("run", "", 99.3, 99.4, MAIN),
+        ("connect", "host", 1, 1.1, OTHER),
         end=100,
     )  # fmt: skip
 
-    assert list(lines(trace)) == ["session", "first run", "everything else"]
+    assert list(lines(trace)) == ["session", "signature", "first run", "everything else"]
 
 
 def test_a_picture_has_a_line_a_row_within_its_frame_and_says_it_all_in_words():
