@@ -19,10 +19,10 @@ from tools.bench.groups import DEFAULT, Run, run
 from tools.bench.kept import FILE, Kept
 from tools.bench.machine import describe
 from tools.bench.measures import GROUPS, Group, Options, Tick
-from tools.bench.runtime import BenchError
-from tools.bench.store import MemoryStore
 from tools.bench.subject import MODEL, Subject
 from tools.local.errors import LocalError
+from tools.loopback.errors import MeasureError
+from tools.loopback.store import MemoryStore
 
 app = typer.Typer(add_completion=False)
 _WIDTH = 140  # of a table in a file
@@ -67,7 +67,7 @@ def bench(
         if keep:
             whole = replace(now, results=tuple(each for each in now.results if each.group not in {**found.failed, **found.unavailable}))
             keep_results(before.taking(whole) if before else whole, ROOT)
-    except (BenchError, LocalError) as error:
+    except (MeasureError, LocalError) as error:
         console.print(f"bench: {error}", style="red", markup=False)
         raise typer.Exit(1) from None
     if found.failed or (strict and not all(result.met for result in found.results)):

@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench import big_models, stored
-from tools.bench.authority import KEY_ARN, certificate
 from tools.bench.measures import Options, Result, Tick, Unavailable, ratios
 from tools.bench.processes import command, first_line, with_binding
 from tools.bench.programs import FLOOR, FUNCTION
 from tools.bench.quota import limited
-from tools.bench.runtime import first_answer
 from tools.bench.samples import Sample
-from tools.bench.server import Network, reached, serving
 from tools.bench.stored import Stored
 from tools.bench.subject import MODEL, Subject
+from tools.loopback.authority import KEY_ARN, certificate
+from tools.loopback.runtime import first_answer
+from tools.loopback.server import Network, reached, serving
 
 __all__ = ["Pair", "Unavailable", "compared", "measure"]
 

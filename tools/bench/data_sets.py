@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tools.bench.measures import Options, Result, Tick, ratios
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 if TYPE_CHECKING:  # this module is the measured program too, which needs nothing of a subject
     from tools.bench.subject import Subject
@@ -102,7 +102,7 @@ def _run(side: str, model: Path, file: Path) -> dict[str, float]:
     line = [sys.executable, "-m", "tools.bench.data_sets", side, str(model), str(file)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BenchError(done.stderr)
+        raise MeasureError(done.stderr)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 

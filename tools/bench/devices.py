@@ -15,7 +15,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import ModelProto
 
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 __all__ = ["Answers", "Device", "Run", "cpu", "gpu"]
 
@@ -63,7 +63,9 @@ def _session(model: ModelProto, provider: Any, threads: int) -> Run:
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=[provider])
     wanted = provider if isinstance(provider, str) else provider[0]
     if session.get_providers()[0] != wanted:  # ONNX Runtime goes on with the CPU, and only logs it
-        raise BenchError(f"ONNX Runtime can't use {wanted} here; its log says why, most often that CUDA's or cuDNN's libraries are missing")
+        raise MeasureError(
+            f"ONNX Runtime can't use {wanted} here; its log says why, most often that CUDA's or cuDNN's libraries are missing"
+        )
     (entry,), names = session.get_inputs(), [output.name for output in session.get_outputs()]
     return lambda rows: dict(zip(names, map(np.asarray, session.run(names, {entry.name: rows})), strict=True))
 

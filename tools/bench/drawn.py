@@ -10,8 +10,8 @@ from pathlib import Path
 from tools.bench.kept import FILE, Kept
 from tools.bench.measures import Result
 from tools.bench.picture import TITLES, picture
-from tools.bench.runtime import BenchError
 from tools.bench.shown import number
+from tools.loopback.errors import MeasureError
 
 __all__ = ["HEADLINES", "between_markers", "keep", "page", "readme_table", "redraw"]
 
@@ -32,7 +32,7 @@ _MORE = "All of it, and what each server includes: [bench.md](docs/bench.md); ho
 
 
 def keep(results: Kept, root: Path = ROOT) -> None:
-    """Writes `docs/bench.json` and what is drawn from it. Raises `BenchError` without markers in the README, or a headline."""
+    """Writes `docs/bench.json` and what is drawn from it. Raises `MeasureError` without markers in the README, or a headline."""
     readme_table(results)  # or nothing is written
     results.write(root / "docs" / FILE.name)
     redraw(root)
@@ -42,7 +42,7 @@ def redraw(root: Path = ROOT) -> None:
     """From what was kept, rounded as it was: whoever reads the file gets the same."""
     results = Kept.load(root / "docs" / FILE.name)
     if results is None:
-        raise BenchError("nothing was kept yet: python -m tools.bench --keep")
+        raise MeasureError("nothing was kept yet: python -m tools.bench --keep")
     readme = root / "README.md"
     readme.write_text(between_markers(readme.read_text("utf-8"), readme_table(results)), "utf-8")
     (root / "docs" / "bench.md").write_text(page(results), "utf-8")
@@ -50,18 +50,18 @@ def redraw(root: Path = ROOT) -> None:
 
 
 def between_markers(text: str, content: str) -> str:
-    """The text with what stands between the markers replaced. Raises `BenchError` where they are missing."""
+    """The text with what stands between the markers replaced. Raises `MeasureError` where they are missing."""
     if not re.search(f"{_BEGIN}.*?{_END}", text, re.DOTALL):
-        raise BenchError(f"README.md has no lines {_BEGIN} and {_END}, between which the table goes")
+        raise MeasureError(f"README.md has no lines {_BEGIN} and {_END}, between which the table goes")
     before, _, rest = text.partition(_BEGIN)
     return f"{before}{_BEGIN}\n{content}{_END}{rest.partition(_END)[2]}"
 
 
 def readme_table(kept: Kept) -> str:
-    """The headlines and the picture, as Markdown. Raises `BenchError` where one of them was not measured."""
+    """The headlines and the picture, as Markdown. Raises `MeasureError` where one of them was not measured."""
     known = {each.name: each for each in kept.results}
     if missing := [name for name in HEADLINES if name not in known]:
-        raise BenchError(f"the README shows {', '.join(missing)}, which nothing measured; keep all groups: --keep --peers")
+        raise MeasureError(f"the README shows {', '.join(missing)}, which nothing measured; keep all groups: --keep --peers")
     results = [known[name] for name in HEADLINES]
     what = f"Measured by `make bench`, both sides in turns ({_where(kept)})"
     return "\n".join([*_table(what, results), "", *_comparisons(results), "", f"![{_PICTURE}](docs/bench.svg)", "", _MORE, ""])

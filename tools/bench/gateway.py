@@ -17,14 +17,14 @@ from modelserve.manifest import ARCHIVE_FILE, MODEL_FILE, Manifest, TensorSpec, 
 from modelserve.registry import Registry
 from modelserve.settings import GatewaySettings
 from tools.bench.measures import Options, Result, Tick, added
-from tools.bench.peers.exchange import receive
 from tools.bench.processes import command, output
 from tools.bench.programs import CONTEXT
-from tools.bench.store import BUCKET, MemoryStore
 from tools.bench.subject import Subject
 from tools.local.packages import PROJECT
 from tools.local.roots import TaskRoot
 from tools.local.triton import BINARY
+from tools.loopback.exchange import receive
+from tools.loopback.store import BUCKET, MemoryStore
 
 __all__ = ["deployed", "endpoint", "measure", "overhead"]
 

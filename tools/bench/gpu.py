@@ -14,8 +14,8 @@ import numpy as np
 import typer
 
 from tools.bench.devices import Answers, Device, Run, cpu, gpu
-from tools.bench.runtime import BenchError
 from tools.bench.samples import SAMPLES, Sample
+from tools.loopback.errors import MeasureError
 
 __all__ = ["BEGIN", "END", "Measured", "app", "compare", "document", "measure", "write"]
 
@@ -53,12 +53,12 @@ def bench(
     try:
         names = samples or ["digits_cnn", "transformer"]
         if unknown := [name for name in names if name not in SAMPLES]:
-            raise BenchError(f"there is no sample {unknown[0]!r}; expected one of {', '.join(SAMPLES)}")
+            raise MeasureError(f"there is no sample {unknown[0]!r}; expected one of {', '.join(SAMPLES)}")
         found = document([measure(SAMPLES[name](), cpu(), device, rounds) for name in names], cpu(), device)
         print(found)
         if markdown:
             write(markdown, found)
-    except BenchError as error:
+    except MeasureError as error:
         print(f"bench: {error}")
         raise typer.Exit(1) from None
 
@@ -89,12 +89,12 @@ def document(results: Sequence[Measured], reference: Device, device: Device) -> 
 
 
 def write(page: Path, text: str) -> None:
-    """Between the page's marks. Raises `BenchError` where it has none."""
+    """Between the page's marks. Raises `MeasureError` where it has none."""
     whole = page.read_text("utf-8")
     before, begin, rest = whole.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:
-        raise BenchError(f"{page} has no block to write to; expected the lines {BEGIN} and {END} in it")
+        raise MeasureError(f"{page} has no block to write to; expected the lines {BEGIN} and {END} in it")
     page.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}", "utf-8")
 
 

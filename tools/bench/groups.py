@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from importlib import import_module
 
 from tools.bench.measures import GROUPS, Group, Options, Result, Tick, Unavailable
-from tools.bench.runtime import BenchError
 from tools.bench.subject import Subject
 from tools.local.errors import LocalError
+from tools.loopback.errors import MeasureError
 
 __all__ = ["DEFAULT", "MODULES", "Run", "run"]
 
@@ -49,6 +49,6 @@ def run(groups: Iterable[Group], subject: Subject, options: Options, watch: Call
                 found.results += import_module(module).measure(subject, options, tick)
             except (Unavailable, ImportError) as error:
                 found.unavailable[group] = str(error)
-            except (BenchError, LocalError, OSError, subprocess.SubprocessError) as error:
+            except (MeasureError, LocalError, OSError, subprocess.SubprocessError) as error:
                 found.failed[group] = str(error) or type(error).__name__
     return found

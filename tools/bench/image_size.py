@@ -12,13 +12,13 @@ from typing import Annotated
 
 import typer
 
+from tools.bench.function import Function
 from tools.bench.kept import FILE
 from tools.bench.measures import Options, Result, Tick, Unavailable, ratios
-from tools.bench.peers.function import Function
 from tools.bench.programs import FUNCTION
 from tools.bench.requests import events
-from tools.bench.store import MemoryStore
 from tools.bench.subject import Subject
+from tools.loopback.store import MemoryStore
 
 __all__ = ["HEADING", "HISTORY", "file_sizes", "line", "measure", "needed", "parts", "wanted"]
 

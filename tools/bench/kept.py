@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tools.bench.measures import GROUPS, Result
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 __all__ = ["FILE", "Kept", "Moved", "compare", "differences"]
 
@@ -28,14 +28,14 @@ class Kept:
 
     @classmethod
     def load(cls, file: Path = FILE) -> Kept | None:
-        """None where nothing was kept. Raises `BenchError` for a file that was written by hand or by another version."""
+        """None where nothing was kept. Raises `MeasureError` for a file that was written by hand or by another version."""
         if not file.exists():
             return None
         try:
             document = json.loads(file.read_text("utf-8"))
             return cls(document["date"], document["machine"], tuple(map(Result.from_dict, document["results"])))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise BenchError(f"{file.name} is not what --keep writes ({error!r}); delete it and keep anew") from error
+            raise MeasureError(f"{file.name} is not what --keep writes ({error!r}); delete it and keep anew") from error
 
     def to_dict(self) -> dict[str, Any]:
         return {"date": self.date, "machine": self.machine, "results": [_rounded(each).to_dict() for each in self.results]}
@@ -44,12 +44,12 @@ class Kept:
         file.write_text(json.dumps(self.to_dict(), indent=1) + "\n", "utf-8")
 
     def taking(self, newer: Kept) -> Kept:
-        """With newer groups in place of older, in their order. Raises `BenchError` where some would be of another machine than others."""
+        """With newer groups in place of older, in their order. Raises `MeasureError` where some would be of another machine than others."""
         measured = {each.group for each in newer.results}
         left = [each for each in self.results if each.group not in measured]
         if left and (differing := differences(self, newer)):
             groups = ", ".join(sorted({each.group for each in left}))
-            raise BenchError(f"what is kept is of one machine, and this is another ({'; '.join(differing)}); measure {groups} here too")
+            raise MeasureError(f"what is kept is of one machine, and this is another ({'; '.join(differing)}); measure {groups} here too")
         return replace(newer, results=tuple(sorted([*left, *newer.results], key=lambda each: GROUPS.index(each.group))))
 
 

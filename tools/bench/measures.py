@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from statistics import median, quantiles
 from typing import Any, Literal, NotRequired, Self, TypedDict, Unpack
 
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 __all__ = ["GROUPS", "Group", "Options", "Result", "Said", "Tick", "Unavailable", "added", "quartiles", "ratios"]
 
@@ -17,7 +17,7 @@ Tick = Callable[[], None]
 """Called after each part of a measurement, for whoever watches."""
 
 
-class Unavailable(BenchError):
+class Unavailable(MeasureError):
     """This machine lacks what a measurement needs; it is left out, and says why."""
 
 

@@ -16,14 +16,14 @@ from onnx import TensorProto, helper, numpy_helper, save
 
 from modelserve.manifest import MODEL_FILE, Manifest, TensorSpec
 from modelserve.registry import Registry
+from tools.bench.function import Function
 from tools.bench.measures import Options, Result, Tick, Unavailable, added, ratios
-from tools.bench.peers.function import Function
 from tools.bench.processes import command, first_line, with_binding
 from tools.bench.programs import FLOOR
 from tools.bench.requests import events
-from tools.bench.runtime import BenchError
-from tools.bench.store import MemoryStore
 from tools.bench.subject import MODEL, Subject
+from tools.loopback.errors import MeasureError
+from tools.loopback.store import MemoryStore
 
 __all__ = ["dense", "held", "measure", "published"]
 
@@ -142,7 +142,7 @@ def _growth(subject: Subject, requests: int, tick: Tick) -> Result:
 
 def _expect(status: int, event: Any, answer: Any) -> None:
     if (answer.get("statusCode", 0), "errorType" in answer) != (status, False):
-        raise BenchError(f"the function answered {str(answer)[:500]} to {str(event)[:500]}; expected {status or 'outputs'}")
+        raise MeasureError(f"the function answered {str(answer)[:500]} to {str(event)[:500]}; expected {status or 'outputs'}")
 
 
 def _first(subject: Subject, what: str) -> int:

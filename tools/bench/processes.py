@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from tools.bench.runtime import BenchError
 from tools.local import packages
 from tools.local.roots import TaskRoot
 from tools.local.synth import CDK_OUT
+from tools.loopback.errors import MeasureError
 
 __all__ = ["command", "first_line", "output", "with_binding"]
 
@@ -28,10 +28,10 @@ def command(root: TaskRoot, program: str, *arguments: str) -> list[str]:
 
 
 def output(line: Sequence[str], *, root: TaskRoot, environ: Mapping[str, str]) -> Any:
-    """The JSON that a program prints. Raises `BenchError` with the program's own words where it fails."""
+    """The JSON that a program prints. Raises `MeasureError` with the program's own words where it fails."""
     done = subprocess.run(line, cwd=root.folder, env=dict(environ), capture_output=True, text=True, check=False)
     if done.returncode:
-        raise BenchError(done.stderr)
+        raise MeasureError(done.stderr)
     return json.loads(done.stdout)
 
 
@@ -39,7 +39,7 @@ def output(line: Sequence[str], *, root: TaskRoot, environ: Mapping[str, str]) -
 def first_line(line: Sequence[str], *, root: TaskRoot) -> Iterator[tuple[float, int]]:
     """Seconds from a program's start to the first line that it prints, and its pid; it may wait for its input, and ends with the context.
 
-    Raises `BenchError`.
+    Raises `MeasureError`.
     """
     begun = time.perf_counter()
     with subprocess.Popen(line, cwd=root.folder, env=dict(root.environment), stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
@@ -48,7 +48,7 @@ def first_line(line: Sequence[str], *, root: TaskRoot) -> Iterator[tuple[float, 
         seconds = time.perf_counter() - begun
         try:
             if not answer:
-                raise BenchError("the floor program gave no answer")
+                raise MeasureError("the floor program gave no answer")
             yield seconds, process.pid
         finally:
             process.kill()

@@ -16,10 +16,10 @@ from models.config import MODELS, ModelConfig
 from modelserve.manifest import LOAD_SCHEMA, MODEL_FILE, Manifest
 from modelserve.record import replace
 from modelserve.registry import Registry
-from tools.bench.authority import Signer
 from tools.bench.samples import Sample
-from tools.bench.server import KEY_FILE
-from tools.bench.store import BUCKET, MemoryStore
+from tools.loopback.authority import Signer
+from tools.loopback.server import KEY_FILE
+from tools.loopback.store import BUCKET, MemoryStore
 from tools.modelctl.lifecycle import build, publish
 from tools.modelctl.loading.prepare import fastest
 

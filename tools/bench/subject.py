@@ -11,12 +11,12 @@ from typing import Any
 from models.config import MODELS, ModelConfig
 from modelserve.registry import Registry
 from modelserve.settings import PredictSettings
-from tools.bench.runtime import BenchError
-from tools.bench.store import BUCKET, MemoryStore
 from tools.local import image
 from tools.local.assembly import Assembly, ImageAsset
 from tools.local.roots import TaskRoot
 from tools.local.synth import CDK_OUT, layers, synthesize
+from tools.loopback.errors import MeasureError
+from tools.loopback.store import BUCKET, MemoryStore
 from tools.modelctl.lifecycle import build, publish
 
 __all__ = ["MODEL", "Subject"]
@@ -79,7 +79,7 @@ def _predict_image() -> ImageAsset:
     for asset in Assembly.load(CDK_OUT, "dev").images.values():
         if asset.dockerfile == _DOCKERFILE:
             return asset
-    raise BenchError(f"the synthesized app has no image with {_DOCKERFILE}; does models/ have a model?")
+    raise MeasureError(f"the synthesized app has no image with {_DOCKERFILE}; does models/ have a model?")
 
 
 def _event(body: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from onnx import ModelProto, helper, numpy_helper
 from torch.nn import functional  # type: ignore[import-not-found,unused-ignore]
 
 from tools.bench.devices import Answers, Run
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 __all__ = ["OPERATORS", "open_graph"]
 
@@ -51,10 +51,10 @@ OPERATORS: dict[str, Callable[..., Any]] = {
 
 
 def open_graph(model: ModelProto, device: str) -> Run:
-    """Raises `BenchError` for a graph with other operators."""
+    """Raises `MeasureError` for a graph with other operators."""
     missing = {node.op_type for node in model.graph.node} - set(OPERATORS)
     if missing:
-        raise BenchError(
+        raise MeasureError(
             f"torch runs no {', '.join(sorted(missing))} here; add it to tools/bench/torch_graph.py, or install onnxruntime-gpu"
         )
     (entry,), names = model.graph.input, [output.name for output in model.graph.output]

@@ -12,10 +12,10 @@ from tools.bench import stored
 from tools.bench.measures import Options, Result, Tick, Unavailable, ratios
 from tools.bench.processes import command, output
 from tools.bench.samples import Sample
-from tools.bench.server import Network, serving
-from tools.bench.store import BUCKET
 from tools.bench.stored import Stored
 from tools.bench.subject import Subject
+from tools.loopback.server import Network, serving
+from tools.loopback.store import BUCKET
 from tools.modelctl.loading.choice import BANDWIDTH
 
 __all__ = ["forest", "measure", "sent"]

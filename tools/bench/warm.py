@@ -9,11 +9,12 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
+from tools.bench.function import Function
 from tools.bench.measures import Options, Result, Tick, added, ratios
 from tools.bench.processes import command, output, with_binding
 from tools.bench.programs import BARE, IMAGE, MINIMAL, OVERHEAD
-from tools.bench.runtime import BenchError
 from tools.bench.subject import Subject
+from tools.loopback.errors import MeasureError
 
 __all__ = ["bare", "calls", "image", "measure", "overhead"]
 
@@ -109,13 +110,11 @@ def calls(subject: Subject, *, rounds: int) -> Result:
 
 def _turns(subject: Subject, rounds: int) -> list[tuple[float, float]]:
     """Of two fresh processes, each first in every other turn: whoever runs behind the other finds other things in the caches."""
-    from tools.bench.peers.function import Function  # noqa: PLC0415 - its packages are those of `peers`
-
     arguments = str(subject.model), subject.environ["SESSION_BACKEND"]
     with ExitStack() as stack:
         minimal, ours = (stack.enter_context(each.start()) for each in (Function(subject, MINIMAL, arguments), Function(subject)))
         if any(json.loads(each.first())["statusCode"] != 200 for each in (minimal, ours)):
-            raise BenchError("a function did not answer; run it by itself with `make run`")
+            raise MeasureError("a function did not answer; run it by itself with `make run`")
         pairs = []
         for turn in range(rounds):
             taken = {each: _seconds(each) for each in ((minimal, ours) if turn % 2 else (ours, minimal))}

@@ -12,8 +12,8 @@ from tools.bench import cold, stored
 from tools.bench.big_models import small_resnet_sample
 from tools.bench.cold import Pair
 from tools.bench.measures import Options, Result
-from tools.bench.store import BUCKET
 from tools.bench.stored import Stored
+from tools.loopback.store import BUCKET
 
 
 def test_cold_starts_are_compared_pair_by_pair_and_the_first_pair_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from tools.bench import drawn
 from tools.bench.kept import FILE, Kept
 from tools.bench.measures import Result
 from tools.bench.picture import picture
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 WHERE = {**MACHINE, "system": "Linux x86_64", "python": "3.13.0", "onnxruntime": "1.31.1"}
 KEPT = kept(
@@ -70,14 +70,14 @@ def test_what_rows_have_in_common_is_said_once_below_their_table() -> None:
 def test_the_readme_keeps_all_but_what_stands_between_the_markers() -> None:
     text = drawn.between_markers("a\n<!-- bench -->\nold\n<!-- /bench -->\nb\n", "new\n")
     assert text == "a\n<!-- bench -->\nnew\n<!-- /bench -->\nb\n"
-    with pytest.raises(BenchError, match=r"README\.md has no lines"):
+    with pytest.raises(MeasureError, match=r"README\.md has no lines"):
         drawn.between_markers("a", "new")
 
 
 def test_keeping_writes_all_that_is_made_of_it(tmp_path: Path) -> None:
     (tmp_path / "docs").mkdir()
     (tmp_path / "README.md").write_text("<!-- bench --><!-- /bench -->", "utf-8")
-    with pytest.raises(BenchError, match="the README shows cold start beside MLServer, tuned, handler"):
+    with pytest.raises(MeasureError, match="the README shows cold start beside MLServer, tuned, handler"):
         drawn.keep(KEPT, tmp_path)
     assert not list((tmp_path / "docs").iterdir())
     drawn.keep(kept(*map(a_headline, drawn.HEADLINES), **WHERE), tmp_path)

@@ -12,8 +12,8 @@ from modelserve.manifest import TensorSpec, archive_version
 from modelserve.triton import decode_response
 from tools.bench import gateway
 from tools.bench.gateway import endpoint, overhead
-from tools.bench.peers.exchange import receive
 from tools.bench.subject import Subject
+from tools.loopback.exchange import receive
 
 
 def test_the_stand_in_answers_a_row_as_triton_does_again_and_again() -> None:

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 from tools.bench import devices, gpu, samples
 from tools.bench.devices import Answers, Device, Run
 from tools.bench.gpu import BEGIN, END, Measured, app, compare, document, measure, write
-from tools.bench.runtime import BenchError
 from tools.bench.samples import Sample, transformer
+from tools.loopback.errors import MeasureError
 from tools.modelctl.scaffold.transformer.train import Sizes
 
 SMALL = Sizes(layers=1, hidden=8, heads=2, inner=16, vocabulary=20, tokens=4, classes=3)
@@ -106,7 +106,7 @@ def test_only_the_marked_block_of_the_page_is_replaced(tmp_path: Path, made: Non
 def test_a_page_without_marks_is_left_alone(tmp_path: Path, text: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(text, "utf-8")
-    with pytest.raises(BenchError, match="has no block to write to"):
+    with pytest.raises(MeasureError, match="has no block to write to"):
         write(page, "figures")
     assert page.read_text("utf-8") == text
 
@@ -134,7 +134,7 @@ def test_onnx_runtime_falling_back_to_the_cpu_is_no_measurement(sample: Sample, 
     device = devices.gpu()
     assert device is not None
     assert device.name == "NVIDIA T4, driver 1"
-    with pytest.raises(BenchError, match="can't use CUDAExecutionProvider"):
+    with pytest.raises(MeasureError, match="can't use CUDAExecutionProvider"):
         device.open(sample.model)
 
 

@@ -17,8 +17,8 @@ from tests.unit.bench.test_measures import a_result
 from tools.bench import __main__ as command
 from tools.bench import drawn, groups
 from tools.bench.measures import Options, Unavailable
-from tools.bench.runtime import BenchError
 from tools.bench.subject import Subject
+from tools.loopback.errors import MeasureError
 
 
 def fakes(monkeypatch: pytest.MonkeyPatch, **measured: Any) -> None:
@@ -43,7 +43,7 @@ def raising(error: Exception) -> Any:
 
 
 def test_what_a_machine_lacks_and_what_breaks_leave_the_others_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    fakes(monkeypatch, cold=raising(Unavailable("no cgroup")), warm=raising(BenchError("no answer")), image=yielding(a_result()))
+    fakes(monkeypatch, cold=raising(Unavailable("no cgroup")), warm=raising(MeasureError("no answer")), image=yielding(a_result()))
     found = groups.run(("cold", "warm", "image"), object(), Options(), lambda _: lambda: None)  # type: ignore[arg-type]
     assert [each.name for each in found.results] == ["before", "before", "load"]
     assert (found.unavailable, found.failed) == ({"cold": "no cgroup"}, {"warm": "no answer"})
@@ -79,7 +79,7 @@ def test_a_missed_bar_fails_only_a_strict_run(project: Path, monkeypatch: pytest
 
 
 def test_what_breaks_fails_the_run_and_what_is_not_there_does_not(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    fakes(monkeypatch, cold=raising(BenchError("[no] answer")), image=raising(Unavailable("no image")))
+    fakes(monkeypatch, cold=raising(MeasureError("[no] answer")), image=raising(Unavailable("no image")))
     done = bench("--only", "cold")
     assert (done.exit_code, "cold: [no] answer" in done.stderr) == (1, True)
     done = bench("--only", "image", "--strict", "--quick")
@@ -110,7 +110,7 @@ def test_kept_results_are_what_later_ones_are_compared_with(project: Path, monke
 def test_what_broke_is_not_kept_and_what_was_kept_of_it_stays(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fakes(monkeypatch, cold=yielding(a_result()), image=yielding(a_result(name="image", group="image")))
     assert bench("--only", "cold", "--only", "image", "--keep").exit_code == 0
-    fakes(monkeypatch, cold=raising(BenchError("no answer")), image=yielding(a_result(name="smaller", group="image")))
+    fakes(monkeypatch, cold=raising(MeasureError("no answer")), image=yielding(a_result(name="smaller", group="image")))
     assert bench("--only", "cold", "--only", "image", "--keep").exit_code == 1
     document = json.loads((project / "docs" / "bench.json").read_text("utf-8"))
     assert [each["name"] for each in document["results"]] == ["load", "smaller"]

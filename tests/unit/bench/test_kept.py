@@ -11,7 +11,7 @@ import pytest
 from tests.unit.bench.test_measures import a_result
 from tools.bench.kept import Kept, Moved, compare
 from tools.bench.measures import Result
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 MACHINE: dict[str, str | int] = {"processor": "a processor", "cores": 2}
 
@@ -44,7 +44,7 @@ def test_without_a_file_nothing_was_kept(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["[]", "{", '{"date": "", "machine": {}, "results": [{"name": "x"}]}'])
 def test_a_file_of_another_kind_is_an_error_that_names_it(tmp_path: Path, text: str) -> None:
     (tmp_path / "bench.json").write_text(text, "utf-8")
-    with pytest.raises(BenchError, match=r"bench\.json is not what --keep writes"):
+    with pytest.raises(MeasureError, match=r"bench\.json is not what --keep writes"):
         Kept.load(tmp_path / "bench.json")
 
 
@@ -84,7 +84,7 @@ def test_a_group_that_was_measured_again_takes_the_place_of_the_older() -> None:
 
 def test_groups_of_two_machines_are_not_kept_together() -> None:
     before = kept(a_result(), a_result(name="stays", group="batch"))
-    with pytest.raises(BenchError, match=r"cores: 2, now 4.*measure batch here too"):
+    with pytest.raises(MeasureError, match=r"cores: 2, now 4.*measure batch here too"):
         before.taking(kept(a_result(), cores=4))
     everything = kept(a_result(), a_result(name="new", group="batch"), cores=4)
     assert before.taking(everything) == everything

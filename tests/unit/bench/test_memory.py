@@ -16,7 +16,7 @@ import pytest
 
 from tools.bench import memory
 from tools.bench.measures import Options, Unavailable
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 linux = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="what a process holds is read from Linux's /proc")
 
@@ -93,7 +93,7 @@ def test_growth_is_what_comes_after_the_first_answer(bare_subject: Any, monkeypa
 
 def test_an_answer_that_is_not_due_is_an_error(bare_subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "Function", FakeFunction(b'{"statusCode": 503}'))
-    with pytest.raises(BenchError, match=r"503.*expected 200"):
+    with pytest.raises(MeasureError, match=r"503.*expected 200"):
         memory._first(bare_subject, "VmHWM")
 
 

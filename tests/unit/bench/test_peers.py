@@ -14,9 +14,9 @@ from tools.bench.measures import Unavailable
 from tools.bench.peers import environments, measured
 from tools.bench.peers.__main__ import summary
 from tools.bench.peers.measured import CLIENT, OURS, Figures, Side, compared
-from tools.bench.peers.processes import Memory
 from tools.bench.peers.servers import SERVERS, TUNED
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
+from tools.loopback.processes import Memory
 
 FOLDERS = sorted(file.parent.name for file in environments.PEERS.glob("*/requirements.txt"))
 
@@ -81,7 +81,7 @@ def test_a_wrong_answer_is_no_measurement(answer: list[float], error: str | None
     process = SimpleNamespace(begun=time.perf_counter(), memory=lambda: Memory(2, 1))
     running = SimpleNamespace(process=process, first=lambda: b"", ask=lambda: b"")
     side = Side("a side", "", lambda: contextlib.nullcontext(running), lambda _: answer)
-    with pytest.raises(BenchError, match=error) if error else contextlib.nullcontext():
+    with pytest.raises(MeasureError, match=error) if error else contextlib.nullcontext():
         figures = measured._figures(side, 3, array("f", [1, 0.1]))
         assert len(figures.calls) == 3
 

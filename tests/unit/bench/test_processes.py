@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tools.bench.processes import command, output
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 
 def run(subject: Any, program: str, *arguments: str) -> Any:
@@ -17,12 +17,12 @@ def test_a_program_prints_json_of_what_it_is_given(bare_subject: Any) -> None:
 
 
 def test_a_program_that_fails_fails_the_bench_with_its_own_words(bare_subject: Any) -> None:
-    with pytest.raises(BenchError, match="no such model"):
+    with pytest.raises(MeasureError, match="no such model"):
         run(bare_subject, "raise SystemExit('no such model')")
 
 
 def test_programs_see_the_images_folders_and_no_others(bare_subject: Any) -> None:
-    with pytest.raises(BenchError) as raised:
+    with pytest.raises(MeasureError) as raised:
         run(bare_subject, "import sys; raise SystemExit(' '.join(sys.path))")
     assert str(bare_subject.root.folder) in str(raised.value)
     assert "site-packages" not in str(raised.value)

@@ -9,8 +9,8 @@ from models.digits_cnn.train import Network
 from tests.unit.models.test_digits_cnn import made
 from tools.bench.devices import cpu
 from tools.bench.gpu import compare
-from tools.bench.runtime import BenchError
 from tools.bench.samples import transformer
+from tools.loopback.errors import MeasureError
 from tools.modelctl.scaffold.transformer.train import Sizes
 
 pytest.importorskip("torch", reason="the extra torch is not installed")
@@ -42,5 +42,5 @@ def test_an_operator_that_it_does_not_know_is_named() -> None:
     from tools.bench.torch_graph import open_graph
 
     graph = helper.make_graph([helper.make_node("Sinh", ["input"], ["label"])], "odd", [], [])
-    with pytest.raises(BenchError, match="torch runs no Sinh here"):
+    with pytest.raises(MeasureError, match="torch runs no Sinh here"):
         open_graph(helper.make_model(graph), "cpu")

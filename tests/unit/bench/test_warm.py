@@ -9,9 +9,8 @@ import pytest
 
 from tools.bench import warm
 from tools.bench.measures import Options
-from tools.bench.peers import function
-from tools.bench.runtime import BenchError
 from tools.bench.warm import bare, calls, image, measure, overhead
+from tools.loopback.errors import MeasureError
 
 EVENT = {"path": "/", "body": json.dumps({"id": "a", "inputs": [{"name": "x", "shape": [1, 2], "data": [1, 2]}]})}
 
@@ -89,7 +88,7 @@ def answering(monkeypatch: pytest.MonkeyPatch, *statuses: int) -> list[Invoked]:
         def start(self) -> Any:
             yield self.invoked
 
-    monkeypatch.setattr(function, "Function", Function)
+    monkeypatch.setattr(warm, "Function", Function)
     return made
 
 
@@ -106,7 +105,7 @@ def test_calls_are_compared_in_turns_and_the_first_tenth_is_left_out(subject: An
 
 def test_a_call_that_fails_is_told(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     answering(monkeypatch, 200, 503)
-    with pytest.raises(BenchError, match="a function did not answer"):
+    with pytest.raises(MeasureError, match="a function did not answer"):
         calls(subject, rounds=1)
 
 

@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from tools.bench.peers.measured import CALLS, ROUNDS, Figures, compared, figures, sides
-from tools.bench.runtime import BenchError
-from tools.bench.store import MemoryStore
 from tools.bench.subject import Subject
 from tools.local.errors import LocalError
+from tools.loopback.errors import MeasureError
+from tools.loopback.store import MemoryStore
 
 app = typer.Typer(add_completion=False)
 _MEBI = 2**20
@@ -37,7 +37,7 @@ def peers(
             subject = Subject.prepare(store)
             found = figures(subject, rounds=rounds, calls=calls, tick=lambda: None)
             includes = {side.name: side.includes for side in sides(subject)}
-    except (BenchError, LocalError) as error:
+    except (MeasureError, LocalError) as error:
         console.print(f"bench: {error}", style="red", markup=False)
         raise typer.Exit(1) from None
     rows = summary(found, includes)

@@ -18,16 +18,17 @@ import numpy as np
 import onnxruntime
 
 from tools.bench import stored
-from tools.bench.authority import KEY_ARN
+from tools.bench.function import Function
 from tools.bench.measures import Options, Result, Tick, ratios
 from tools.bench.peers.environments import environment
-from tools.bench.peers.function import ALONE, Function
-from tools.bench.peers.processes import Memory, Started
+from tools.bench.peers.ours import ALONE, read
 from tools.bench.peers.servers import SERVERS, TUNED, Server
 from tools.bench.peers.talk import Row
-from tools.bench.runtime import BenchError
-from tools.bench.server import Network, reached, serving
 from tools.bench.subject import MODEL, Subject
+from tools.loopback.authority import KEY_ARN
+from tools.loopback.errors import MeasureError
+from tools.loopback.processes import Memory, Started
+from tools.loopback.server import Network, reached, serving
 
 __all__ = ["Figures", "Side", "compared", "figures", "measure", "sides"]
 
@@ -82,13 +83,13 @@ class Figures:
 
 
 def measure(subject: Subject, options: Options, tick: Tick) -> Iterator[Result]:
-    """The group `peers`; its rounds are few, since each starts every peer. Raises `Unavailable`, `BenchError`."""
+    """The group `peers`; its rounds are few, since each starts every peer. Raises `Unavailable`, `MeasureError`."""
     rounds, calls = (_QUICK_ROUNDS, _QUICK_CALLS) if options.quick else (min(options.rounds, ROUNDS), CALLS)
     yield from compared(figures(subject, rounds=rounds, calls=calls, tick=tick))
 
 
 def figures(subject: Subject, *, rounds: int, calls: int, tick: Tick) -> dict[str, list[Figures]]:
-    """By side, one a round; a first round fills the page cache. Raises `Unavailable`, `BenchError`."""
+    """By side, one a round; a first round fills the page cache. Raises `Unavailable`, `MeasureError`."""
     for server in SERVERS:
         environment(server.folder)
         tick()
@@ -118,7 +119,7 @@ def sides(subject: Subject) -> list[Side]:
     row = _row(subject.event)
     ours, alone = Function(subject), Function(subject, ALONE, (_alone(_answer(subject.model, row)),))
     peers = [Side(server.name, server.includes, partial(server.start, subject.model, row), server.read) for server in SERVERS]
-    return [Side(OURS, _OURS_INCLUDES, ours.start, ours.read), *peers, Side(CLIENT, _CLIENT_INCLUDES, alone.start, alone.read)]
+    return [Side(OURS, _OURS_INCLUDES, ours.start, read), *peers, Side(CLIENT, _CLIENT_INCLUDES, alone.start, read)]
 
 
 def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
@@ -168,8 +169,8 @@ def _figures(side: Side, calls: int, expected: array[float]) -> Figures:
         found, answers = _called(side, calls)
         for answer in answers:
             _check(side.read(answer), expected)
-    except BenchError as error:
-        raise BenchError(f"{side.name}: {error}") from None
+    except MeasureError as error:
+        raise MeasureError(f"{side.name}: {error}") from None
     return found
 
 
@@ -188,7 +189,7 @@ def _called(side: Side, calls: int) -> tuple[Figures, list[bytes]]:
 def _check(values: Sequence[float], expected: array[float]) -> None:
     """Bit for bit, as FP32: a peer may print more digits than the numbers have."""
     if array("f", values) != expected:
-        raise BenchError(f"the answer was {list(values)}, and the graph's own is {list(expected)}")
+        raise MeasureError(f"the answer was {list(values)}, and the graph's own is {list(expected)}")
 
 
 def _answer(model: Path, row: Row) -> array[float]:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tools.bench.peers.environments import ENVIRONMENTS, PEERS, environment
-from tools.bench.peers.exchange import connect, message, receive, status
-from tools.bench.peers.processes import Started, started
 from tools.bench.peers.talk import INFERENCE, ROWS, Row, Talk
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
+from tools.loopback.exchange import connect, message, receive, status
+from tools.loopback.processes import THREADS, Started, started
 
 __all__ = ["SERVERS", "TUNED", "Server"]
 
@@ -39,7 +39,7 @@ class Server:
 
     @contextmanager
     def start(self, model: Path, row: Row) -> Iterator[_Serving]:
-        """A fresh process, in a folder of its own that stays between starts. Raises `Unavailable`, `BenchError`."""
+        """A fresh process, in a folder of its own that stays between starts. Raises `Unavailable`, `MeasureError`."""
         made = environment(self.folder)
         work = ENVIRONMENTS / f"{self.folder}.work"
         work.mkdir(exist_ok=True)
@@ -47,7 +47,7 @@ class Server:
         facts = {"here": PEERS / self.folder, "work": work, "port": port, "port2": port2, "port3": port3}
         program, *words = [word.format(**facts) for word in self.line.split()]
         environ = {name: value.format(**facts) for name, value in self.environ.items()}
-        environ |= {"HOME": str(work), "MODEL": str(model), "PYTHONPATH": str(PEERS / self.folder)}
+        environ |= {**THREADS, "HOME": str(work), "MODEL": str(model), "PYTHONPATH": str(PEERS / self.folder)}
         request = message(f"POST {self.talk.path} HTTP/1.1", json.dumps(self.talk.ask(row)).encode(), Host="localhost")
         line = [str(made / "bin" / program), *words]
         with started(line, cwd=work, environ=environ) as process, closing(_Serving(process, port, request)) as serving:
@@ -67,24 +67,24 @@ class _Serving:
         self._connection: socket.socket | None = None
 
     def first(self) -> bytes:
-        """Asks again and again until there is an answer: a server may listen before it has its model. Raises `BenchError`."""
+        """Asks again and again until there is an answer: a server may listen before it has its model. Raises `MeasureError`."""
         deadline = time.monotonic() + _PATIENCE
         while self.process.running() and time.monotonic() < deadline:
             try:
                 self._connection = connect(self._port, timeout=_PATIENCE)
                 return self.ask()
-            except (BenchError, ConnectionError):
+            except (MeasureError, ConnectionError):
                 self.close()
                 time.sleep(_PAUSE)
-        raise BenchError("the server gave no answer" if self.process.running() else "the server ended")
+        raise MeasureError("the server gave no answer" if self.process.running() else "the server ended")
 
     def ask(self) -> bytes:
-        """The body of an answer. Raises `BenchError` for another status, `OSError`."""
+        """The body of an answer. Raises `MeasureError` for another status, `OSError`."""
         assert self._connection is not None  # `first` made it
         self._connection.sendall(self._request)
         head, body = receive(self._connection)
         if status(head) != _OK:
-            raise BenchError(f"the server answered {status(head)}: {body[:500]!r}")
+            raise MeasureError(f"the server answered {status(head)}: {body[:500]!r}")
         return body
 
     def close(self) -> None:

@@ -19,10 +19,11 @@ from modelserve.manifest import Alias
 from modelserve.record import replace
 from modelserve.registry import Registry
 from modelserve.settings import PredictSettings
-from tools.bench.authority import KEY_ARN, Signer
-from tools.bench.runtime import BenchError, first_answer
-from tools.bench.server import KEY_FILE, Network, reached, serving
-from tools.bench.store import BUCKET, MemoryStore
+from tools.loopback.authority import KEY_ARN, Signer
+from tools.loopback.errors import MeasureError
+from tools.loopback.runtime import first_answer
+from tools.loopback.server import KEY_FILE, Network, reached, serving
+from tools.loopback.store import BUCKET, MemoryStore
 from tools.modelctl.built import Built
 from tools.modelctl.errors import UsageFailed
 from tools.modelctl.lifecycle import publish
@@ -107,7 +108,7 @@ def _once(event: Mapping[str, Any], environ: Mapping[str, str], path: list[str],
     program = _PROGRAM.format(own=str(Path(__file__).parent), path=path, begun=time.monotonic_ns(), spans=str(spans), handler=_HANDLER)
     try:
         first_answer([sys.executable, "-I", "-S", "-c", program], event=event, cwd=_ROOT, environ={**environ, "TMPDIR": str(scratch)})
-    except BenchError as error:
+    except MeasureError as error:
         raise UsageFailed(f"its cold start can't be traced: {error}") from None
     return Trace.read(json.loads(spans.read_bytes()))
 

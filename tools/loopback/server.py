@@ -1,4 +1,4 @@
-"""What a function reaches while it is measured, in a process of its own: S3's GET of a folder, a KMS key, TLS, and a network's delay."""
+"""What a function reaches while it is measured, in a process of its own: S3's GET of a folder, a KMS key, TLS, and a network's limits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from threading import Lock, Thread
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 __all__ = ["KEY_FILE", "Network", "reached", "serving"]
 
@@ -47,14 +47,15 @@ def reached(url: str) -> dict[str, str]:
 
 @contextmanager
 def serving(folder: Path, network: Network) -> Iterator[str]:
-    """The server's address, for AWS_ENDPOINT_URL. Raises `BenchError` where it doesn't start."""
-    line = [sys.executable, "-m", "tools.bench.server", str(folder), network.certificate, str(network.round_trip), str(network.bandwidth)]
+    """The server's address, for AWS_ENDPOINT_URL. Raises `MeasureError` where it doesn't start."""
+    arguments = network.certificate, str(network.round_trip), str(network.bandwidth)
+    line = [sys.executable, "-m", "tools.loopback.server", str(folder), *arguments]
     with subprocess.Popen(line, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None  # it is a pipe
             port = process.stdout.readline().strip()
             if not port:
-                raise BenchError("the bench's own server did not start")
+                raise MeasureError("the bench's own server did not start")
             yield f"http{'s' if network.certificate else ''}://127.0.0.1:{port}"
         finally:
             process.terminate()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 __all__ = ["connect", "message", "receive", "status"]
 
@@ -29,7 +29,7 @@ def message(first: str, body: bytes, **headers: str) -> bytes:
 def receive(connection: socket.socket) -> tuple[bytes, bytes]:
     """The head and the body of the next message.
 
-    Raises `ConnectionError` where it ends early, `BenchError` where its length is not said.
+    Raises `ConnectionError` where it ends early, `MeasureError` where its length is not said.
     """
     data = _more(connection)
     while (end := data.find(b"\r\n\r\n")) < 0:
@@ -37,7 +37,7 @@ def receive(connection: socket.socket) -> tuple[bytes, bytes]:
     head, body = data[:end], data[end + 4 :]
     length = _LENGTH.search(head)
     if length is None and b"transfer-encoding" in head.lower():
-        raise BenchError("a message came in chunks; the measurement reads bodies of a declared length")
+        raise MeasureError("a message came in chunks; the measurement reads bodies of a declared length")
     missing = int(length[1]) if length else 0
     while len(body) < missing:
         body += _more(connection)

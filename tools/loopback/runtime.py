@@ -1,4 +1,4 @@
-"""Our side: a function's process behind its runtime client, and Lambda's Runtime API for as many invocations as are asked for."""
+"""Lambda's Runtime API in front of a function's process, for as many invocations as are asked for."""
 
 from __future__ import annotations
 
@@ -6,73 +6,29 @@ import json
 import selectors
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from tools.bench.peers.exchange import message, receive
-from tools.bench.peers.processes import Started, started
-from tools.bench.peers.talk import INFERENCE
-from tools.bench.processes import command
-from tools.bench.programs import FUNCTION
-from tools.bench.runtime import BenchError
-from tools.bench.subject import Subject
+from tools.loopback.errors import MeasureError
+from tools.loopback.exchange import message, receive
+from tools.loopback.processes import Started, started
 
-__all__ = ["ALONE", "Function", "Invoked"]
+__all__ = ["Invoked", "first_answer", "invoked"]
 
 _PATIENCE = 60.0
 _LOOK = 0.5  # seconds without a word before a look at whether the process still runs
 _ACCEPTED = message("HTTP/1.1 202 Accepted", b"")
-ALONE = """
-import sys, types
-module = types.ModuleType("alone")
-module.handler = lambda event, context: {"statusCode": 200, "body": sys.argv[1]}
-sys.modules["alone"] = module
-from awslambdaric.__main__ import main
-main(["awslambdaric", "alone.handler"])
-"""
-"""A function that answers its argument: what the runtime client takes, and nobody can save."""
-
-
-@dataclass(frozen=True)
-class Function:
-    """A function's process, as the image starts it; the program is the predict function where no other is given."""
-
-    subject: Subject
-    program: str = FUNCTION
-    arguments: tuple[str, ...] = ()
-
-    @contextmanager
-    def start(self) -> Iterator[Invoked]:
-        """A fresh process. Raises `BenchError`."""
-        with socket.create_server(("127.0.0.1", 0)) as listener, selectors.DefaultSelector() as selector:
-            selector.register(listener, selectors.EVENT_READ)
-            environ = {**self.subject.environ, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{listener.getsockname()[1]}"}
-            line = command(self.subject.root, self.program, *self.arguments)
-            with (
-                started(line, cwd=self.subject.root.folder, environ=environ) as process,
-                closing(Invoked(process, listener, selector, self.subject.event)) as invoked,
-            ):
-                yield invoked
-
-    def read(self, answer: bytes) -> list[float]:
-        """The label, then the probabilities. Raises `BenchError`."""
-        document = json.loads(answer)
-        if document.get("statusCode") != 200:
-            raise BenchError(f"the function answered {document}")
-        return INFERENCE.read(json.loads(document["body"]))
 
 
 class Invoked:
     """A function that runs, and the connections that its runtime client keeps."""
 
-    def __init__(
-        self, process: Started, listener: socket.socket, selector: selectors.BaseSelector, event: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, process: Started, listener: socket.socket, selector: selectors.BaseSelector, event: Mapping[str, Any]) -> None:
         self.process = process
         self._listener, self._selector = listener, selector
-        self._event = json.dumps(dict(event or {})).encode()
+        self._event = json.dumps(dict(event)).encode()
 
     def first(self) -> bytes:
         """As `ask`; the process may have been started a moment ago."""
@@ -81,7 +37,7 @@ class Invoked:
     def ask(self, event: bytes | None = None) -> bytes:
         """The function asks for its next event, gets this one or the usual one, and posts this answer: a whole turn.
 
-        Raises `BenchError`, `OSError`.
+        Raises `MeasureError`, `OSError`.
         """
         asking, _ = self._request(b"/invocation/next")
         asking.sendall(_invocation(self._event if event is None else event))
@@ -101,7 +57,7 @@ class Invoked:
         head, body = receive(connection)
         target = head.split(b" ", 2)[1]
         if not target.endswith(path):
-            raise BenchError(f"the function sent {target.decode()} where …{path.decode()} was due: {body[:500]!r}")
+            raise MeasureError(f"the function sent {target.decode()} where …{path.decode()} was due: {body[:500]!r}")
         return connection, body
 
     def _ready(self) -> socket.socket:
@@ -121,13 +77,37 @@ class Invoked:
                 else:  # closed: a client may open another
                     self._selector.unregister(connection)
                     connection.close()
-        raise BenchError("the function sent nothing in a minute" if running else "the function ended")
+        raise MeasureError(f"the function sent nothing in {_PATIENCE:g} s" if running else "the function ended")
 
     def _accept(self) -> None:
         connection, _ = self._listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         connection.settimeout(_PATIENCE)
         self._selector.register(connection, selectors.EVENT_READ)
+
+
+@contextmanager
+def invoked(line: Sequence[str], *, event: Mapping[str, Any], cwd: Path, environ: Mapping[str, str]) -> Iterator[Invoked]:
+    """A function's process, from now to the end of the context; `event` is its usual one. A `MeasureError` within shows its output."""
+    with socket.create_server(("127.0.0.1", 0)) as listener, selectors.DefaultSelector() as selector:
+        selector.register(listener, selectors.EVENT_READ)
+        variables = {**environ, "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{listener.getsockname()[1]}"}
+        with (
+            started(line, cwd=cwd, environ=variables) as process,
+            closing(Invoked(process, listener, selector, event)) as function,
+        ):
+            yield function
+
+
+def first_answer(line: Sequence[str], *, event: Mapping[str, Any], cwd: Path, environ: Mapping[str, str]) -> tuple[float, dict[str, Any]]:
+    """Seconds from the start of a function's process to its answer, and the answer. Raises `MeasureError`."""
+    with invoked(line, event=event, cwd=cwd, environ=environ) as function:
+        body = function.ask()
+        seconds = time.perf_counter() - function.process.begun
+        answer: dict[str, Any] = json.loads(body)
+        if answer.get("statusCode") != 200:
+            raise MeasureError(f"the function answered {answer}")
+    return seconds, answer
 
 
 def _invocation(event: bytes) -> bytes:

@@ -13,12 +13,12 @@ from tempfile import TemporaryFile
 
 import psutil
 
-from tools.bench.runtime import BenchError
+from tools.loopback.errors import MeasureError
 
 __all__ = ["THREADS", "Memory", "Started", "started"]
 
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-"""For all sides alike; each also opens its session with one thread."""
+"""Variables for sides that are to have one thread alike; each also opens its session with one."""
 _SHOWN = 4000  # characters of output beside an error
 
 
@@ -65,18 +65,18 @@ class Started:
 
 @contextmanager
 def started(line: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> Iterator[Started]:
-    """Runs a program while the context lasts, in no environment but this. A `BenchError` or `OSError` within shows its output."""
-    variables = {"PATH": os.defpath, **THREADS, **environ}
+    """Runs a program while the context lasts, in no environment but this. A `MeasureError` or `OSError` within shows its output."""
+    variables = {"PATH": os.defpath, **environ}
     with TemporaryFile() as output:
         begun = time.perf_counter()
         with subprocess.Popen(line, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as process:
             found = Started(psutil.Process(process.pid), begun)
             try:
                 yield found
-            except (BenchError, OSError) as error:
+            except (MeasureError, OSError) as error:
                 output.seek(0)
                 text = output.read().decode(errors="replace")[-_SHOWN:]
-                raise BenchError(f"{error}; its output:\n{text}") from None
+                raise MeasureError(f"{error}; its output:\n{text}") from None
             finally:
                 found.kill()
 

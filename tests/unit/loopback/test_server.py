@@ -12,8 +12,8 @@ from modelserve.aws import Credentials, JsonService
 from modelserve.errors import ObjectNotFound
 from modelserve.s3 import S3Reader
 from modelserve.signature import public_key
-from tools.bench.authority import KEY_ARN, Signer, certificate
-from tools.bench.server import KEY_FILE, Network, serving
+from tools.loopback.authority import KEY_ARN, Signer, certificate
+from tools.loopback.server import KEY_FILE, Network, serving
 
 BODY = bytes(range(256)) * 8192  # 2 MiB
 

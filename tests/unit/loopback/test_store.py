@@ -10,7 +10,7 @@ from modelserve.errors import ObjectNotFound, PreconditionFailed
 from modelserve.registry import Registry
 from modelserve.s3 import S3Reader
 from tests.unit.modelctl.factories import published
-from tools.bench.store import BUCKET, MemoryStore
+from tools.loopback.store import BUCKET, MemoryStore
 
 
 @pytest.fixture
