@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _moto(moto_services: None) -> None:
+def _moto(moto_services: None, kms_keys: None) -> None:
     """Nearly all tests here have a server of it."""
 
 

@@ -20,6 +20,11 @@ settings.register_profile("modelctl", deadline=None)  # a loaded machine is no f
 settings.load_profile("modelctl")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _moto(moto_urls: None, kms_keys: None) -> None:
+    """Nearly all tests here mock AWS."""
+
+
 @pytest.fixture(autouse=True)
 def aws_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Credentials that open nothing, and no configuration of the person who runs the tests."""
