@@ -368,7 +368,7 @@ def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_
     releases.release(scaled(2))
     app = started(releases, monkeypatch)
     with monkeypatch.context() as patch:
-        patch.setattr(app._plane, "infer", Mock(side_effect=RuntimeError("canary-5172")))
+        patch.setattr(app._plane, "find", Mock(side_effect=RuntimeError("canary-5172")))
         answer = asked(app, rest("POST", INFER, REQUEST))
     output = capsys.readouterr().out
 
@@ -380,7 +380,7 @@ def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_
 
 def test_memory_that_runs_out_is_answered_and_the_next_request_too(app, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(app._plane, "infer", Mock(side_effect=MemoryError))
+        broken.setattr(app._plane, "find", Mock(side_effect=MemoryError))
         answer = asked(app, rest("POST", INFER, REQUEST))
 
     assert "needs more memory for this input than its function has; send fewer rows, or raise `memory`" in answer.error(500)

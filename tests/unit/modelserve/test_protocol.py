@@ -10,7 +10,7 @@ from tritonclient.http import InferenceServerClient, InferInput, InferRequestedO
 
 from modelserve.endpoints import Response
 from modelserve.errors import InvalidInput, InvalidRequest, ServeError, UnsupportedDatatype
-from modelserve.protocol import InferRequest, InferResponse, _may_hold_booleans, encode, parse, parse_document, status_of
+from modelserve.protocol import InferRequest, InferResponse, encode, may_hold_booleans, parse, parse_document, status_of
 from modelserve.tensors import Tensor
 
 from .factories import answered_or_refused, document, error_of, post, server, strict, tensor
@@ -466,12 +466,12 @@ def test_every_error_of_a_request_is_the_callers():
     assert status_of(ServeError("")) == 500
 
 
-@given(st.lists(st.sampled_from([b"true", b"false", b"tru", b"alse", b"u", b"l", b"rue", b"1.5e-7,", b'"inputs"', b"u" * 70])))
+@given(st.lists(st.sampled_from([b"true", b"false", b"tru", b"alse", b"r", b"l", b"rue", b"1.5e-7,", b'"inputs"', b"r" * 70])))
 def test_no_boolean_is_overlooked(pieces):
     text = b"".join(pieces)
-    assert _may_hold_booleans(text) or not (b"true" in text or b"false" in text)
+    assert may_hold_booleans(text) or not (b"true" in text or b"false" in text)
 
 
 def test_a_request_of_numbers_is_not_searched_for_booleans():
-    assert not _may_hold_booleans(VALID)
-    assert _may_hold_booleans(VALID.replace(b"1.5", b"true"))
+    assert not may_hold_booleans(VALID)
+    assert may_hold_booleans(VALID.replace(b"1.5", b"true"))

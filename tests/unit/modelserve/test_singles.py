@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from array import array
 from pathlib import Path
 
@@ -23,17 +24,19 @@ sys.modules.update(dict.fromkeys(sys.argv[2].split()))  # as if it were not inst
 import orjson
 orjson.dumps({"an": ["answer", (1, 2), 0.5, orjson.Fragment(b"[]")]}, option=orjson.OPT_SERIALIZE_NUMPY)
 from modelserve import _singles
-write = _singles.writer()
-print(json.dumps([sys.modules.get("numpy") is None, getattr(write, "func", write).__name__]))
+shown = _singles.shower()
+print(json.dumps([sys.modules.get("numpy") is None, getattr(shown, "func", shown).__name__]))
 for line in sys.stdin:
-    print(write(bytes.fromhex(line)).decode())
+    values = [shown(bytes.fromhex(each), index) for index, each in enumerate(line.split(","))]
+    print(orjson.dumps(values, option=orjson.OPT_SERIALIZE_NUMPY).decode())
 """
 
 
-def without_numpy(buffers: list[bytes]) -> tuple[str, list[str]]:
-    """The name of what writes, and what it writes of each buffer, in turn."""
+def without_numpy(answers: list[list[bytes]]) -> tuple[str, list[str]]:
+    """The name of what shows the outputs of each answer, in turn, and how they are written."""
     line = [sys.executable, "-c", WITHOUT_NUMPY, str(LIBRARY), "numpy"]
-    done = subprocess.run(line, input="".join(f"{each.hex()}\n" for each in buffers), capture_output=True, text=True, check=True)
+    sent = "".join(f"{','.join(each.hex() for each in outputs)}\n" for outputs in answers)
+    done = subprocess.run(line, input=sent, capture_output=True, text=True, check=True)
     head, *written = done.stdout.splitlines()
     hidden, name = json.loads(head)
     assert hidden
@@ -50,42 +53,37 @@ def test_without_numpy_every_number_is_written_as_numpys_are():
     odd = array("f", [0.0, -0.0, 0.1, 0.3, 1.0, 16777216.0, 1e-45, 3.4028235e38, 0.000977, float("nan"), float("inf")]).tobytes()
     bits = [drawn.integers(0, 2**32, count, dtype="<u4").tobytes() for count in (1, 16384, 16385, 3)]
     near = drawn.random(500, dtype="f4").tobytes()
-    buffers = [odd, *bits, b"", near]
+    answers = [[odd], *([each] for each in bits), [b""], [near], [odd, *bits, near, odd]]
 
-    name, written = without_numpy(buffers)
+    name, written = without_numpy(answers)
 
-    assert name == "_write"
-    assert written == [of_numpy(buffer) for buffer in buffers]
+    assert name == "_held"
+    assert written == [f"[{','.join(map(of_numpy, outputs))}]" for outputs in answers]
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
-def test_with_numpy_it_writes(values: list[float]):
+def test_with_numpy_it_is_shown_as_numpys(values: list[float]):
     buffer = array("f", values)
-    assert _singles.writer()(buffer).decode() == of_numpy(buffer.tobytes())
+    assert orjson.dumps(_singles.shower()(buffer, 0), option=orjson.OPT_SERIALIZE_NUMPY).decode() == of_numpy(buffer.tobytes())
 
 
 @given(st.lists(st.floats(2**-9, 2**40, width=32)))
-def test_with_an_orjson_that_takes_no_stand_in_python_writes_the_same_numbers(values: list[float]):
+def test_with_an_orjson_that_takes_no_stand_in_python_shows_the_same_numbers(values: list[float]):
     buffer = array("f", values)
-    assert array("f", json.loads(_singles._in_python(buffer))) == buffer
+    assert array("f", _singles._in_python(buffer, 0)) == buffer
 
 
-def test_memory_that_is_written_to_is_nobody_elses_meanwhile(monkeypatch: pytest.MonkeyPatch):
-    """As when another thread's turn comes between the copy and the writing."""
-    kept: list[_singles._Singles] = []
-    used = []
+def test_memory_that_is_written_to_is_nobody_elses_meanwhile():
+    """As when another thread's turn comes before orjson has read it."""
+    kept, values = _singles._Kept(), array("f", [0.5])
+    mine = [_singles._held(kept, values, index) for index in range(_singles._KEPT + 2)]
+    theirs: list[_singles._Singles] = []
+    thread = threading.Thread(target=lambda: theirs.append(_singles._held(kept, values, 0)))
+    thread.start()
+    thread.join()
 
-    def write(singles: _singles._Singles, data: memoryview) -> bytes:
-        used.append(singles)
-        return _singles._write(kept, b"") if data else b"inner"
-
-    monkeypatch.setattr(_singles._Singles, "write", write)
-    for _ in range(2):
-        assert _singles._write(kept, array("f", [0.5])) == b"inner"
-
-    outer, inner, *later = used
-    assert outer is not inner
-    assert set(map(id, later)) == {id(outer), id(inner)}
+    assert len(set(map(id, [*mine, *theirs]))) == _singles._KEPT + 3
+    assert [_singles._held(kept, values, index) for index in range(_singles._KEPT)] == mine[: _singles._KEPT]
 
 
 def test_an_orjson_that_looks_for_more_is_told_from_one_that_does_not(monkeypatch: pytest.MonkeyPatch):

@@ -338,7 +338,7 @@ def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_
         raise RuntimeError("canary-5172")
 
     with monkeypatch.context() as patch:
-        patch.setattr(app._plane, "infer", fail)
+        patch.setattr(app._plane, "find", fail)
         answer = asked(app, rest("POST", INFER, REQUEST))
         with pytest.raises(ServeError, match=Context.aws_request_id):
             app.handle(document(), Context())
@@ -353,7 +353,7 @@ def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_
 
 def test_memory_that_runs_out_is_answered_and_the_next_request_too(app, monkeypatch):
     with monkeypatch.context() as broken:
-        broken.setattr(app._plane, "infer", Mock(side_effect=MemoryError))
+        broken.setattr(app._plane, "find", Mock(side_effect=MemoryError))
         answer = asked(app, rest("POST", INFER, REQUEST))
 
     assert "needs more memory for this input than its function has; send fewer rows, or raise `memory`" in answer.error(500)
@@ -488,7 +488,7 @@ def test_a_refused_request_leaves_nothing_of_itself_behind(app, monkeypatch):
         except KeyError:
             raise InvalidInput("no") from None
 
-    monkeypatch.setattr(app._plane, "infer", refuse)
+    monkeypatch.setattr(app._plane, "find", refuse)
     gc.disable()
     try:
         asked(app, rest("POST", INFER, REQUEST)).error(400)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import threading
 from array import array
 from collections.abc import Callable
 from functools import partial
@@ -12,16 +13,18 @@ from types import ModuleType
 
 import orjson
 
-from ._typing import TYPE_CHECKING
+from ._typing import TYPE_CHECKING, Any
 from .tensors import shortest
 
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["writer"]
+__all__ = ["shower"]
 
-_KEPT = 2**14
-"""Elements that the memory which is kept between answers has room for."""
+_KEPT = 4
+"""Outputs of an answer whose memory is kept for the next one."""
+_ROOM = 2**14
+"""Elements that it has room for."""
 _VERSION = 2
 _CONTIGUOUS, _ALIGNED, _NATIVE = 0x1, 0x100, 0x200
 _SCALARS = "bool_ datetime64 float16 float32 float64 half int8 int16 int32 int64 uint8 uint16 uint32 uint64"
@@ -45,7 +48,7 @@ class _Interface(ctypes.Structure):
 
 
 class _Singles:
-    """Memory for FP32 elements, which orjson reads as it reads an array of NumPy's."""
+    """Memory for FP32 elements, which orjson reads once as it reads an array of NumPy's."""
 
     __slots__ = ("__array_struct__", "_count", "_held", "_interface", "_view")
 
@@ -57,25 +60,35 @@ class _Singles:
         self._held = memory, stride
         self.__array_struct__ = _capsule(ctypes.addressof(self._interface), None, None)
 
-    def write(self, data: memoryview) -> bytes:
-        """`data`, bytes of at most as many elements as there is room for, as a JSON list; null for NaN and infinity."""
+    def hold(self, data: memoryview) -> _Singles:
+        """Itself, with `data`, bytes of at most as many elements as there is room for."""
         self._view[: data.nbytes] = data
         self._count.value = data.nbytes // 4
         self._interface.version = _VERSION  # orjson counts it down, as if it were a count of references
-        return orjson.dumps(self, option=orjson.OPT_SERIALIZE_NUMPY)
+        return self
 
 
 _capsule = ctypes.pythonapi.PyCapsule_New
 _capsule.restype, _capsule.argtypes = ctypes.py_object, (ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p)
 
 
-def writer() -> Callable[[Data], bytes]:
-    """What makes a JSON list of a buffer of FP32, its numbers written as NumPy's are; null for NaN and infinity."""
+class _Kept(threading.local):
+    """Of a thread, so that nobody else writes there before orjson has read it."""
+
+    def __init__(self) -> None:
+        self.singles = [_Singles(_ROOM) for _ in range(_KEPT)]
+
+
+def shower() -> Callable[[Data, int], Any]:
+    """What makes of a buffer of FP32, the output of an answer at an index, a thing to be put into the next document that orjson writes.
+
+    Its numbers are written as NumPy's are, and null for NaN and infinity.
+    """
     try:
         import numpy as np  # noqa: PLC0415 - where it is installed, orjson will look for it too
     except ImportError:
-        return partial(_write, []) if _is_known() else _in_python
-    return lambda data: orjson.dumps(np.frombuffer(data, "<f4"), option=orjson.OPT_SERIALIZE_NUMPY)
+        return partial(_held, _Kept()) if _is_known() else _in_python
+    return lambda data, _: np.frombuffer(data, "<f4")
 
 
 def _is_known() -> bool:
@@ -84,25 +97,19 @@ def _is_known() -> bool:
     vars(stand_in).update({name: type(name, (), {}) for name in _SCALARS.split()}, ndarray=_Singles)
     sys.modules["numpy"] = stand_in
     try:
-        return _Singles(1).write(memoryview(array("f", [0.1])).cast("B")) == b"[0.1]"
+        return orjson.dumps(_Singles(1).hold(memoryview(array("f", [0.1])).cast("B")), option=orjson.OPT_SERIALIZE_NUMPY) == b"[0.1]"
     except Exception:  # noqa: BLE001 - another orjson may look for more; the numbers can be written without
         return False
     finally:
         del sys.modules["numpy"]
 
 
-def _write(kept: list[_Singles], data: Data) -> bytes:
+def _held(kept: _Kept, data: Data, index: int) -> _Singles:
     view = memoryview(data).cast("B")
-    if view.nbytes > 4 * _KEPT:
-        return _Singles(view.nbytes // 4).write(view)
-    try:
-        singles = kept.pop()  # out of the list, so that no other thread writes there meanwhile
-    except IndexError:
-        singles = _Singles(_KEPT)
-    written = singles.write(view)
-    kept.append(singles)
-    return written
+    if index < _KEPT and view.nbytes <= 4 * _ROOM:
+        return kept.singles[index].hold(view)
+    return _Singles(view.nbytes // 4).hold(view)
 
 
-def _in_python(data: Data) -> bytes:
-    return orjson.dumps(shortest(memoryview(data).cast("B").cast("f").tolist()))
+def _in_python(data: Data, _: int) -> list[float]:
+    return shortest(memoryview(data).cast("B").cast("f").tolist())

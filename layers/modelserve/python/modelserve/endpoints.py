@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 
 import orjson
 
+from . import usual
 from ._typing import TYPE_CHECKING, Any
 from .compression import decompress
 from .dataplane import DataPlane
 from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFound, ServeError
-from .protocol import InferRequest, encode, parse, status_of
+from .protocol import InferRequest, document_of, encode, may_hold_booleans, parse, parse_document, status_of
 
 if TYPE_CHECKING:
     from .async_jobs import AsyncJobs
@@ -22,6 +23,8 @@ __all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Re
 BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
 """A stage or a custom domain may stand before the protocol's own path."""
 SERVER_NAME = "serverless-onnx"
+_UNUSUAL = frozenset({"content-encoding", "inference-header-content-length"})
+"""Headers by which a body is something else than JSON."""
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
 
 
@@ -98,7 +101,7 @@ class Endpoints:
 
     def _route(self, request: Request, seconds: float) -> Response:
         if request.path == self._infer_path and request.method == "POST" and self._jobs is None:  # as nearly every request
-            return self.infer(None, self._parsed(request), client=request.client, seconds=seconds)
+            return self._posted(request, seconds)
         parts = request.path.rstrip("/").split("/")
         if parts[:2] != ["", "v2"]:
             raise RouteNotFound(request.path)
@@ -111,6 +114,20 @@ class Endpoints:
         if rest[:1] == ["versions"] and len(rest) > 1:
             version, rest = _unquote(rest[1]), rest[2:]
         return self._model_route(request, version, rest, seconds)
+
+    def _posted(self, request: Request, seconds: float) -> Response:
+        """An inference by the default alias."""
+        body = request.body
+        if len(body) > self._max_body_bytes or not _UNUSUAL.isdisjoint(request.headers):
+            return self.infer(None, self._parsed(request), client=request.client, seconds=seconds)
+        document, booleans = document_of(body), may_hold_booleans(body)
+        answer = None if booleans else usual.infer(self._plane.find, document, seconds=seconds)
+        if answer is None:
+            return self.infer(None, parse_document(document, booleans=booleans), client=request.client, seconds=seconds)
+        model, tensor, text = answer
+        response = Response(200, {"Content-Type": "application/json"}, text)
+        response.version, response.rows = model.version, tensor.shape[0] if tensor.shape else 1
+        return response
 
     def _model_route(self, request: Request, version: str | None, rest: list[str], seconds: float) -> Response:
         match rest:

@@ -23,7 +23,19 @@ from .tensors import DATATYPES, Tensor, from_list, to_list
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["STATUS", "InferRequest", "InferResponse", "RequestedOutput", "encode", "parse", "parse_document", "status_of"]
+__all__ = [
+    "STATUS",
+    "InferRequest",
+    "InferResponse",
+    "RequestedOutput",
+    "document_of",
+    "encode",
+    "json_values",
+    "may_hold_booleans",
+    "parse",
+    "parse_document",
+    "status_of",
+]
 
 STATUS: dict[type[ServeError], int] = {
     errors.InvalidRequest: 400,
@@ -123,14 +135,14 @@ def parse(body: Data, header_length: int | None) -> InferRequest:
     Raises `InvalidRequest` or `InvalidInput`, saying what is wrong.
     """
     if header_length is None:
-        return parse_document(_load(body), booleans=_may_hold_booleans(body))
+        return parse_document(document_of(body), booleans=may_hold_booleans(body))
     view = memoryview(body)
     if not 0 <= header_length <= len(view):
         raise InvalidRequest(f"Inference-Header-Content-Length is {header_length}; expected 0 to {len(view)}, the size of the body")
     if header_length == 0:
         return InferRequest([], binary=True, raw=view)
     header = view[:header_length]
-    return parse_document(_load(header), view[header_length:], booleans=_may_hold_booleans(header))
+    return parse_document(document_of(header), view[header_length:], booleans=may_hold_booleans(header))
 
 
 def parse_document(document: Any, binary: Data = b"", *, booleans: bool = True) -> InferRequest:
@@ -142,7 +154,7 @@ def parse_document(document: Any, binary: Data = b"", *, booleans: bool = True) 
         raise InvalidRequest("'inputs' is missing or empty; expected a list of tensors, each with name, datatype, shape and data")
     if len(items) > _MAX_TENSORS:
         raise InvalidRequest(f"'inputs' has {len(items)} tensors; at most {_MAX_TENSORS} are read")
-    request = InferRequest([], id=_id(document))
+    request = InferRequest([], id=_id(document) if "id" in document else None)
     if "parameters" in document:
         request.parameters = _parameters(document, "the request")
         request.binary = _flag(request.parameters, "binary_data_output", default=False)
@@ -172,7 +184,7 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
             binaries.append(data)
             items.append({"name": name, "datatype": datatype, "shape": tensor.shape, "parameters": parameters})
         else:
-            items.append({"name": name, "datatype": datatype, "shape": tensor.shape, "data": _json_values(tensor)})
+            items.append({"name": name, "datatype": datatype, "shape": tensor.shape, "data": json_values(tensor, len(items))})
     document: dict[str, Any] = {"model_name": response.model, "model_version": response.version, "outputs": items}
     if response.id is not None:
         document["id"] = response.id
@@ -185,18 +197,18 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
     return headers, b"".join([header, *binaries])
 
 
-def _json_values(tensor: Tensor) -> Any:
+def json_values(tensor: Tensor, index: int) -> Any:
     """Elements on their way into JSON, FP32 in the fewest digits: orjson writes a numpy array itself."""
     if hasattr(tensor.data, "__array_struct__") and tensor.datatype not in {"BYTES", "FP16", "BF16"}:
         return tensor.data
-    return orjson.Fragment(_singles()(tensor.data)) if tensor.datatype == "FP32" else to_list(tensor)
+    return _singles()(tensor.data, index) if tensor.datatype == "FP32" else to_list(tensor)
 
 
 @cache
-def _singles() -> Callable[[Data], bytes]:
-    from ._singles import writer  # noqa: PLC0415 - not every model has such outputs, and a numpy array needs no help
+def _singles() -> Callable[[Data, int], Any]:
+    from ._singles import shower  # noqa: PLC0415 - not every model has such outputs, and a numpy array needs no help
 
-    return writer()
+    return shower()
 
 
 def _refuse_non_finite(response: InferResponse, request: InferRequest) -> None:
@@ -208,7 +220,8 @@ def _refuse_non_finite(response: InferResponse, request: InferRequest) -> None:
             )
 
 
-def _load(body: Data) -> Any:
+def document_of(body: Data) -> Any:
+    """The JSON of a body, in which NaN and infinity are numbers too. Raises `InvalidRequest`."""
     try:
         return orjson.loads(body if type(body) is bytes else memoryview(body))
     except orjson.JSONDecodeError as error:
@@ -222,15 +235,15 @@ def _load(body: Data) -> Any:
         raise InvalidRequest(f"the body is not JSON: {error}; NaN, Infinity and -Infinity are read as numbers") from None
 
 
-def _may_hold_booleans(body: Data) -> bool:
+def may_hold_booleans(body: Data) -> bool:
     """Looks at letters that numbers are written without, each found ten times as fast as a word is; after a few it may as well be so."""
     text = bytes(body)
-    for letter, word in ((b"u", b"true"), (b"l", b"false")):
+    for place, letter, word in ((1, b"r", b"true"), (2, b"l", b"false")):
         at = text.find(letter)
         for _ in range(_FEW_LETTERS):
             if at < 0:
                 break
-            if text.startswith(word, at - 2):
+            if text.startswith(word, at - place):
                 return True
             at = text.find(letter, at + 1)
         else:

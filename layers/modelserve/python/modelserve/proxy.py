@@ -22,7 +22,8 @@ _ALLOWED_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-K
 
 def client_of(event: Any) -> str | None:
     """Whom the authorizer let in; None where a service invokes the function itself."""
-    return _authorized(event, "client")
+    authorizer = _authorizer(event)
+    return None if authorizer is None else _text(authorizer, "client")
 
 
 def from_event(event: Any) -> Request:
@@ -41,7 +42,10 @@ def from_event(event: Any) -> Request:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):
         raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'") from None
-    return Request(method, path, headers, content, client_of(event), plan=_authorized(event, "plan"))
+    request = Request(method, path, headers, content)
+    if (authorizer := _authorizer(event)) is not None:
+        request.client, request.plan = _text(authorizer, "client"), _text(authorizer, "plan")
+    return request
 
 
 def within_limit(response: Response) -> Response:
@@ -75,10 +79,13 @@ def preflight() -> Response:
     return Response(204, headers, b"")
 
 
-def _authorized(event: Any, name: str) -> str | None:
+def _authorizer(event: Any) -> Any:
     """Asked step by step: an exception, where there is no authorizer, would take as long as all of the rest."""
     context = event.get("requestContext") if type(event) is dict else None
-    authorizer = context.get("authorizer") if type(context) is dict else None
+    return context.get("authorizer") if type(context) is dict else None
+
+
+def _text(authorizer: Any, name: str) -> str | None:
     value = authorizer.get(name) if type(authorizer) is dict else None
     return value if type(value) is str else None
 
