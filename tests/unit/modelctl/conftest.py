@@ -54,6 +54,14 @@ def tried_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def timed_briefly() -> Iterator[None]:
+    """Each model that is built is timed, three times each at least: how long it takes is nothing to these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tools.modelctl.assess._MEASURED_FOR", 0.001)
+        yield
+
+
 @pytest.fixture
 def s3() -> Iterator[S3Client]:
     """A moto S3 with one versioned bucket."""

@@ -47,7 +47,6 @@ def workplace(monkeypatch: pytest.MonkeyPatch, place: Path, registry: Registry) 
     monkeypatch.setattr(console.err, "width", 240)
     for where in ("assess", "safety"):
         monkeypatch.setattr(f"tools.modelctl.{where}.attempt", lambda *_: TRIED)
-    monkeypatch.setattr("tools.modelctl.assess._MEASURED_FOR", 0.001)
     monkeypatch.setattr(compressing, "_SECONDS", 0.02)
     monkeypatch.setattr(origins, "find", lambda *_, **__: SimpleNamespace(name="dev", registry=lambda *_: registry))
     return place

@@ -7,6 +7,7 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from moto.s3.models import s3_backends
 from types_boto3_s3.client import S3Client
 
 from modelserve.errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel
@@ -134,8 +135,9 @@ def test_a_failed_download_leaves_the_file_that_was_there(store: S3Store, tmp_pa
 
 
 def test_list_reads_every_page(s3: S3Client, store: S3Store) -> None:
+    kept: Any = s3_backends["123456789012"]["aws"]  # moto's account; a request for each would take seconds
     for number in range(1001):  # a page holds 1,000
-        s3.put_object(Bucket=BUCKET, Key=f"p/{number:04}")
+        kept.put_object(BUCKET, f"p/{number:04}", b"")
     assert store.list("p/") == [f"p/{number:04}" for number in range(1001)]
     store.delete(store.list("p/"))
     assert store.list("p/") == []

@@ -39,7 +39,6 @@ def quick() -> Iterator[None]:
     """No process of its own for each trial, and little time to measure."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tools.modelctl.assess.attempt", lambda *_: TRIED)
-        patch.setattr("tools.modelctl.assess._MEASURED_FOR", 0.001)
         patch.setattr(run, "_SECONDS", 0.02)
         yield
 
