@@ -171,7 +171,7 @@ def _kill_when_begun(line: Line, poison: Job, begun: int, lane: Lane) -> None:
             time.sleep(0.3)  # by now the others of its batch have begun too
             lane.kill()
             return
-        time.sleep(0.02)
+        time.sleep(0.05)
 
 
 def _attempts(line: Line, job: Job) -> int:

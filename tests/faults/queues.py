@@ -138,7 +138,7 @@ class Line:
         while time.monotonic() < ends and empty < 2:  # the two numbers are not of one moment: a message may come between them
             found = self.sqs.get_queue_attributes(QueueUrl=self._url, AttributeNames=names)["Attributes"]
             empty = empty + 1 if all(found[name] == "0" for name in names) else 0
-            time.sleep(0.05)
+            time.sleep(0.25)  # each look is a request that moto answers in this process
         return empty == 2
 
     def dead(self) -> list[str]:

@@ -5,7 +5,6 @@ from typing import Any
 
 import boto3
 import pytest
-from hypothesis import settings
 from moto import mock_aws
 from types_boto3_s3.client import S3Client
 
@@ -15,9 +14,6 @@ from tools.modelctl.s3 import S3Store
 from tools.modelctl.trial import Refused, Trial, attempt
 
 BUCKET = "model-store"
-
-settings.register_profile("modelctl", deadline=None)  # a loaded machine is no failure
-settings.load_profile("modelctl")
 
 
 @pytest.fixture(scope="session", autouse=True)
