@@ -38,7 +38,8 @@ _ALLOWED: dict[str, tuple[str, ...]] = {
 _FORBIDDEN: dict[str, tuple[str, ...]] = {
     "models": ("functions", "modelserve", "stacks", "tests", "tools", "app"),
     "tools": ("aws_cdk", "functions", "stacks", "tests", "app"),
-    "tools.modelctl": ("aws_cdk", "functions", "stacks", "tests", "tools.local", "app"),
+    "tools.modelctl": ("aws_cdk", "functions", "stacks", "tests", "tools.bench", "tools.local", "app"),
+    "tools.loopback": ("aws_cdk", "functions", "models", "stacks", "tests", "tools.bench", "tools.local", "tools.modelctl", "app"),
 }
 # What nothing may: a trace has only what Lambda itself writes, and so no payload, no path and no key.
 _TRACERS = ("aws_xray_sdk", "opentelemetry", f"{_POWERTOOLS}.Tracer", f"{_POWERTOOLS}.tracing")
@@ -131,6 +132,8 @@ def test_every_module_says_why_it_exists(name):
         ("stacks.serving", "boto3"),
         ("tools.local.stack", "stacks.serving"),
         ("tools.modelctl.cli", "tools.local.stack"),
+        ("tools.modelctl.trace.cold", "tools.bench.store"),
+        ("tools.loopback.runtime", "tools.modelctl.lifecycle"),
         ("models.config", "modelserve.registry"),
     ],
 )
