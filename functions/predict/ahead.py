@@ -12,7 +12,7 @@ gc.disable()  # nothing that an import makes is garbage; `App.start` enables it 
 from modelserve._background import Background
 from modelserve.settings import PredictSettings
 
-__all__ = ["OUTSIDE", "SETTINGS"]
+__all__ = ["SETTINGS", "UPSTREAM"]
 
 SETTINGS = PredictSettings.from_env(os.environ)
 
@@ -21,8 +21,8 @@ if SETTINGS.session_backend == "native":
 
     Background(api)  # takes as long as all imports, without Python's lock; what it raises, the first session raises again
 
+from modelserve._connections import Connections
 from modelserve._hosts import bucket_address, s3_of
-from modelserve._kept import Connections
 
 _REGION, _ENDPOINT = s3_of(os.environ)
 _CONNECTIONS = Connections.to(bucket_address(SETTINGS.model_bucket, region=_REGION, endpoint=_ENDPOINT)[0])
@@ -32,10 +32,10 @@ from modelserve._lazy import postpone
 
 postpone("inspect")  # orjson imports dataclasses, which imports it for classes that nobody makes here: three quarters of orjson's import
 
-from modelserve.outside import INIT_SECONDS, Outside
+from modelserve.upstream import INIT_SECONDS, Upstream
 
-OUTSIDE = Outside(SETTINGS, os.environ, seconds=INIT_SECONDS, connections=_CONNECTIONS)
-OUTSIDE.begin()
+UPSTREAM = Upstream(SETTINGS, os.environ, seconds=INIT_SECONDS, connections=_CONNECTIONS)
+UPSTREAM.begin()
 
 
 def _preload() -> None:

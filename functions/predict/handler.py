@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from modelserve._typing import TYPE_CHECKING
 
-from .ahead import OUTSIDE, SETTINGS  # isort: split
+from .ahead import SETTINGS, UPSTREAM  # isort: split
 
 from modelserve import invocation
 from modelserve.fetch import Fetcher, LoadedModel, Verifier
@@ -19,11 +19,11 @@ from .observability import Observer
 if TYPE_CHECKING:
     from modelserve.endpoints import Request, Response
     from modelserve.manifest import Load
-    from modelserve.outside import Outside
     from modelserve.s3 import S3Reader
     from modelserve.session import Session
     from modelserve.settings import PredictSettings
     from modelserve.submission import Submissions
+    from modelserve.upstream import Upstream
 
 
 class App(invocation.App[LoadedModel]):
@@ -31,12 +31,12 @@ class App(invocation.App[LoadedModel]):
 
     _settings: PredictSettings
 
-    def __init__(self, settings: PredictSettings, environ: Mapping[str, str], outside: Outside | None = None) -> None:
+    def __init__(self, settings: PredictSettings, environ: Mapping[str, str], upstream: Upstream | None = None) -> None:
         self._environ = environ
         self._submissions: Submissions | None = None
         self._threads = threads(environ)
         observer = Observer(service=settings.service, namespace=settings.metrics_namespace, level=settings.log_level, environ=environ)
-        super().__init__(settings, environ, observer, outside)
+        super().__init__(settings, environ, observer, upstream)
 
     def _source(self, store: S3Reader, verifier: Verifier | None, _environ: Mapping[str, str]) -> Fetcher:
         return Fetcher(store, self._open_session, verifier)
@@ -63,7 +63,7 @@ class App(invocation.App[LoadedModel]):
 
 
 hold(int(os.environ.get("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "0")))
-_app = App(SETTINGS, os.environ, OUTSIDE)
+_app = App(SETTINGS, os.environ, UPSTREAM)
 _app.start()
 marshalling.install()
 handler = _app.handle

@@ -18,7 +18,7 @@ _POWERTOOLS = "aws_lambda_powertools"
 # What a module may import besides the standard library and its own room; the nearest entry counts.
 _ALLOWED: dict[str, tuple[str, ...]] = {
     "modelserve": ("orjson",),
-    "modelserve._singles": ("orjson", "numpy"),
+    "modelserve._fp32_json": ("orjson", "numpy"),
     "modelserve.proxy": ("orjson", "pybase64"),
     "modelserve._zstd": ("backports", "compression"),
     "modelserve.snapshots": ("orjson", "snapshot_restore_py"),

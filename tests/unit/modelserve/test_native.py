@@ -15,7 +15,7 @@ import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from modelserve import _ort, _runs
+from modelserve import _frames, _ort
 from modelserve.errors import InvalidInput, ModelFailed, ModelNotReady, UnverifiedModel
 from modelserve.manifest import File, Load
 from modelserve.native import NativeSession
@@ -125,7 +125,7 @@ def test_large_data_may_begin_at_any_byte_and_kernels_see_aligned_elements(datat
 
     for offset in range(size + 1):
         tensor = Tensor("x", datatype, (LARGE,), memoryview(bytes(offset) + content)[offset:])
-        assert _runs._pinned(tensor, LARGE * size).address % size == 0
+        assert _frames._pinned(tensor, LARGE * size).address % size == 0
         assert bytes(memoryview(answer(model, tensor).data)) == content
 
 

@@ -15,9 +15,9 @@ from .dataplane import DataPlane, Model
 from .endpoints import Endpoints, Request, Response, error_response
 from .errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames
 from .loader import Loader, Version
-from .outside import INIT_SECONDS, Outside
 from .protocol import parse_document, status_of
 from .proxy import client_of, from_event, preflight, to_proxy, within_limit
+from .upstream import INIT_SECONDS, Upstream
 
 if TYPE_CHECKING:
     from .async_jobs import AsyncJobs
@@ -81,9 +81,9 @@ class App(ABC, Generic[_M]):
         settings: PredictSettings | GatewaySettings,
         environ: Mapping[str, str],
         observer: RequestObserver,
-        outside: Outside | None = None,
+        upstream: Upstream | None = None,
     ) -> None:
-        """`outside` may have begun to be asked; without it one is made."""
+        """`upstream` may have begun to be asked; without it one is made."""
         self._settings = settings
         self._observer = observer
         kind = environ.get("AWS_LAMBDA_INITIALIZATION_TYPE")
@@ -94,9 +94,9 @@ class App(ABC, Generic[_M]):
         self._cold_start = not self._provisioned
         self._load_seconds = inf
         """That the last version took to load."""
-        self._outside = outside or Outside(settings, environ, seconds=INIT_SECONDS)
-        store = self._outside.store
-        source = self._source(store, self._outside.verifier, environ)
+        self._upstream = upstream or Upstream(settings, environ, seconds=INIT_SECONDS)
+        store = self._upstream.store
+        source = self._source(store, self._upstream.verifier, environ)
         self._loader: Loader[_M] = Loader(
             store,
             settings.model_name,
@@ -164,7 +164,7 @@ class App(ABC, Generic[_M]):
         restore may ends the environment.
         """
         begun = time.monotonic()
-        self._outside.ends = begun + _RESTORE_SECONDS
+        self._upstream.ends = begun + _RESTORE_SECONDS
         self._loader.expire()
         if self._load_seconds > _RESTORE_SECONDS / 4:
             self._lifecycle("restored; the first request looks at the alias", begun)
@@ -183,7 +183,7 @@ class App(ABC, Generic[_M]):
         """
         begun = time.perf_counter_ns()
         remaining = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-        self._outside.ends = time.monotonic() + remaining
+        self._upstream.ends = time.monotonic() + remaining
         seconds = min(self._settings.deadline_seconds, remaining)
         direct = type(event) is dict and "inputs" in event
         try:
@@ -204,7 +204,7 @@ class App(ABC, Generic[_M]):
     def _prepare(self) -> None:
         """Takes the time that there is where nobody waits."""
         begun = time.monotonic()
-        self._outside.ends = begun + _AHEAD_SECONDS
+        self._upstream.ends = begun + _AHEAD_SECONDS
         self._loader.expire()
         try:
             self._loader.find(None).warm_up(seconds=_AHEAD_SECONDS / 2)
@@ -215,7 +215,7 @@ class App(ABC, Generic[_M]):
 
     def _disconnect(self) -> None:
         """Closes what stays open between requests."""
-        self._outside.close()
+        self._upstream.close()
 
     def _lifecycle(self, message: str, begun: float, error: ServeError | None = None) -> None:
         keys: dict[str, Any] = {"model": self._settings.model_name, "took_ms": round(1000 * (time.monotonic() - begun), 3)}
@@ -224,7 +224,7 @@ class App(ABC, Generic[_M]):
         self._observer.log("INFO" if error is None else "WARNING", message, location="snapshots", **keys)
 
     def _remaining(self) -> float:
-        return self._outside.remaining()
+        return self._upstream.remaining()
 
     def _answer(self, event: Any, seconds: float) -> Response:
         request = from_event(event)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 
+from ._frames import ELEMENTS, Plan
 from ._graph import KINDS, TENSOR, Graph, options
 from ._ort import Failed, LibraryUnavailable, api
-from ._runs import ELEMENTS, Plan
 from ._typing import TYPE_CHECKING
 from ._watchdog import Watchdog
 from .errors import DeadlineExceeded, ModelNotReady, UnverifiedModel

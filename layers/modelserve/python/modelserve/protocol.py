@@ -201,12 +201,12 @@ def json_values(tensor: Tensor, index: int) -> Any:
     """Elements on their way into JSON, FP32 in the fewest digits: orjson writes a numpy array itself."""
     if hasattr(tensor.data, "__array_struct__") and tensor.datatype not in {"BYTES", "FP16", "BF16"}:
         return tensor.data
-    return _singles()(tensor.data, index) if tensor.datatype == "FP32" else to_list(tensor)
+    return _fp32_json()(tensor.data, index) if tensor.datatype == "FP32" else to_list(tensor)
 
 
 @cache
-def _singles() -> Callable[[Data, int], Any]:
-    from ._singles import shower  # noqa: PLC0415 - not every model has such outputs, and a numpy array needs no help
+def _fp32_json() -> Callable[[Data, int], Any]:
+    from ._fp32_json import shower  # noqa: PLC0415 - not every model has such outputs, and a numpy array needs no help
 
     return shower()
 

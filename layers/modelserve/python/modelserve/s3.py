@@ -10,11 +10,11 @@ from functools import partial
 from math import inf
 
 from ._background import Background
+from ._connections import Connections
 from ._digest import hasher
 from ._disk import write
 from ._hosts import bucket_address, s3_of
 from ._http import HttpResponse
-from ._kept import Connections
 from ._typing import Self, TypeVar
 from .aws import PATIENCE, Credentials, PassingFault, Request, Service, error_code, quote
 from .errors import ObjectNotFound, PreconditionFailed, StoreUnavailable, UnverifiedModel

@@ -13,9 +13,9 @@ from math import inf
 
 import orjson
 
+from ._connections import KeptConnection
 from ._hosts import domain
 from ._http import HttpResponse, Oversized
-from ._kept import KeptConnection
 from ._typing import Any, TypeVar
 from .aws import Credentials, PassingFault, Request, Service, error_code
 from .dataplane import answer_too_large

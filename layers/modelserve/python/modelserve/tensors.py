@@ -198,7 +198,7 @@ def shortest(values: Sequence[float]) -> list[float]:
     """FP32 values as the doubles of their fewest digits, as a numpy array is written: 0.1, and not 0.10000000149011612.
 
     Below 1e-5 and from 1e13 on orjson chooses another notation for a double, such as 1.9e-6 for 0.0000019.
-    Six digits are always enough from text to FP32, and nine from FP32 to text. Takes about 1 us an element; `_singles` writes JSON faster.
+    Six digits are always enough from text to FP32, and nine from FP32 to text. About 1 us an element; `_fp32_json` is faster.
     """
     exact = array("f", values)
     found = list(values)

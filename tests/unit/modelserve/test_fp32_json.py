@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import modelserve
-from modelserve import _singles
+from modelserve import _fp32_json
 
 LIBRARY = Path(modelserve.__file__).parents[1]
 WITHOUT_NUMPY = """
@@ -23,8 +23,8 @@ sys.path.insert(0, sys.argv[1])
 sys.modules.update(dict.fromkeys(sys.argv[2].split()))  # as if it were not installed
 import orjson
 orjson.dumps({"an": ["answer", (1, 2), 0.5, orjson.Fragment(b"[]")]}, option=orjson.OPT_SERIALIZE_NUMPY)
-from modelserve import _singles
-shown = _singles.shower()
+from modelserve import _fp32_json
+shown = _fp32_json.shower()
 print(json.dumps([sys.modules.get("numpy") is None, getattr(shown, "func", shown).__name__]))
 for line in sys.stdin:
     values = [shown(bytes.fromhex(each), index) for index, each in enumerate(line.split(","))]
@@ -64,31 +64,31 @@ def test_without_numpy_every_number_is_written_as_numpys_are():
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False)))
 def test_with_numpy_it_is_shown_as_numpys(values: list[float]):
     buffer = array("f", values)
-    assert orjson.dumps(_singles.shower()(buffer, 0), option=orjson.OPT_SERIALIZE_NUMPY).decode() == of_numpy(buffer.tobytes())
+    assert orjson.dumps(_fp32_json.shower()(buffer, 0), option=orjson.OPT_SERIALIZE_NUMPY).decode() == of_numpy(buffer.tobytes())
 
 
 @given(st.lists(st.floats(2**-9, 2**40, width=32)))
 def test_with_an_orjson_that_takes_no_stand_in_python_shows_the_same_numbers(values: list[float]):
     buffer = array("f", values)
-    assert array("f", _singles._in_python(buffer, 0)) == buffer
+    assert array("f", _fp32_json._in_python(buffer, 0)) == buffer
 
 
 def test_memory_that_is_written_to_is_nobody_elses_meanwhile():
     """As when another thread's turn comes before orjson has read it."""
-    kept, values = _singles._Kept(), array("f", [0.5])
-    mine = [_singles._held(kept, values, index) for index in range(_singles._KEPT + 2)]
-    theirs: list[_singles._Singles] = []
-    thread = threading.Thread(target=lambda: theirs.append(_singles._held(kept, values, 0)))
+    kept, values = _fp32_json._Kept(), array("f", [0.5])
+    mine = [_fp32_json._held(kept, values, index) for index in range(_fp32_json._KEPT + 2)]
+    theirs: list[_fp32_json._Singles] = []
+    thread = threading.Thread(target=lambda: theirs.append(_fp32_json._held(kept, values, 0)))
     thread.start()
     thread.join()
 
-    assert len(set(map(id, [*mine, *theirs]))) == _singles._KEPT + 3
-    assert [_singles._held(kept, values, index) for index in range(_singles._KEPT)] == mine[: _singles._KEPT]
+    assert len(set(map(id, [*mine, *theirs]))) == _fp32_json._KEPT + 3
+    assert [_fp32_json._held(kept, values, index) for index in range(_fp32_json._KEPT)] == mine[: _fp32_json._KEPT]
 
 
 def test_an_orjson_that_looks_for_more_is_told_from_one_that_does_not(monkeypatch: pytest.MonkeyPatch):
     """Here it knows NumPy's own array, and so not the stand-in."""
     of_numpy(b"")
     monkeypatch.delitem(sys.modules, "numpy")
-    assert not _singles._is_known()
+    assert not _fp32_json._is_known()
     assert "numpy" not in sys.modules

@@ -7,9 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from modelserve import _kept
+from modelserve import _connections
+from modelserve._connections import Connections, KeptConnection
 from modelserve._http import BrokenResponse, HttpResponse
-from modelserve._kept import Connections, KeptConnection
 
 from .ranged import ranged
 from .servers import CLOSE, HANG, RESET, Scripted, response, scripted
@@ -105,7 +105,7 @@ def test_a_connection_is_not_kept_for_long(monkeypatch: pytest.MonkeyPatch):
     kept = KeptConnection()
     with scripted(response(200, b"four"), keep=True) as server:
         ask(kept, server)
-        monkeypatch.setattr(_kept, "_IDLE", 0)
+        monkeypatch.setattr(_connections, "_IDLE", 0)
         ask(kept, server)
         assert server.connections == 2
 
@@ -162,7 +162,7 @@ def test_a_connection_that_takes_too_long_to_open_is_given_up_in_time(monkeypatc
             ended.set()
         raise TimeoutError("timed out")
 
-    monkeypatch.setattr(_kept, "connected", slow)
+    monkeypatch.setattr(_connections, "connected", slow)
     kept = KeptConnection()
     kept.open("127.0.0.1:9", secure=False)
     ends = time.monotonic() + 0.1
@@ -228,7 +228,7 @@ def test_a_connection_that_is_being_opened_is_let_go_too(monkeypatch):
         opened.append(socket.socket())
         return opened[0]
 
-    monkeypatch.setattr(_kept, "connected", slow)
+    monkeypatch.setattr(_connections, "connected", slow)
     kept = KeptConnection()
     kept.open("host", secure=False)
 

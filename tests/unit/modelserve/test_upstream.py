@@ -13,8 +13,8 @@ import pytest
 from modelserve.errors import UnverifiedModel
 from modelserve.fetch import Fetcher
 from modelserve.manifest import alias_key, parse_alias
-from modelserve.outside import Outside
 from modelserve.settings import PredictSettings
+from modelserve.upstream import Upstream
 
 from .stores import MemoryStore, Publisher
 
@@ -65,10 +65,10 @@ def served(store: MemoryStore, together: threading.Barrier) -> Iterator[Served]:
         found.server.server_close()
 
 
-def outside(found: Served, seconds: float = 8) -> Outside:
+def upstream(found: Served, seconds: float = 8) -> Upstream:
     url = f"http://127.0.0.1:{found.server.server_port}"
     environ = {"AWS_ENDPOINT_URL": url, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
-    return Outside(SETTINGS, environ, seconds=seconds)
+    return Upstream(SETTINGS, environ, seconds=seconds)
 
 
 def test_a_cold_start_waits_twice_on_two_connections_that_are_opened_at_once(tmp_path: Path):
@@ -82,7 +82,7 @@ def test_a_cold_start_waits_twice_on_two_connections_that_are_opened_at_once(tmp
         raise UnverifiedModel("a graph", "nothing", "something")
 
     with served(store, threading.Barrier(2)) as found:
-        asked = outside(found)
+        asked = upstream(found)
         asked.begin()
         answer = asked.store.get(alias_key("sample", "production"))
         assert answer is not None
@@ -100,7 +100,7 @@ def test_nothing_takes_longer_than_there_is_time(tmp_path: Path):
     store = MemoryStore()
     Publisher(store, tmp_path).release(b"graph")
     with served(store, threading.Barrier(2)) as found:
-        asked = outside(found, seconds=5)
+        asked = upstream(found, seconds=5)
         assert 4 < asked.remaining() <= 5
         asked.ends -= 5
         with pytest.raises(Exception, match="timed out"):
@@ -114,8 +114,8 @@ def test_the_signing_key_is_asked_for_with_the_alias(monkeypatch: pytest.MonkeyP
         def prefetch(self) -> None:
             begun.append("key")
 
-    monkeypatch.setattr("modelserve.outside.verifier", lambda *_, **__: Verifier())
-    asked = Outside(SETTINGS, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, seconds=1)
+    monkeypatch.setattr("modelserve.upstream.verifier", lambda *_, **__: Verifier())
+    asked = Upstream(SETTINGS, {"AWS_ENDPOINT_URL": "http://127.0.0.1:9"}, seconds=1)
     monkeypatch.setattr(asked.store, "begin", begun.append)
     asked.begin()
 

@@ -11,16 +11,16 @@ from .manifest import alias_key
 from .s3 import S3Reader
 
 if TYPE_CHECKING:
-    from ._kept import Connections
+    from ._connections import Connections
     from .settings import GatewaySettings, PredictSettings
 
-__all__ = ["INIT_SECONDS", "Outside"]
+__all__ = ["INIT_SECONDS", "Upstream"]
 
 INIT_SECONDS = 8.0
 """For INIT, of the 10 that Lambda gives: the imports have had theirs."""
 
 
-class Outside:
+class Upstream:
     """The model store, whoever verifies manifests, and the time there is for both."""
 
     def __init__(
