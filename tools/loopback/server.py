@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import re
 import ssl
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from tools.loopback.errors import MeasureError
+from tools.loopback.store import span
 
 __all__ = ["KEY_FILE", "Network", "reached", "serving"]
 
@@ -95,10 +95,10 @@ class _Handler(BaseHTTPRequestHandler):
         if self.headers["If-None-Match"] == tag:
             self._head(304, 0)
             return
-        span = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers["Range"] or "")
-        begin, end = (int(span[1]), min(int(span[2]) + 1, size)) if span else (0, size)
-        extra = {"Content-Range": f"bytes {begin}-{end - 1}/{size}"} if span else {}
-        self._head(206 if span else 200, end - begin, ETag=tag, **extra)
+        part = span(self.headers["Range"], size)
+        begin, end = part or (0, size)
+        extra = {"Content-Range": f"bytes {begin}-{end - 1}/{size}"} if part else {}
+        self._head(206 if part else 200, end - begin, ETag=tag, **extra)
         self._send(path, begin, end)
 
     def do_POST(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Iterable
 from functools import cached_property
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 from modelserve.errors import ObjectNotFound, PreconditionFailed
 from modelserve.manifest import Object
 
-__all__ = ["BUCKET", "MemoryStore"]
+__all__ = ["BUCKET", "MemoryStore", "span"]
 
 BUCKET = "models"
 
@@ -91,10 +92,15 @@ class MemoryStore:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = objects.get(unquote(urlsplit(self.path).path).removeprefix(f"/{BUCKET}/"))
-                status = 404 if body is None else 304 if self.headers["If-None-Match"] == _etag(body) else 200
-                content = body if body is not None and status == 200 else b""
-                self.send_response(status)
-                self.send_header("ETag", _etag(content))
+                etag = _etag(body or b"")
+                status = 404 if body is None else 304 if self.headers["If-None-Match"] == etag else 200
+                content = memoryview(body if body is not None and status == 200 else b"")
+                part = span(self.headers["Range"], len(content)) if content else None
+                self.send_response(206 if part else status)
+                if part:
+                    self.send_header("Content-Range", f"bytes {part[0]}-{part[1] - 1}/{len(content)}")
+                    content = content[slice(*part)]
+                self.send_header("ETag", etag)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -103,6 +109,12 @@ class MemoryStore:
                 """A bench prints its own results only."""
 
         return Handler
+
+
+def span(header: str | None, size: int) -> tuple[int, int] | None:
+    """Where a Range of an object begins and, exclusively, ends; None where all of it is asked for."""
+    found = re.fullmatch(r"bytes=(\d+)-(\d+)", header or "")
+    return (int(found[1]), min(int(found[2]) + 1, size)) if found else None
 
 
 def _etag(body: bytes) -> str:

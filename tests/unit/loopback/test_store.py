@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -53,6 +54,21 @@ def test_an_object_that_has_not_changed_is_not_sent_again(store: MemoryStore, re
     changed = reader.get("models/a b", unless_etag=found.etag)
     assert changed is not None
     assert changed.body == b"two"
+
+
+def test_a_range_of_an_object_is_sent_by_itself(store: MemoryStore) -> None:
+    """As the functions' client asks for a large model, on several connections."""
+    store.put("models/a", b"0123456789")
+    found = []
+    for header in ("bytes=2-4", "bytes=8-100", "lines=1-2"):
+        with urlopen(Request(f"{store.endpoint}/{BUCKET}/models/a", headers={"Range": header})) as answer:
+            found.append((answer.status, answer.headers["Content-Range"], answer.headers["ETag"], answer.read()))
+    etag = found[0][2]
+    assert found == [
+        (206, "bytes 2-4/10", etag, b"234"),
+        (206, "bytes 8-9/10", etag, b"89"),
+        (200, None, etag, b"0123456789"),
+    ]
 
 
 def test_writes_are_conditional(store: MemoryStore) -> None:
