@@ -193,7 +193,7 @@ def test_what_is_no_faster_is_opened_as_it_is_and_the_manifest_says_what_was_mea
 
 def test_the_best_take_turns_until_the_choice_is_clear(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow = one("optimized", 90.0)
-    doubtful = [one(PLAIN, 100.0), one("external", 50.0), one("ort", 20.0, runs=1.075), slow, one("ort, not packed", 2.0, runs=1.3)]
+    doubtful = [one(PLAIN, 100.0), one("external", 50.0), one("ort", 20.0, runs=1.085), slow, one("ort, not packed", 2.0, runs=1.3)]
     clear = [one(PLAIN, 100.0), one("external", 50.0), one("ort", 20.0, runs=1.02), slow]
     asked = measured(monkeypatch, doubtful, doubtful, doubtful, clear)
     prepared = prepare(config(), folder, draft(), INPUTS)
@@ -204,7 +204,7 @@ def test_the_best_take_turns_until_the_choice_is_clear(folder: Path, monkeypatch
 
 
 def test_no_turn_begins_when_the_time_is_over(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = measured(monkeypatch, [one(PLAIN, 100.0), one("external", 50.0), one("ort", 20.0, runs=1.08)])
+    asked = measured(monkeypatch, [one(PLAIN, 100.0), one("external", 50.0), one("ort", 20.0, runs=1.09)])
     monkeypatch.setattr(module, "_SECONDS", 0.0)
     prepare(config(), folder, draft(), INPUTS)
     assert len(asked) == 1
