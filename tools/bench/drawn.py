@@ -74,8 +74,9 @@ def page(kept: Kept) -> str:
         "",
         f"By `make bench` on {kept.date}: {_where(kept)}.",
         "Both sides of a comparison ran in turns, in the same minutes; in brackets are the quartiles. Less is better throughout:",
-        "a throughput is compared by its inverse. Where a time is added to the floor, it stands in place of the ratio, with a +. Only",
-        "the ratios carry over to another machine. `python -m tools.bench --keep` writes this page and [bench.json](bench.json).",
+        "a throughput is compared by its inverse. Beside ours stands a floor, or what the row's name says: another server, plain ONNX.",
+        "Compared is the ratio, or, with a +, what ours adds. Only the ratios carry over to another machine.",
+        "`python -m tools.bench --keep` writes this page and [bench.json](bench.json).",
         "",
         f"![{_PICTURE}](bench.svg)",
         "",
@@ -87,7 +88,7 @@ def page(kept: Kept) -> str:
 
 
 def _table(what: str, results: Iterable[Result]) -> Iterator[str]:
-    yield f"| {what} | ours | floor | ratio | bar |"
+    yield f"| {what} | ours | beside | compared | bar |"
     yield "| --- | ---: | ---: | --- | --- |"
     yield from map(_line, results)
 

@@ -39,7 +39,7 @@ def digits_cnn() -> Sample:
 def transformer(sizes: Sizes) -> Sample:
     """Random weights and random tokens."""
     ids = np.random.default_rng(1).integers(0, sizes.vocabulary, (ROWS, sizes.tokens))
-    what = f"{sizes.layers} layers of {sizes.hidden}, {sizes.tokens} tokens, random weights"
+    what = f"a transformer, {sizes.layers} layers of {sizes.hidden}, {sizes.tokens} tokens, random weights"
     return Sample("transformer", what, Encoder(sizes).to_onnx("transformer"), ids)
 
 

@@ -1,4 +1,4 @@
-"""Keys that a bench makes up for itself: a certificate authority that only its processes trust, and a key that signs its manifests."""
+"""Keys that are made up for one run: a certificate authority that only its processes trust, and a key that signs its manifests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from modelserve.signature import ALGORITHM, PublicKey
 
 __all__ = ["KEY_ARN", "Signer", "certificate"]
 
-KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/bench"
+KEY_ARN = "arn:aws:kms:us-east-1:123456789012:key/loopback"
 
 
 class Signer:
@@ -48,7 +48,7 @@ class Signer:
 def certificate(folder: Path) -> tuple[Path, Path]:
     """Files in `folder`: a certificate for 127.0.0.1 with its key, and the authority that signed it; both elliptic, as S3's."""
     authority, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
-    name, now = _name("A bench's own authority"), datetime.datetime.now(datetime.UTC)
+    name, now = _name("An authority of one run"), datetime.datetime.now(datetime.UTC)
     common = x509.CertificateBuilder().issuer_name(name).not_valid_before(now - datetime.timedelta(hours=1))
     common = common.not_valid_after(now + datetime.timedelta(days=1))
     trusted = (
@@ -61,7 +61,7 @@ def certificate(folder: Path) -> tuple[Path, Path]:
         .sign(authority, SHA256())
     )
     given = (
-        common.subject_name(_name("A bench"))
+        common.subject_name(_name("Of one run"))
         .public_key(key.public_key())
         .serial_number(2)
         .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))]), critical=False)

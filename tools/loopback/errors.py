@@ -6,4 +6,4 @@ __all__ = ["MeasureError"]
 
 
 class MeasureError(Exception):
-    """What is measured did not do what it was measured for, or can't be measured."""
+    """What is measured did not do what it was measured for, or can't be measured; or what was kept of it can't be read or shown."""

@@ -114,6 +114,6 @@ def _invocation(event: bytes) -> bytes:
     headers = {
         "Lambda_Runtime_Aws_Request_Id": "00000000-0000-0000-0000-000000000001",
         "Lambda_Runtime_Deadline_Ms": str(int(time.time() * 1000) + 29_000),
-        "Lambda_Runtime_Invoked_Function_Arn": "arn:aws:lambda:us-east-1:123456789012:function:bench",
+        "Lambda_Runtime_Invoked_Function_Arn": "arn:aws:lambda:us-east-1:123456789012:function:loopback",
     }
     return message("HTTP/1.1 200 OK", event, **headers)

@@ -55,7 +55,7 @@ def serving(folder: Path, network: Network) -> Iterator[str]:
             assert process.stdout is not None  # it is a pipe
             port = process.stdout.readline().strip()
             if not port:
-                raise MeasureError("the bench's own server did not start")
+                raise MeasureError("the stand-in of S3 and KMS on this machine did not start")
             yield f"http{'s' if network.certificate else ''}://127.0.0.1:{port}"
         finally:
             process.terminate()
@@ -125,7 +125,7 @@ class _Handler(BaseHTTPRequestHandler):
                 begin += self.wfile.write(file.read(size)) if secure else os.sendfile(self.connection.fileno(), file.fileno(), begin, size)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """A bench prints its own results only."""
+        """Whoever measures prints its own results only."""
 
 
 class _Server(ThreadingHTTPServer):

@@ -106,7 +106,7 @@ class MemoryStore:
                 self.wfile.write(content)
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
-                """A bench prints its own results only."""
+                """Whoever measures prints its own results only."""
 
         return Handler
 

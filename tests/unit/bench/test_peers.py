@@ -98,7 +98,7 @@ def test_ratios_are_of_the_same_round_and_tuned_mlserver_has_the_bars() -> None:
     assert [cold.compared, memory.compared] == pytest.approx([0.1, 0.3])
     assert (cold.bar, memory.bar) == (0.15, 0.4)
     assert call.compared == pytest.approx(0.25)
-    assert (memory.ours, memory.floor, memory.unit) == (30, 100, "MB")
+    assert (memory.ours, memory.floor, memory.unit) == (30, 100, "MiB")
     assert all(server.includes in results[f"cold start beside {server.name}"].notes.values() for server in SERVERS)
     assert {result.bar for name, result in results.items() if TUNED not in name} == {call.bar} == {None}
 

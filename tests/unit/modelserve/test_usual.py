@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelserve import usual
+from modelserve.dataplane import DataPlane
 from modelserve.endpoints import Endpoints, Response
+from modelserve.errors import ModelNotReady
 from modelserve.tensors import Tensor
 
-from .factories import INFER, document, loaded, post, server, tensor
+from .factories import INFER, NAME, document, loaded, post, server, tensor
 from .graphs import identity, pair, session, unary
 from .strategies import DTYPES, almost_requests, arrays, dumped, mutations, shapes
 
@@ -22,6 +24,10 @@ NUMBERS = sorted(set(DTYPES) - {"BOOL", "FP16"})
 
 def told(response: Response) -> Any:
     return response.status, response.headers, response.body, response.version, response.rows, type(response.error)
+
+
+def unready(_: str | None) -> Any:
+    raise ModelNotReady(NAME, "nothing is there")
 
 
 def the_same(endpoints: Endpoints, body: Any) -> Response:
@@ -34,6 +40,18 @@ def the_same(endpoints: Endpoints, body: Any) -> Response:
 @given(almost_requests)
 def test_any_document_with_the_keys_of_a_request_is_answered_as_at_length(value):
     the_same(FP32, dumped(value))
+
+
+@given(almost_requests)
+def test_without_a_model_what_is_wrong_with_a_request_is_said_as_at_length(value):
+    the_same(Endpoints(NAME, DataPlane(unready), server_version="1", max_body_bytes=2**20), dumped(value))
+
+
+def test_a_shape_of_many_sizes_costs_nothing(monkeypatch):
+    """Their product would: a second for 400 kB."""
+    monkeypatch.setattr(usual, "prod", pytest.fail)
+
+    assert usual.infer(unready, document(tensor([], shape=[9] * 100_000)), seconds=20) is None
 
 
 @given(mutations(dumped(document(tensor([1.5, -2.0, 3.0]), id="7"))))
@@ -85,6 +103,11 @@ def test_what_is_unusual_about_a_model_is_answered_as_at_length(graph, sent, sta
         document(tensor({"1": 1, "2": 2, "3": 3})),
         document(tensor([1.0], shape={})),
         document(tensor([1.0, 2.0, 3.0], shape=(2, 3))),
+        document(tensor([1.0, 2.0, 3.0], name="")),
+        document(tensor([1.0, 2.0, 3.0]) | {"name": 5}),
+        document(tensor([1.0, 2.0, 3.0]) | {"name": ["x"]}),
+        document(tensor([1.0, 2.0, 3.0], name="x" * 1025)),
+        document(tensor([1.0], shape=(1,) * 65)),
         [document()],
     ],
     ids=str,

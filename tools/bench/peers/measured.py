@@ -141,7 +141,7 @@ def compared(found: Mapping[str, Sequence[Figures]]) -> Iterator[Result]:
             [(theirs.memory.peak, ours.memory.peak) for theirs, ours in pairs],
             name=f"memory beside {server.name}",
             group="peers",
-            unit="MB",
+            unit="MiB",
             scale=1 / 2**20,
             bar=0.4 if tuned else None,
             comparison="peak resident memory of all processes after the calls",

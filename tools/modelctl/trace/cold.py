@@ -91,9 +91,12 @@ def trace(
         (folder / KEY_FILE).write_bytes(signer.answer())
         event = _event(config.name, built.example.read_text("utf-8"))
         path = _task_root(settings.session_backend, Path(scratch))
-        with serving(folder, Network(round_trip=delay)) as endpoint:
-            environ = _environ(settings, endpoint, config.function.memory)
-            traces = [_once(event, environ, path, Path(scratch)) for _ in range(runs + 1)][1:]
+        try:
+            with serving(folder, Network(round_trip=delay)) as endpoint:
+                environ = _environ(settings, endpoint, config.function.memory)
+                traces = [_once(event, environ, path, Path(scratch)) for _ in range(runs + 1)][1:]
+        except MeasureError as error:
+            raise UsageFailed(f"its cold start can't be traced: {error}") from None
     return Cold(
         alias=alias,
         memory=config.function.memory,
@@ -106,10 +109,7 @@ def _once(event: Mapping[str, Any], environ: Mapping[str, str], path: list[str],
     spans = scratch / "spans.json"
     spans.unlink(missing_ok=True)
     program = _PROGRAM.format(own=str(Path(__file__).parent), path=path, begun=time.monotonic_ns(), spans=str(spans), handler=_HANDLER)
-    try:
-        first_answer([sys.executable, "-I", "-S", "-c", program], event=event, cwd=_ROOT, environ={**environ, "TMPDIR": str(scratch)})
-    except MeasureError as error:
-        raise UsageFailed(f"its cold start can't be traced: {error}") from None
+    first_answer([sys.executable, "-I", "-S", "-c", program], event=event, cwd=_ROOT, environ={**environ, "TMPDIR": str(scratch)})
     return Trace.read(json.loads(spans.read_bytes()))
 
 

@@ -27,6 +27,8 @@ _ROOM = 2**14
 """Elements that it has room for."""
 _VERSION = 2
 _CONTIGUOUS, _ALIGNED, _NATIVE = 0x1, 0x100, 0x200
+_FREE_THREADED = "t" in sys.abiflags
+"""Where objects begin otherwise, and so what orjson counts down is another field."""
 _SCALARS = "bool_ datetime64 float16 float32 float64 half int8 int16 int32 int64 uint8 uint16 uint32 uint64"
 """What orjson looks up in NumPy besides `ndarray`, once in a process."""
 
@@ -87,7 +89,7 @@ def shower() -> Callable[[Data, int], Any]:
     try:
         import numpy as np  # noqa: PLC0415 - where it is installed, orjson will look for it too
     except ImportError:
-        return partial(_held, _Kept()) if _is_known() else _in_python
+        return partial(_held, _Kept()) if not _FREE_THREADED and _is_known() else _in_python
     return lambda data, _: np.frombuffer(data, "<f4")
 
 

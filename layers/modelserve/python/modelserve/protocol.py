@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .tensors import Data
 
 __all__ = [
+    "MAX_DIMENSIONS",
+    "MAX_NAME",
     "STATUS",
     "InferRequest",
     "InferResponse",
@@ -58,10 +60,11 @@ STATUS: dict[type[ServeError], int] = {
 }
 """What each error, and each of its subclasses, is in HTTP."""
 
+MAX_NAME = 1024
+"""Characters; a message may quote it."""
+MAX_DIMENSIONS = 64
 _NONE: Mapping[str, Any] = {}
 _MAX_TENSORS = 4096
-_MAX_NAME = 1024  # a message may quote a name
-_MAX_DIMENSIONS = 64
 _MAX_SIZE = 2**63 - 1
 _FEW_LETTERS = 64
 _NOT_FINITE = re.compile(rb"NaN|-?Infinity")
@@ -260,12 +263,12 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
     shape: Any = item.get("shape")
     if type(name) is not str or not name:
         raise InvalidRequest(f"an input's name is {_kind(name) if name != '' else 'empty'}; expected a string")
-    if len(name) > _MAX_NAME:
-        raise InvalidRequest(f"an input's name has {len(name)} characters; expected at most {_MAX_NAME}")
+    if len(name) > MAX_NAME:
+        raise InvalidRequest(f"an input's name has {len(name)} characters; expected at most {MAX_NAME}")
     if type(datatype) is not str or datatype not in DATATYPES:
         raise InvalidRequest(f"input {name!r} has datatype {brief(datatype):.60}; expected one of {', '.join(DATATYPES)}")
-    if type(shape) is not list or len(shape) > _MAX_DIMENSIONS or not _are_sizes(shape):
-        expected = f"a list of at most {_MAX_DIMENSIONS} sizes, each 0 to {_MAX_SIZE}"
+    if type(shape) is not list or len(shape) > MAX_DIMENSIONS or not _are_sizes(shape):
+        expected = f"a list of at most {MAX_DIMENSIONS} sizes, each 0 to {_MAX_SIZE}"
         raise InvalidRequest(f"input {name!r} has shape {brief(shape):.60}; expected {expected}")
     size = _parameters(item, f"input {name!r}").get("binary_data_size") if "parameters" in item else None
     values = item.get("data")
@@ -296,7 +299,7 @@ def _outputs(items: Any, *, default: bool) -> list[RequestedOutput] | None:
         raise InvalidRequest(f"'outputs' names {len(items)} tensors; at most {_MAX_TENSORS} are read")
     requested: dict[str, RequestedOutput] = {}
     for item in items:
-        if type(item) is not dict or type(item.get("name")) is not str or len(item["name"]) > _MAX_NAME:
+        if type(item) is not dict or type(item.get("name")) is not str or len(item["name"]) > MAX_NAME:
             raise InvalidRequest(f"a requested output is {brief(item):.60}; expected an object with a name")
         name = item["name"]
         parameters = _parameters(item, f"output {name!r}")

@@ -16,7 +16,7 @@ import orjson
 
 from ._typing import TYPE_CHECKING, Any
 from .dataplane import finished
-from .protocol import InferRequest, encode, json_values
+from .protocol import MAX_DIMENSIONS, MAX_NAME, InferRequest, encode, json_values
 from .tensors import DATATYPES, Tensor
 
 if TYPE_CHECKING:
@@ -51,12 +51,14 @@ def _input(document: Any) -> Tensor | None:
     try:
         (item,) = document["inputs"]
         name, datatype, shape, values = item["name"], item["datatype"], item["shape"], item["data"]
+        if len(item) != 4 or len(document) != (2 if "id" in document else 1) or not document.get("id", "").isascii():
+            return None
+        if type(name) is not str or not 0 < len(name) <= MAX_NAME or type(shape) is not list or len(shape) > MAX_DIMENSIONS:
+            return None
         for size in shape:
             if type(size) is not int or size < 1:
                 return None
-        if len(item) != 4 or len(values) != prod(shape) or type(shape) is not list:
-            return None
-        if len(document) != 1 and (len(document) != 2 or not document["id"].isascii()):
+        if len(values) != prod(shape):  # of few sizes, else this would take long
             return None
         return Tensor(name, datatype, tuple(shape), pack(f"{len(values)}{_CODES[datatype]}", *values))
     except (AttributeError, KeyError, OverflowError, StructError, TypeError, ValueError):
