@@ -2,6 +2,7 @@
 
 import signal
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +88,15 @@ def test_a_graph_that_never_ends_for_so_many_rows_is_refused(endless: Path, monk
         importance(endless, "f1", features, asked(9), lambda *_: 0.0)
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Whoever starts the tests in the background may have SIGINT ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_ctrl_c_ends_a_graph_that_does_not(endless: Path) -> None:
     main = threading.main_thread().ident
     assert main is not None
