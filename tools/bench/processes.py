@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -16,7 +17,7 @@ from tools.local.roots import TaskRoot
 from tools.local.synth import CDK_OUT
 from tools.loopback.errors import MeasureError
 
-__all__ = ["command", "first_line", "output", "with_binding"]
+__all__ = ["command", "first_line", "on_one_core", "output", "with_binding"]
 
 _BINDING = packages.PROJECT / "functions" / "predict" / "requirements-binding.txt"
 
@@ -33,6 +34,20 @@ def output(line: Sequence[str], *, root: TaskRoot, environ: Mapping[str, str]) -
     if done.returncode:
         raise MeasureError(done.stderr)
     return json.loads(done.stdout)
+
+
+@contextmanager
+def on_one_core() -> Iterator[None]:
+    """This thread, and whatever it starts within: which cores two that talk to each other are on changes a turn by half."""
+    if not hasattr(os, "sched_setaffinity"):  # Linux alone has it
+        yield
+        return
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(before)})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
 
 
 @contextmanager

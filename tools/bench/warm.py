@@ -11,7 +11,7 @@ from typing import Any
 
 from tools.bench.function import Function
 from tools.bench.measures import Options, Result, Tick, added, ratios
-from tools.bench.processes import command, output, with_binding
+from tools.bench.processes import command, on_one_core, output, with_binding
 from tools.bench.programs import BARE, IMAGE, MINIMAL, OVERHEAD
 from tools.bench.subject import Subject
 from tools.loopback.errors import MeasureError
@@ -112,16 +112,16 @@ def calls(subject: Subject, *, rounds: int) -> Result:
         unit="us",
         scale=1e6,
         bar=1.05,
-        comparison="a call of one row through the runtime client, which posts the answer, with log line and metrics written to a pipe, as "
-        "a ratio to a handler on the same session that only parses, runs and encodes, and writes and checks nothing; our function replaces "
-        "the client's JSON marshaller by one of orjson, and that handler keeps the client's own",
+        comparison="a call of one row through the runtime client, which posts the answer, with log line and metrics written to a file, "
+        "all on one core, as a ratio to a handler on the same session that only parses, runs and encodes, and writes and checks nothing; "
+        "our function replaces the client's JSON marshaller by one of orjson, and that handler keeps the client's own",
     )
 
 
 def _turns(subject: Subject, rounds: int) -> list[tuple[float, float]]:
     """Of two fresh processes, each first in every other turn: whoever runs behind the other finds other things in the caches."""
     arguments = str(subject.model), subject.environ["SESSION_BACKEND"]
-    with ExitStack() as stack:
+    with on_one_core(), ExitStack() as stack:
         minimal, ours = (stack.enter_context(each.start()) for each in (Function(subject, MINIMAL, arguments), Function(subject)))
         if any(json.loads(each.first())["statusCode"] != 200 for each in (minimal, ours)):
             raise MeasureError("a function did not answer; run it by itself with `make run`")
