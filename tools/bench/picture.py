@@ -22,7 +22,7 @@ TITLES: dict[Group, str] = {
     "batch": "Data sets and batches",
     "peers": "Beside other servers",
 }
-_LEFT, _WIDTH, _MOST = 300, 480, 1.5
+_LEFT, _WIDTH, _MOST = 470, 480, 1.5
 """Of the picture, in pixels; and the largest ratio that it has room for."""
 _LINE, _TOP = 22, 74
 _STYLE = """
@@ -52,7 +52,7 @@ def picture(kept: Kept) -> str:
 
 
 def _head(kept: Kept, height: int) -> Iterator[str]:
-    size, font = f'viewBox="0 0 940 {height + 32}"', 'font-family="system-ui, sans-serif" font-size="13"'
+    size, font = f'viewBox="0 0 1110 {height + 32}"', 'font-family="system-ui, sans-serif" font-size="13"'
     yield f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-labelledby="t d" {font}>'
     yield '  <title id="t">What was measured, beside its floor</title>'
     told = "; ".join(f"{each.name} {_value(each)}" + ("" if each.bar is None else f", bar {each.bar:g}") for each in kept.results)
