@@ -16,7 +16,17 @@ from .tensors import DATATYPES, Tensor, is_finite, not_finite, strings
 if TYPE_CHECKING:
     from .tensors import Data
 
-__all__ = ["MAX_ANSWER_BYTES", "MOST_ANSWERED_BYTES", "DataPlane", "Model", "answer_too_large", "check", "check_elements", "finished"]
+__all__ = [
+    "MAX_ANSWER_BYTES",
+    "MOST_ANSWERED_BYTES",
+    "DataPlane",
+    "Model",
+    "answer_too_large",
+    "check",
+    "check_elements",
+    "finished",
+    "is_of",
+]
 
 MAX_ANSWER_BYTES = 6 * 2**20
 """What Lambda carries back."""
@@ -103,9 +113,6 @@ def answer_too_large(limit: int = MAX_ANSWER_BYTES) -> PayloadTooLarge:
 
 def check(inputs: Sequence[Tensor], signature: Sequence[TensorSpec]) -> None:
     """Raises `InvalidInput` unless `inputs` are those of `signature`, in any order."""
-    if len(inputs) == len(signature) == 1 and inputs[0].name == signature[0].name:  # as nearly every model's
-        _fits(inputs[0], signature[0])
-        return
     expected = {spec.name: spec for spec in signature}
     for tensor in inputs:
         spec = expected.pop(tensor.name, None)
@@ -129,7 +136,7 @@ def _fits(tensor: Tensor, spec: TensorSpec) -> None:
     if tensor.datatype != spec.datatype:
         raise InvalidInput(f"input {tensor.name!r} is {tensor.datatype}; expected {spec.datatype}")
     shape = tensor.shape
-    if shape != spec.shape and not _is_of(shape, spec.shape):
+    if not is_of(shape, spec.shape):
         raise InvalidInput(f"input {tensor.name!r} has shape {list(shape)}; expected {list(spec.shape)}, where -1 is any size")
     if 0 in shape:
         raise InvalidInput(f"input {tensor.name!r} has shape {list(shape)} and so no elements; send at least one row")
@@ -139,7 +146,10 @@ def _fits(tensor: Tensor, spec: TensorSpec) -> None:
         raise InvalidInput(f"input {tensor.name!r} has {nbytes} bytes; {tensor.datatype} of shape {list(shape)} takes {prod(shape) * size}")
 
 
-def _is_of(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+def is_of(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
+    """Whether a tensor of `shape` is one of those that a signature wants, in which -1 is any size."""
+    if shape == wanted:
+        return True
     if len(shape) != len(wanted):
         return False
     if shape[1:] == wanted[1:] and wanted[0] == -1:  # nearly every model's: any number of rows

@@ -22,8 +22,7 @@ _ALLOWED_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-K
 
 def client_of(event: Any) -> str | None:
     """Whom the authorizer let in; None where a service invokes the function itself."""
-    authorizer = _authorizer(event)
-    return None if authorizer is None else _text(authorizer, "client")
+    return _text(_authorizer(event), "client")
 
 
 def from_event(event: Any) -> Request:
@@ -42,10 +41,8 @@ def from_event(event: Any) -> Request:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):
         raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'") from None
-    request = Request(method, path, headers, content)
-    if (authorizer := _authorizer(event)) is not None:
-        request.client, request.plan = _text(authorizer, "client"), _text(authorizer, "plan")
-    return request
+    authorizer = _authorizer(event)
+    return Request(method, path, headers, content, _text(authorizer, "client"), plan=_text(authorizer, "plan"))
 
 
 def within_limit(response: Response) -> Response:

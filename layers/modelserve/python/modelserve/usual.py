@@ -15,7 +15,7 @@ from struct import pack
 import orjson
 
 from ._typing import TYPE_CHECKING, Any
-from .dataplane import finished
+from .dataplane import finished, is_of
 from .protocol import MAX_DIMENSIONS, MAX_NAME, InferRequest, encode, json_values
 from .tensors import DATATYPES, Tensor
 
@@ -66,12 +66,7 @@ def _input(document: Any) -> Tensor | None:
 
 
 def _fits(tensor: Tensor, spec: TensorSpec) -> bool:
-    given, wanted = tensor.shape, spec.shape
-    return (
-        tensor.name == spec.name
-        and tensor.datatype == spec.datatype
-        and (given == wanted or (given[1:] == wanted[1:] and wanted[:1] == (-1,) and len(given) == len(wanted)))
-    )
+    return tensor.name == spec.name and tensor.datatype == spec.datatype and is_of(tensor.shape, spec.shape)
 
 
 def _written(model: Model, outputs: list[Tensor], sent: str | None) -> bytes | None:
