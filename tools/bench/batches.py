@@ -13,8 +13,9 @@ __all__ = ["joined", "measure"]
 _WAITING = 32
 _TURNS = 500
 _TOGETHER = """
-import json, sys, time
-stdout, sys.stdout = sys.stdout, open("/dev/null", "w")  # the function's own lines
+import json, os, sys, time
+stdout = os.fdopen(os.dup(1), "w")
+os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the function's own lines
 from functions.predict import handler as module
 from modelserve import batching
 from modelserve.protocol import parse

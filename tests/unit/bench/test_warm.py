@@ -26,19 +26,24 @@ def printing(value: object) -> str:
     return f"print({json.dumps(value)!r})"
 
 
-def test_overhead_is_the_median_of_what_is_added_to_each_bare_run(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    timed = [(1000, 2000, 1500), (1000, 4000, 1500), (9000, 12_000, 9000), (1000, 5000, 1500), (1000, 101_000, 1500)]
-    monkeypatch.setattr(warm, "OVERHEAD", printing(timed))
+def printing_of(timed: dict[str, Any]) -> str:
+    """What stands under the last argument."""
+    return f"import json, sys; print(json.dumps({timed!r}[sys.argv[3]]))"
+
+
+def test_overhead_is_the_median_of_what_is_added_to_each_run_beside_it(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = [(1000, 2000), (1000, 4000), (9000, 12_000), (1000, 5000), (1000, 101_000)]
+    monkeypatch.setattr(warm, "OVERHEAD", printing_of({"handler": handler, "lean": [(1000, 1500)] * 5}))
     handled, least = overhead(subject, rounds=5)
-    assert (handled.ours, handled.floor, handled.compared, handled.runs, handled.bar) == (5.0, 1.0, 3.0, 5, 12.0)
-    assert (least.ours, least.floor, least.compared, least.runs, least.bar) == (1.5, 1.0, 0.5, 5, None)
+    assert (handled.ours, handled.floor, handled.compared, handled.runs, handled.bar) == (5.0, 1.0, 3.0, 5 * warm._PROCESSES, 12.0)
+    assert (least.ours, least.floor, least.compared, least.runs, least.bar) == (1.5, 1.0, 0.5, 5 * warm._PROCESSES, None)
 
 
 def test_a_request_of_more_rows_is_the_usual_row_so_often(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its time is what the program has been told of it."""
     told = "import json, sys; sent = json.loads(json.loads(sys.argv[1])['body'])['inputs'][0]"
     check = "assert sent['shape'] == [32, 2] and sent['data'] == [1, 2] * 32, sent"
-    monkeypatch.setattr(warm, "OVERHEAD", f"{told}; {check}; {printing([(0, int(1e3 * rows), 0) for rows in (32, 32)])}")
+    monkeypatch.setattr(warm, "OVERHEAD", f"{told}; {check}; {printing([(0, int(1e3 * rows)) for rows in (32, 32)])}")
     assert next(overhead(subject, rounds=2, rows=32)).compared == 32.0
 
 
@@ -111,7 +116,7 @@ def test_a_call_that_fails_is_told(subject: Any, monkeypatch: pytest.MonkeyPatch
 
 
 def test_the_group_has_each_of_its_bars_once(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(warm, "OVERHEAD", printing([(1000, 2000, 1500)] * 3))
+    monkeypatch.setattr(warm, "OVERHEAD", printing([(1000, 2000)] * 3))
     monkeypatch.setattr(warm, "IMAGE", printing([(1, 2, 3, 4)] * 3))
     bound(monkeypatch)
     answering(monkeypatch, 200, 200)

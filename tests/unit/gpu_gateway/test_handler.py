@@ -299,10 +299,10 @@ def test_only_the_version_that_the_endpoint_runs_is_served(later, releases):
 # What is logged
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def told(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     """Lines and metrics, less what no two runs have in common."""
     found = []
-    for written in entries(capsys):
+    for written in entries(capfd):
         entry = comparable(written) if "_aws" in written else written
         for varying in ("timestamp", "location", "latency_ms", "Latency", "LoadTime", "frames"):
             entry.pop(varying, None)
@@ -310,7 +310,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return found
 
 
-def test_lines_and_metrics_are_predicts(releases, monkeypatch, capsys):
+def test_lines_and_metrics_are_predicts(releases, monkeypatch, capfd):
     """Of a start, a first request, a mistake, a client's and one that can't be answered."""
     monkeypatch.setattr(powertools, "is_cold_start", True)
     releases.release(scaled(2))
@@ -320,16 +320,16 @@ def test_lines_and_metrics_are_predicts(releases, monkeypatch, capsys):
         authorized(http("GET", "/v2/models/sample"), "shop"),
         rest("GET", "/"),
     ]
-    capsys.readouterr()
+    capfd.readouterr()
 
     app = started(releases, monkeypatch)
     for event in events:
         asked(app, event)
-    own = told(capsys)
+    own = told(capfd)
     predict = beside(releases, app, monkeypatch)
     for event in events:
         apps.asked(predict, event)
-    theirs = told(capsys)
+    theirs = told(capfd)
 
     loaded, load_time, *answered = own
     assert [loaded, load_time] == theirs[:2]
@@ -337,40 +337,40 @@ def test_lines_and_metrics_are_predicts(releases, monkeypatch, capsys):
     assert len(answered) == 2 * len(events)
 
 
-def test_a_store_that_is_empty_is_logged_and_counted_as_by_predict(releases, monkeypatch, capsys):
+def test_a_store_that_is_empty_is_logged_and_counted_as_by_predict(releases, monkeypatch, capfd):
     monkeypatch.setattr(powertools, "is_cold_start", True)
-    capsys.readouterr()
+    capfd.readouterr()
     app = started(releases, monkeypatch)
     asked(app, rest("POST", INFER, REQUEST))
-    own = told(capsys)
+    own = told(capfd)
     apps.asked(beside(releases, app, monkeypatch), rest("POST", INFER, REQUEST))
 
-    assert own == told(capsys)
+    assert own == told(capfd)
     assert own[0]["error"] == "ModelNotReady"
 
 
-def test_what_a_job_does_is_counted(releases, monkeypatch, capsys):
+def test_what_a_job_does_is_counted(releases, monkeypatch, capfd):
     releases.release(scaled(2))
     later = started(releases, monkeypatch, later=True)
-    capsys.readouterr()
+    capfd.readouterr()
     accepted = asked(later, rest("POST", INFER, dumped(document(tensor([1] * 6, shape=(2, 3))))))
     asked(later, rest("GET", accepted.json["status_url"]))
     releases.runtime.work()
     asked(later, rest("GET", accepted.json["status_url"]))
-    line, metric, waiting, _, answered, _ = entries(capsys)
+    line, metric, waiting, _, answered, _ = entries(capfd)
 
     assert (line["status"], waiting["status"], answered["status"]) == (202, 202, 200)
     assert metric["BatchRows"] == [2]
     assert line["version"] == answered["version"] == accepted.json["model_version"]
 
 
-def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_ever(releases, monkeypatch, capsys):
+def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_ever(releases, monkeypatch, capfd):
     releases.release(scaled(2))
     app = started(releases, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(app._plane, "find", Mock(side_effect=RuntimeError("canary-5172")))
         answer = asked(app, rest("POST", INFER, REQUEST))
-    output = capsys.readouterr().out
+    output = capfd.readouterr().out
 
     assert Context.aws_request_id in answer.error(500)
     assert "RuntimeError" in output

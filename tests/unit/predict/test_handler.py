@@ -257,7 +257,7 @@ def test_the_settings_say_whether_nan_is_refused(store, publisher, monkeypatch):
     assert "input 'x' holds NaN or infinity, which this model refuses" in answer.error(400)
 
 
-def test_an_answer_over_lambdas_limit_is_an_error_and_logged_as_one(store, publisher, monkeypatch, capsys):
+def test_an_answer_over_lambdas_limit_is_an_error_and_logged_as_one(store, publisher, monkeypatch, capfd):
     from onnx import helper
 
     zeros = graph([helper.make_node("ConstantOfShape", ["x"], ["y"])], [value("x", "INT64", (1,))], [value("y", "FP32", ("n",))])
@@ -267,9 +267,9 @@ def test_an_answer_over_lambdas_limit_is_an_error_and_logged_as_one(store, publi
     def request(count: int, **keys):
         return rest("POST", INFER, dumped(document(tensor([count], datatype="INT64", shape=(1,)), **keys)))
 
-    capsys.readouterr()
+    capfd.readouterr()
     assert "the answer is larger than" in asked(app, request(2_000_000)).error(413)
-    assert [entry["status"] for entry in map(json.loads, capsys.readouterr().out.splitlines()) if "status" in entry] == [413]
+    assert [entry["status"] for entry in map(json.loads, capfd.readouterr().out.splitlines()) if "status" in entry] == [413]
     assert "with binary_data" in asked(app, request(2_000_000, parameters={"binary_data_output": True})).error(413)
     assert asked(app, request(1_000_000, parameters={"binary_data_output": True})).status == 200
     with pytest.raises(PayloadTooLarge):
@@ -279,18 +279,18 @@ def test_an_answer_over_lambdas_limit_is_an_error_and_logged_as_one(store, publi
 # What is logged
 
 
-def entries(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+def entries(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def test_a_request_is_one_line_and_one_metric_and_the_first_one_a_cold_start(store, publisher, monkeypatch, capsys):
+def test_a_request_is_one_line_and_one_metric_and_the_first_one_a_cold_start(store, publisher, monkeypatch, capfd):
     version = publisher.release(scaled(2))
     app = started(store, monkeypatch)
-    loaded, load_time = entries(capsys)
+    loaded, load_time = entries(capfd)
     asked(app, rest("POST", INFER, dumped(document(tensor([1] * 6, shape=(2, 3))))))
-    first, first_metric = entries(capsys)
+    first, first_metric = entries(capfd)
     asked(app, rest("POST", INFER, b"{"))
-    second, second_metric = entries(capsys)
+    second, second_metric = entries(capfd)
 
     assert (loaded["message"], loaded["version"]) == ("model loaded", version)
     assert load_time["LoadTime"][0] > 0
@@ -311,29 +311,29 @@ def test_a_request_is_one_line_and_one_metric_and_the_first_one_a_cold_start(sto
     assert (second_metric["InvalidRequest"], "ColdStart" in second_metric) == ([1], False)
 
 
-def test_what_the_operator_must_mend_is_logged_with_its_reason(store, monkeypatch, capsys):
+def test_what_the_operator_must_mend_is_logged_with_its_reason(store, monkeypatch, capfd):
     app = started(store, monkeypatch)
     asked(app, rest("POST", INFER, REQUEST))
 
-    entry = entries(capsys)[0]
+    entry = entries(capfd)[0]
 
     assert (entry["level"], entry["error"], entry["status"]) == ("ERROR", "ModelNotReady", 503)
     assert "modelctl promote" in entry["reason"]
 
 
-def test_a_new_version_that_fails_is_logged_while_the_old_one_answers(app, publisher, capsys):
+def test_a_new_version_that_fails_is_logged_while_the_old_one_answers(app, publisher, capfd):
     app._loader._check_seconds = 0
     publisher.release(b"no graph")
-    capsys.readouterr()
+    capfd.readouterr()
 
     assert doubled(asked(app, rest("POST", INFER, REQUEST)))
 
-    failure, metric, *_ = entries(capsys)
+    failure, metric, *_ = entries(capfd)
     assert (failure["level"], failure["error"]) == ("ERROR", "UnverifiedModel")
     assert (metric["LoadFailure"], metric["UnverifiedModel"]) == ([1], [1])
 
 
-def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_ever(app, monkeypatch, capsys):
+def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_ever(app, monkeypatch, capfd):
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("canary-5172")
 
@@ -342,7 +342,7 @@ def test_a_bug_is_answered_with_the_log_line_to_ask_for_and_the_next_request_as_
         answer = asked(app, rest("POST", INFER, REQUEST))
         with pytest.raises(ServeError, match=Context.aws_request_id):
             app.handle(document(), Context())
-    output = capsys.readouterr().out
+    output = capfd.readouterr().out
 
     assert Context.aws_request_id in answer.error(500)
     assert "canary" not in output
@@ -360,14 +360,14 @@ def test_memory_that_runs_out_is_answered_and_the_next_request_too(app, monkeypa
     assert doubled(asked(app, rest("POST", INFER, REQUEST)))
 
 
-def test_a_client_is_in_the_line_and_in_no_metric(store, publisher, monkeypatch, capsys):
+def test_a_client_is_in_the_line_and_in_no_metric(store, publisher, monkeypatch, capfd):
     publisher.release(scaled(2))
     app = started(store, monkeypatch)
     event = rest("POST", INFER, dumped(document(tensor([1] * 6, shape=(2, 3)))))
     event["requestContext"]["authorizer"] = {"principalId": "shop", "client": "shop", "models": "sample"}
-    capsys.readouterr()
+    capfd.readouterr()
     asked(app, event)
-    line, metric = entries(capsys)
+    line, metric = entries(capfd)
 
     assert line["client"] == "shop"
     assert "client" not in metric
@@ -424,14 +424,14 @@ def test_a_function_that_knows_no_queue_takes_no_jobs(app):
     assert "model 'sample' takes no jobs" in asked(app, rest("POST", "/v2/models/sample/jobs", REQUEST)).error(404)
 
 
-def test_a_job_that_is_refused_is_refused_at_once_and_counted(app, capsys, monkeypatch):
+def test_a_job_that_is_refused_is_refused_at_once_and_counted(app, capfd, monkeypatch):
     made = PredictSettings(model_name="sample", model_bucket="none")
     parts = JobBucket(), Table(), Queues()
     monkeypatch.setattr(Submissions, "from_environ", lambda _settings, plane, _environ, **_: Submissions(made, plane, *parts))
     refused = asked(app, rest("POST", "/v2/models/sample/jobs", dumped(document(tensor([1.0], shape=(1, 1))))))
 
     assert "input 'x' has shape" in refused.error(400)
-    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    lines = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["InvalidInput"] for line in lines if "InvalidInput" in line] == [[1]]
 
 

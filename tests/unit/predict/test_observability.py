@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import re
 import time
 from typing import Any
@@ -41,11 +42,11 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(powertools, "is_cold_start", True)  # of the process, whatever ran in it before
 
 
-def written(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+def written(capfd: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
-def powertools_logs(capsys: pytest.CaptureFixture[str], service: str, *, times: int = 1) -> list[dict[str, Any]]:
+def powertools_logs(capfd: pytest.CaptureFixture[str], service: str, *, times: int = 1) -> list[dict[str, Any]]:
     logger = Logger(service=service)
 
     @logger.inject_lambda_context
@@ -54,15 +55,15 @@ def powertools_logs(capsys: pytest.CaptureFixture[str], service: str, *, times: 
 
     for _ in range(times):
         handle({}, Context())
-    return written(capsys)
+    return written(capfd)
 
 
-def test_a_line_has_powertools_keys_and_values(capsys):
+def test_a_line_has_powertools_keys_and_values(capfd):
     service = fresh()
-    cold, warm = powertools_logs(capsys, service, times=2)
+    cold, warm = powertools_logs(capfd, service, times=2)
     for cold_start in (True, False):
         observer(service=service).log("INFO", "request", location="handler", context=Context(), cold_start=cold_start, **KEYS)
-    ours = written(capsys)
+    ours = written(capfd)
 
     for theirs, own in zip((cold, warm), ours, strict=True):
         assert STAMP.fullmatch(theirs.pop("timestamp"))
@@ -72,12 +73,12 @@ def test_a_line_has_powertools_keys_and_values(capsys):
         assert theirs == own
 
 
-def test_a_line_outside_of_an_invocation_has_powertools_keys_and_values(capsys):
+def test_a_line_outside_of_an_invocation_has_powertools_keys_and_values(capfd):
     service = fresh()
     Logger(service=service).error("loaded", extra=KEYS)
-    (theirs,) = written(capsys)
+    (theirs,) = written(capfd)
     observer(service=service).log("ERROR", "loaded", location="loader", **KEYS)
-    (own,) = written(capsys)
+    (own,) = written(capfd)
 
     assert set(theirs) == set(own)
     for varying in ("timestamp", "location"):
@@ -85,29 +86,29 @@ def test_a_line_outside_of_an_invocation_has_powertools_keys_and_values(capsys):
     assert theirs == own
 
 
-def test_without_a_trace_neither_has_its_key(capsys, monkeypatch):
+def test_without_a_trace_neither_has_its_key(capfd, monkeypatch):
     monkeypatch.delenv("_X_AMZN_TRACE_ID")
-    (theirs,) = powertools_logs(capsys, fresh())
+    (theirs,) = powertools_logs(capfd, fresh())
     observer(environ={}).log("INFO", "request", location="handler", context=Context(), cold_start=True, **KEYS)
-    (own,) = written(capsys)
+    (own,) = written(capfd)
 
     assert set(theirs) == set(own)
     assert "xray_trace_id" not in own
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
-def test_lines_below_the_level_are_left_out_as_in_powertools(capsys, level):
+def test_lines_below_the_level_are_left_out_as_in_powertools(capfd, level):
     logger = Logger(service=fresh(), level=level)
     for called in ("debug", "info", "warning", "error"):
         getattr(logger, called)("message")
-    theirs = [entry["level"] for entry in written(capsys)]
+    theirs = [entry["level"] for entry in written(capfd)]
     for called in ("DEBUG", "INFO", "WARNING", "ERROR"):
         observer(level=level).log(called, "message", location="handler")
 
-    assert [entry["level"] for entry in written(capsys)] == theirs
+    assert [entry["level"] for entry in written(capfd)] == theirs
 
 
-def test_a_metric_is_powertools_embedded_metric(capsys):
+def test_a_metric_is_powertools_embedded_metric(capfd):
     metrics = Metrics(namespace="ServerlessOnnx", service="fruits")
     metrics.add_dimension("model", "fruit")
     metrics.add_dimension("version", "v1")
@@ -116,25 +117,25 @@ def test_a_metric_is_powertools_embedded_metric(capsys):
     metrics.add_metric("ColdStart", MetricUnit.Count, 1)
     metrics.add_metric("BatchRows", MetricUnit.Count, 3)
     metrics.flush_metrics()
-    (theirs,) = written(capsys)
+    (theirs,) = written(capfd)
     observer().count({"Latency": 1.5, "LoadTime": 20, "ColdStart": 1, "BatchRows": 3}, model="fruit", version="v1")
-    (own,) = written(capsys)
+    (own,) = written(capfd)
 
     for document in (theirs, own):
         assert abs(document["_aws"]["Timestamp"] - 1000 * time.time()) < 60_000
     assert comparable(own) == comparable(theirs)
 
 
-def test_a_metric_for_the_service_as_a_whole_is_powertools_with_a_second_set_of_dimensions(capsys):
+def test_a_metric_for_the_service_as_a_whole_is_powertools_with_a_second_set_of_dimensions(capfd):
     metrics = Metrics(namespace="ServerlessOnnx", service="fruits")
     metrics.add_dimension("model", "fruit")
     metrics.add_dimension("version", "none")
     metrics.add_metric("UnverifiedModel", MetricUnit.Count, 1)
     metrics.add_dimensions(service="fruits")
     metrics.flush_metrics()
-    (theirs,) = written(capsys)
+    (theirs,) = written(capfd)
     observer().count({"UnverifiedModel": 1}, model="fruit", version="none", by_service=True)
-    (own,) = written(capsys)
+    (own,) = written(capfd)
 
     assert dimensions(own) == dimensions(theirs) == [["model", "service", "version"], ["service"]]
     assert comparable(own) == comparable(theirs)
@@ -151,44 +152,64 @@ def comparable(document: dict[str, Any]) -> dict[str, Any]:
     return {**document, "_aws": {**directive, "Dimensions": dimensions(document)}}
 
 
-def test_the_time_of_a_line_is_that_of_the_clock_in_utc(capsys, monkeypatch):
+def test_the_time_of_a_line_is_that_of_the_clock_in_utc(capfd, monkeypatch):
     monkeypatch.setattr(time, "time", lambda: 1795204860.0079)
     observer().log("INFO", "request", location="handler")
 
-    assert written(capsys)[0]["timestamp"] == "2026-11-20 20:01:00,007+0000"
+    assert written(capfd)[0]["timestamp"] == "2026-11-20 20:01:00,007+0000"
 
 
 @pytest.mark.parametrize("level", ["INFO", "ERROR"])
-def test_a_request_is_told_as_a_line_and_then_its_metrics_in_one_write(capsys, level):
+def test_a_request_is_told_as_a_line_and_then_its_metrics_in_one_write(capfd, level):
     told = {key: value for key, value in KEYS.items() if value is not None}
     watched = observer(level=level)
     watched.log("INFO", "request", location="handler", context=Context(), **KEYS)
-    watched.count({"Latency": 1.5}, model="fruit", version="v1")
-    apart = capsys.readouterr().out
-    writes: list[str] = []
+    watched.count({"Latency": 1.5}, model="fruit", version="none")
+    apart = capfd.readouterr().out
+    writes: list[bytes] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("sys.stdout.write", writes.append)
-        watched.request("INFO", told, {"Latency": 1.5}, context=Context(), cold_start=False, model="fruit", version="v1")
+        patch.setattr(os, "write", taking(writes))
+        watched.request("INFO", told, {"Latency": 1.5}, Context())
 
     (lines,) = writes
-    assert lines.endswith("\n")
-    assert timeless(lines) == timeless(apart)
+    assert lines.endswith(b"\n")
+    assert timeless(lines.decode()) == timeless(apart)
 
 
-def test_what_varies_between_requests_is_told_of_each(capsys, monkeypatch):
+def taking(taken: list[bytes], *, most: int | None = None) -> Any:
+    """`os.write` of a descriptor that takes so many bytes at a time."""
+
+    def write(_: int, lines: bytes) -> int:
+        taken.append(lines[:most])
+        return len(taken[-1])
+
+    return write
+
+
+def test_lines_of_which_the_system_takes_a_part_are_written_to_their_end(monkeypatch):
+    taken: list[bytes] = []
+    monkeypatch.setattr(os, "write", taking(taken, most=100))
+    observer().log("INFO", "x" * 1000, location="handler")
+
+    assert len(taken) > 10
+    assert json.loads(b"".join(taken))["message"] == "x" * 1000
+
+
+def test_what_varies_between_requests_is_told_of_each(capfd, monkeypatch):
     """Though what their lines have in common is written once."""
     watched, other = observer(), Context()
     monkeypatch.setattr(other, "invoked_function_arn", "arn:of-a-version", raising=False)
-    for context, cold_start, level, metrics, version in [
-        (Context(), True, "INFO", {"Latency": 1.5}, "v1"),
-        (Context(), False, "INFO", {"Latency": 2.5}, "v1"),
-        (other, False, "INFO", {"Latency": 2.5}, "v2"),
-        (other, False, "ERROR", {"Latency": 2.5, "ModelFailed": 1}, "v2"),
+    for context, level, metrics, version in [
+        (Context(), "INFO", {"Latency": 1.5, "ColdStart": 1}, {"version": "v1"}),
+        (Context(), "INFO", {"Latency": 2.5}, {"version": "v1"}),
+        (other, "INFO", {"Latency": 2.5}, {"version": "v2"}),
+        (other, "ERROR", {"Latency": 2.5, "ModelFailed": 1}, {"version": "v2"}),
+        (other, "ERROR", {"Latency": 2.5, "ModelNotReady": 1}, {}),
     ]:
-        watched.request(level, {"version": version}, metrics, context=context, cold_start=cold_start, model="fruit", version=version)
-        line, metric = written(capsys)
-        assert (line["function_arn"], line["cold_start"]) == (context.invoked_function_arn, cold_start)
-        assert (line["level"], line["version"], metric["version"]) == (level, version, version)
+        watched.request(level, {"model": "fruit", **version}, metrics, context)
+        line, metric = written(capfd)
+        assert (line["function_arn"], line["cold_start"]) == (context.invoked_function_arn, "ColdStart" in metrics)
+        assert (line["level"], line.get("version"), metric["version"]) == (level, version.get("version"), version.get("version", "none"))
         assert {name: metric[name] for name in metrics} == {name: [value] for name, value in metrics.items()}
         assert [each["Name"] for each in metric["_aws"]["CloudWatchMetrics"][0]["Metrics"]] == list(metrics)
 
@@ -197,11 +218,11 @@ def timeless(lines: str) -> list[Any]:
     return [json.loads(line) for line in re.sub(r'"Timestamp":\d+', '"Timestamp":0', STAMP.sub("", lines)).splitlines()]
 
 
-def test_the_second_of_a_line_is_written_anew_when_it_has_passed(capsys, monkeypatch):
+def test_the_second_of_a_line_is_written_anew_when_it_has_passed(capfd, monkeypatch):
     watched = observer()
     for now in (1795204860.25, 1795204860.999, 1795204861.0):
         monkeypatch.setattr(time, "time", lambda now=now: now)
         watched.log("INFO", "request", location="handler")
 
-    stamps = [line["timestamp"].partition(":")[2] for line in written(capsys)]
+    stamps = [line["timestamp"].partition(":")[2] for line in written(capfd)]
     assert stamps == ["01:00,250+0000", "01:00,999+0000", "01:01,000+0000"]

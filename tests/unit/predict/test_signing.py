@@ -32,29 +32,29 @@ def app(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> App:
     return started(store, monkeypatch, signing_key_arn=ARN, alias_check_seconds=0, service="serverless-onnx-prod")
 
 
-def counted(capsys: pytest.CaptureFixture[str], name: str) -> list[dict[str, Any]]:
+def counted(capfd: pytest.CaptureFixture[str], name: str) -> list[dict[str, Any]]:
     """The metrics of that name so far."""
-    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    written = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     return [each for each in written if name in each]
 
 
-def test_a_signed_model_answers(store, publisher, monkeypatch, capsys):
+def test_a_signed_model_answers(store, publisher, monkeypatch, capfd):
     version = publisher.release(scaled(2))
 
     answer = asked(app(store, monkeypatch), rest("POST", INFER, BODY))
 
     assert (answer.status, answer.json["model_version"]) == (200, version)
-    assert counted(capsys, "LoadFailure") == []
+    assert counted(capfd, "LoadFailure") == []
 
 
-def test_a_tampered_model_is_refused_at_the_cold_start_and_counted_for_the_deployments_alarm(store, publisher, monkeypatch, capsys):
+def test_a_tampered_model_is_refused_at_the_cold_start_and_counted_for_the_deployments_alarm(store, publisher, monkeypatch, capfd):
     store.alter(MODEL.format(publisher.release(scaled(2))), scaled(3))
 
     answer = asked(app(store, monkeypatch), rest("POST", INFER, BODY))
 
     assert "is not what was published" in answer.error(503)
     assert answer.headers["Retry-After"] == "1"
-    (metric,) = counted(capsys, "UnverifiedModel")
+    (metric,) = counted(capfd, "UnverifiedModel")
     (directive,) = metric["_aws"]["CloudWatchMetrics"]
     assert directive["Namespace"] == "ServerlessOnnx"
     assert directive["Dimensions"] == [["service", "model", "version"], ["service"]]
@@ -62,7 +62,7 @@ def test_a_tampered_model_is_refused_at_the_cold_start_and_counted_for_the_deplo
     assert (metric["service"], metric["UnverifiedModel"], metric["LoadFailure"]) == ("serverless-onnx-prod", [1], [1])
 
 
-def test_the_old_version_answers_beside_a_tampered_one_which_is_counted_likewise(store, publisher, monkeypatch, capsys):
+def test_the_old_version_answers_beside_a_tampered_one_which_is_counted_likewise(store, publisher, monkeypatch, capfd):
     first = publisher.release(scaled(2))
     serving = app(store, monkeypatch)
     store.alter(MODEL.format(publisher.release(scaled(3))), scaled(4))
@@ -70,11 +70,11 @@ def test_the_old_version_answers_beside_a_tampered_one_which_is_counted_likewise
     answer = asked(serving, rest("POST", INFER, BODY))
 
     assert (answer.status, answer.json["model_version"]) == (200, first)
-    (metric,) = counted(capsys, "UnverifiedModel")
+    (metric,) = counted(capfd, "UnverifiedModel")
     assert ["service"] in metric["_aws"]["CloudWatchMetrics"][0]["Dimensions"]
 
 
-def test_without_kms_the_caller_is_told_to_come_back(store, publisher, kms, monkeypatch, capsys):
+def test_without_kms_the_caller_is_told_to_come_back(store, publisher, kms, monkeypatch, capfd):
     publisher.release(scaled(2))
     kms.down = "no route to host"
 
@@ -82,7 +82,7 @@ def test_without_kms_the_caller_is_told_to_come_back(store, publisher, kms, monk
 
     assert "no route to host" in answer.error(503)
     assert answer.headers["Retry-After"] == "1"
-    assert counted(capsys, "UnverifiedModel") == []
+    assert counted(capfd, "UnverifiedModel") == []
 
 
 def test_where_nothing_is_signed_the_room_of_signatures_is_not_even_imported():

@@ -58,14 +58,14 @@ def app(store: MemoryStore, publisher: Publisher, monkeypatch: pytest.MonkeyPatc
     return started(store, monkeypatch, alias_check_seconds=3600)
 
 
-def test_what_the_snapshot_holds_answers_while_the_store_is_down(app, store, capsys):
+def test_what_the_snapshot_holds_answers_while_the_store_is_down(app, store, capfd):
     app.suspend()
     store.down = "no route to host"
 
     app.resume()
 
     assert asked(app, rest("POST", INFER, BODY)).json["outputs"][0]["data"] == [2, 4, 6]
-    assert "no route to host" in capsys.readouterr().out
+    assert "no route to host" in capfd.readouterr().out
 
 
 def test_an_alias_that_has_not_moved_costs_a_restore_one_question(app, store):
@@ -91,7 +91,7 @@ def test_a_version_that_takes_long_to_load_is_left_to_the_first_request(app, sto
     assert (before, [call for call, _ in store.calls]) == (0, ["get"])
 
 
-def test_what_init_could_not_load_is_loaded_before_the_snapshot(store, publisher, monkeypatch, capsys):
+def test_what_init_could_not_load_is_loaded_before_the_snapshot(store, publisher, monkeypatch, capfd):
     publisher.release(scaled(2))
     store.down = "no route to host"
     app = started(store, monkeypatch)
@@ -100,7 +100,7 @@ def test_what_init_could_not_load_is_loaded_before_the_snapshot(store, publisher
     app.suspend()
 
     assert [call for call, _ in store.calls if call == "download"] == ["download"]
-    assert "loaded and run ahead" in capsys.readouterr().out
+    assert "loaded and run ahead" in capfd.readouterr().out
 
 
 def test_a_model_runs_once_before_the_snapshot(app, monkeypatch):
@@ -112,14 +112,14 @@ def test_a_model_runs_once_before_the_snapshot(app, monkeypatch):
     assert len(ran) == 1
 
 
-def test_the_first_answer_after_a_restore_counts_as_a_cold_start(app, capsys):
+def test_the_first_answer_after_a_restore_counts_as_a_cold_start(app, capfd):
     app.suspend()
     app.resume()
-    capsys.readouterr()
+    capfd.readouterr()
 
     asked(app, rest("POST", INFER, BODY))
 
-    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    written = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert [line["ColdStart"] for line in written if "ColdStart" in line] == [[1]]
 
 
@@ -135,15 +135,15 @@ def test_openssl_draws_anew_and_what_was_never_imported_stays_so(monkeypatch):
     assert "random" not in sys.modules
 
 
-def test_an_environment_that_is_provisioned_has_run_its_model_and_no_request_to_it_is_a_cold_start(store, publisher, monkeypatch, capsys):
+def test_an_environment_that_is_provisioned_has_run_its_model_and_no_request_to_it_is_a_cold_start(store, publisher, monkeypatch, capfd):
     """As Powertools counts it: whoever asks first waits for nothing."""
     publisher.release(scaled(2))
     app = started(store, monkeypatch, environ={"AWS_LAMBDA_INITIALIZATION_TYPE": "provisioned-concurrency"})
-    ahead = capsys.readouterr().out
+    ahead = capfd.readouterr().out
 
     asked(app, rest("POST", INFER, BODY))
 
-    written = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    written = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert "loaded and run ahead" in ahead
     assert not any("ColdStart" in line or line.get("cold_start") for line in written)
 

@@ -62,10 +62,10 @@ class _Singles:
         self._held = memory, stride
         self.__array_struct__ = _capsule(ctypes.addressof(self._interface), None, None)
 
-    def hold(self, data: memoryview) -> _Singles:
-        """Itself, with `data`, bytes of at most as many elements as there is room for."""
-        self._view[: data.nbytes] = data
-        self._count.value = data.nbytes // 4
+    def hold(self, data: bytes | memoryview, size: int) -> _Singles:
+        """Itself, with `data`, which are `size` bytes and of at most as many elements as there is room for."""
+        self._view[:size] = data
+        self._count.value = size // 4
         self._interface.version = _VERSION  # orjson counts it down, as if it were a count of references
         return self
 
@@ -99,7 +99,7 @@ def _is_known() -> bool:
     vars(stand_in).update({name: type(name, (), {}) for name in _SCALARS.split()}, ndarray=_Singles)
     sys.modules["numpy"] = stand_in
     try:
-        return orjson.dumps(_Singles(1).hold(memoryview(array("f", [0.1])).cast("B")), option=orjson.OPT_SERIALIZE_NUMPY) == b"[0.1]"
+        return orjson.dumps(_Singles(1).hold(array("f", [0.1]).tobytes(), 4), option=orjson.OPT_SERIALIZE_NUMPY) == b"[0.1]"
     except Exception:  # noqa: BLE001 - another orjson may look for more; the numbers can be written without
         return False
     finally:
@@ -107,10 +107,9 @@ def _is_known() -> bool:
 
 
 def _held(kept: _Kept, data: Data, index: int) -> _Singles:
-    view = memoryview(data).cast("B")
-    if index < _KEPT and view.nbytes <= 4 * _ROOM:
-        return kept.singles[index].hold(view)
-    return _Singles(view.nbytes // 4).hold(view)
+    held = data if type(data) is bytes else memoryview(data).cast("B")
+    size = len(held)
+    return (kept.singles[index] if index < _KEPT and size <= 4 * _ROOM else _Singles(size // 4)).hold(held, size)
 
 
 def _in_python(data: Data, _: int) -> list[float]:

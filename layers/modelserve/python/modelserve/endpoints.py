@@ -7,12 +7,11 @@ from collections.abc import Callable, Mapping
 
 import orjson
 
-from . import usual
 from ._typing import TYPE_CHECKING, Any
 from .compression import decompress
 from .dataplane import DataPlane
 from .errors import InvalidRequest, MethodNotAllowed, ModelNotFound, RouteNotFound, ServeError
-from .protocol import InferRequest, document_of, encode, may_hold_booleans, parse, parse_document, status_of
+from .protocol import InferRequest, encode, may_hold_booleans, parse, parse_document, status_of
 
 if TYPE_CHECKING:
     from .async_jobs import AsyncJobs
@@ -23,18 +22,27 @@ __all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Re
 BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
 """A stage or a custom domain may stand before the protocol's own path."""
 SERVER_NAME = "serverless-onnx"
-_UNUSUAL = frozenset({"content-encoding", "inference-header-content-length"})
-"""Headers by which a body is something else than JSON."""
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
 
 
 class Request:
-    """An HTTP request; header names in lower case. `client` is who sent it, on which `plan`; None where nobody asked."""
+    """An HTTP request; header names in lower case. `client` is who sent it, on which `plan`; None where nobody asked.
 
-    __slots__ = ("body", "client", "headers", "method", "path", "plan")
+    `document` is the body's JSON where it has been read; then no header says that the body is something else.
+    """
+
+    __slots__ = ("body", "client", "document", "headers", "method", "path", "plan")
 
     def __init__(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, client: str | None = None, *, plan: str | None = None
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        client: str | None = None,
+        *,
+        plan: str | None = None,
+        document: Any = None,
     ) -> None:
         self.method = method
         self.path = path
@@ -42,6 +50,7 @@ class Request:
         self.body = body
         self.client = client
         self.plan = plan
+        self.document = document
 
 
 class Response:
@@ -73,7 +82,6 @@ class Endpoints:
     ) -> None:
         """With `jobs` any request is answered with where its answer will be; `submit` takes one for a version that is to be run later."""
         self._name = name
-        self._infer_path = f"/v2/models/{name}/infer"
         self._plane = plane
         self._jobs = jobs
         self._submit = submit
@@ -100,8 +108,6 @@ class Endpoints:
         return response
 
     def _route(self, request: Request, seconds: float) -> Response:
-        if request.path == self._infer_path and request.method == "POST" and self._jobs is None:  # as nearly every request
-            return self._posted(request, seconds)
         parts = request.path.rstrip("/").split("/")
         if parts[:2] != ["", "v2"]:
             raise RouteNotFound(request.path)
@@ -114,20 +120,6 @@ class Endpoints:
         if rest[:1] == ["versions"] and len(rest) > 1:
             version, rest = _unquote(rest[1]), rest[2:]
         return self._model_route(request, version, rest, seconds)
-
-    def _posted(self, request: Request, seconds: float) -> Response:
-        """An inference by the default alias."""
-        body = request.body
-        if len(body) > self._max_body_bytes or not _UNUSUAL.isdisjoint(request.headers):
-            return self.infer(None, self._parsed(request), client=request.client, seconds=seconds)
-        document, booleans = document_of(body), may_hold_booleans(body)
-        answer = None if booleans else usual.infer(self._plane.find, document, seconds=seconds)
-        if answer is None:
-            return self.infer(None, parse_document(document, booleans=booleans), client=request.client, seconds=seconds)
-        model, tensor, text = answer
-        response = Response(200, {"Content-Type": "application/json"}, text)
-        response.version, response.rows = model.version, tensor.shape[0] if tensor.shape else 1
-        return response
 
     def _model_route(self, request: Request, version: str | None, rest: list[str], seconds: float) -> Response:
         match rest:
@@ -155,6 +147,8 @@ class Endpoints:
         raise RouteNotFound(request.path)
 
     def _parsed(self, request: Request) -> InferRequest:
+        if request.document is not None:
+            return parse_document(request.document, booleans=may_hold_booleans(request.body))
         return parse(*content_of(request, limit=self._max_body_bytes))
 
     def _server_route(self, request: Request, parts: list[str], seconds: float) -> Response:

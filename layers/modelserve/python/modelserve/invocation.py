@@ -18,6 +18,7 @@ from .loader import Loader, Version
 from .protocol import parse_document, status_of
 from .proxy import client_of, from_event, preflight, to_proxy, within_limit
 from .upstream import INIT_SECONDS, Upstream
+from .usual import Usual
 
 if TYPE_CHECKING:
     from .async_jobs import AsyncJobs
@@ -46,10 +47,11 @@ class Observer(Protocol):
 class RequestObserver(Observer, Protocol):
     """One that is told of every request besides."""
 
-    def request(
-        self, level: str, keys: dict[str, Any], metrics: dict[str, float], *, context: Any, cold_start: bool, model: str, version: str
-    ) -> None:
-        """As `log` of "request" and then `count`; none of `keys` is None."""
+    def request(self, level: str, keys: dict[str, Any], metrics: dict[str, float], context: Any) -> None:
+        """As `log` of "request" and then `count`, for the model and the version in `keys`, which are the observer's from then on.
+
+        No key is None; a version is there if one answered. A cold start is one that `metrics` count.
+        """
 
 
 class Served(Model, Version, Protocol):
@@ -110,12 +112,14 @@ class App(ABC, Generic[_M]):
             prefetch=source.prefetch,
         )
         self._plane = self._made_plane()
+        jobs = self._jobs(environ)
+        self._usual = Usual(settings.model_name, self._plane, max_body_bytes=settings.max_body_bytes) if jobs is None else None
         self._endpoints = Endpoints(
             settings.model_name,
             self._plane,
             server_version=environ.get("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
             max_body_bytes=settings.max_body_bytes,
-            jobs=self._jobs(environ),
+            jobs=jobs,
             submit=self._submit,
         )
 
@@ -196,7 +200,7 @@ class App(ABC, Generic[_M]):
             response = self._unexpected(error, context)
         self._observe(response, client_of(event), context, begun)
         if not direct:
-            return to_proxy(response, cors_origin=self._settings.cors_origin)
+            return to_proxy(response, self._settings.cors_origin)
         if response.error is not None:
             raise _told(response.error)
         return orjson.loads(response.body)
@@ -227,7 +231,10 @@ class App(ABC, Generic[_M]):
         return self._upstream.remaining()
 
     def _answer(self, event: Any, seconds: float) -> Response:
-        request = from_event(event)
+        answer, document = self._usual.answer(event, seconds) if self._usual else (None, None)
+        if answer is not None:
+            return answer
+        request = from_event(event, document)
         if request.method == "OPTIONS" and self._settings.cors_origin:
             return preflight()
         return self._endpoints.answer(request, seconds=seconds)
@@ -246,8 +253,8 @@ class App(ABC, Generic[_M]):
 
     def _observe(self, response: Response, client: str | None, context: Any, begun: int) -> None:
         latency = (time.perf_counter_ns() - begun) // 1000 / 1000
-        error, model, version = response.error, self._settings.model_name, response.version
-        keys: dict[str, Any] = {"model": model, "status": response.status, "latency_ms": latency}
+        error, version = response.error, response.version
+        keys: dict[str, Any] = {"model": self._settings.model_name, "status": response.status, "latency_ms": latency}
         if client is not None:
             keys["client"] = client
         if version is not None:
@@ -263,8 +270,8 @@ class App(ABC, Generic[_M]):
             if response.status >= 500:
                 keys["reason"] = str(error)  # of the model or the store; a caller's mistake would quote what it sent
         level = "INFO" if response.status < 500 else "ERROR"
-        cold_start, self._cold_start = self._cold_start, False
-        self._observer.request(level, keys, metrics, context=context, cold_start=cold_start, model=model, version=version or "none")
+        self._cold_start = False
+        self._observer.request(level, keys, metrics, context)
 
     def _on_load(self, model: _M) -> None:
         self._load_seconds = model.load_seconds

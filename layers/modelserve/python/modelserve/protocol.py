@@ -202,9 +202,10 @@ def encode(response: InferResponse, request: InferRequest) -> tuple[dict[str, st
 
 def json_values(tensor: Tensor, index: int) -> Any:
     """Elements on their way into JSON, FP32 in the fewest digits: orjson writes a numpy array itself."""
-    if hasattr(tensor.data, "__array_struct__") and tensor.datatype not in {"BYTES", "FP16", "BF16"}:
-        return tensor.data
-    return _fp32_json()(tensor.data, index) if tensor.datatype == "FP32" else to_list(tensor)
+    data, datatype = tensor.data, tensor.datatype
+    if type(data) is not bytes and hasattr(data, "__array_struct__") and datatype not in {"BYTES", "FP16", "BF16"}:
+        return data
+    return _fp32_json()(data, index) if datatype == "FP32" else to_list(tensor)
 
 
 @cache

@@ -11,7 +11,7 @@ from .dataplane import MAX_ANSWER_BYTES, answer_too_large
 from .endpoints import BEFORE_V2, Request, Response, error_response
 from .errors import InvalidRequest
 
-__all__ = ["client_of", "from_event", "preflight", "to_proxy", "within_limit"]
+__all__ = ["client_of", "content_of", "from_event", "preflight", "target_of", "to_proxy", "within_limit"]
 
 _MAX_ANSWER = MAX_ANSWER_BYTES - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
@@ -22,27 +22,36 @@ _ALLOWED_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-K
 
 def client_of(event: Any) -> str | None:
     """Whom the authorizer let in; None where a service invokes the function itself."""
-    return _text(_authorizer(event), "client")
+    return _authorized(event)[0]
 
 
-def from_event(event: Any) -> Request:
-    """A request from a REST API (v1), HTTP API or function URL (v2) event. Raises `InvalidRequest`."""
+def target_of(event: dict[str, Any]) -> tuple[str, str]:
+    """Method and path of a REST API (v1), HTTP API or function URL (v2) event. Raises `KeyError`, `TypeError`."""
+    if "httpMethod" in event:
+        return event["httpMethod"], event["path"]
+    return event["requestContext"]["http"]["method"], event["rawPath"]
+
+
+def content_of(event: dict[str, Any]) -> bytes:
+    """The bytes of the body. Raises `ValueError`, `AttributeError`, `TypeError`."""
+    body = event.get("body") or ""
+    return _decoded(body) if event.get("isBase64Encoded") else body.encode()
+
+
+def from_event(event: Any, document: Any = None) -> Request:
+    """A request from an event, whose body is the JSON of `document` where that has been read. Raises `InvalidRequest`."""
     try:
-        if event.get("version") == "2.0":
-            method, path = event["requestContext"]["http"]["method"], event["rawPath"]
-        else:
-            method, path = event["httpMethod"], event["path"]
+        method, path = target_of(event)
         if not path.startswith("/v2/models/"):  # as most paths do
             path = BEFORE_V2.sub("", path)
         headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-        body = event.get("body") or ""
-        content = _decoded(body) if event.get("isBase64Encoded") else body.encode()
+        content = content_of(event)
     except ValueError as error:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):
         raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'") from None
-    authorizer = _authorizer(event)
-    return Request(method, path, headers, content, _text(authorizer, "client"), plan=_text(authorizer, "plan"))
+    client, plan = _authorized(event)
+    return Request(method, path, headers, content, client, plan=plan, document=document)
 
 
 def within_limit(response: Response) -> Response:
@@ -52,7 +61,7 @@ def within_limit(response: Response) -> Response:
     return error_response(answer_too_large(_MAX_ANSWER))
 
 
-def to_proxy(response: Response, *, cors_origin: str) -> dict[str, Any]:
+def to_proxy(response: Response, cors_origin: str) -> dict[str, Any]:
     """The answer in the form that all three kinds of event take."""
     text = _is_text(response)
     if cors_origin:
@@ -76,15 +85,14 @@ def preflight() -> Response:
     return Response(204, headers, b"")
 
 
-def _authorizer(event: Any) -> Any:
-    """Asked step by step: an exception, where there is no authorizer, would take as long as all of the rest."""
+def _authorized(event: Any) -> tuple[str | None, str | None]:
+    """Client and plan, asked for step by step: an exception, where there is no authorizer, would take as long as all of the rest."""
     context = event.get("requestContext") if type(event) is dict else None
-    return context.get("authorizer") if type(context) is dict else None
-
-
-def _text(authorizer: Any, name: str) -> str | None:
-    value = authorizer.get(name) if type(authorizer) is dict else None
-    return value if type(value) is str else None
+    authorizer = context.get("authorizer") if type(context) is dict else None
+    if type(authorizer) is not dict:
+        return None, None
+    client, plan = authorizer.get("client"), authorizer.get("plan")
+    return client if type(client) is str else None, plan if type(plan) is str else None
 
 
 def _decoded(body: str) -> bytes:

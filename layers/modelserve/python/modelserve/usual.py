@@ -1,13 +1,12 @@
-"""The usual request in the fewest steps: one input of numbers, in JSON, for all outputs, in JSON.
+"""The usual request in the fewest steps, from event to answer: one input of numbers, in JSON, for all outputs, in JSON.
 
-No error is made here. What is unusual about a request is left to `protocol` and `dataplane`, which alone say what is wrong with one; a test
-holds the two ways against each other.
+No error is made here. What is unusual about a request is left to `proxy`, `protocol` and `dataplane`, which alone say what is wrong with
+one; a test holds the two ways against each other.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from math import prod
 from struct import error as StructError  # noqa: N812 - an exception, which the library writes small
 from struct import pack
@@ -16,57 +15,76 @@ import orjson
 
 from ._typing import TYPE_CHECKING, Any
 from .dataplane import finished, is_of
-from .protocol import MAX_DIMENSIONS, MAX_NAME, InferRequest, encode, json_values
+from .endpoints import Response
+from .errors import ServeError
+from .protocol import InferRequest, encode, json_values, may_hold_booleans
+from .proxy import content_of, target_of
 from .tensors import DATATYPES, Tensor
 
 if TYPE_CHECKING:
-    from .dataplane import Model
-    from .manifest import TensorSpec
+    from .dataplane import DataPlane, Model
 
-__all__ = ["infer"]
+__all__ = ["Usual"]
 
 _CODES = {name: datatype.code for name, datatype in DATATYPES.items() if datatype.code not in {None, "?"}}
 _FEW = 2**16
 """Elements of outputs that are certain to fit an answer."""
 
 
-def infer(find: Callable[[str | None], Model], document: Any, *, seconds: float) -> tuple[Model, Tensor, bytes] | None:
-    """The model that answered, its input, and its answer as JSON; None, before anything is run, where the long way is to answer.
+class Usual:
+    """Answers for the default alias of one model."""
 
-    In `document` stands neither true nor false. Raises `ServeError`.
-    """
-    tensor = _input(document)
-    if tensor is None:
+    def __init__(self, name: str, plane: DataPlane, *, max_body_bytes: int) -> None:
+        self._path = f"/v2/models/{name}/infer"
+        self._plane = plane
+        self._max_body_bytes = max_body_bytes
+
+    def answer(self, event: Any, seconds: float) -> tuple[Response | None, Any]:
+        """The answer; None, before anything is run, where the long way is to find it, and then the body's JSON if it was read.
+
+        Raises `ServeError`.
+        """
+        document: Any = None
+        try:
+            if target_of(event) != ("POST", self._path):
+                return None, None
+            names = ",".join(event["headers"].keys()).lower()
+            if "content-encoding" in names or "inference-header-content-length" in names:  # then it is something else than JSON
+                return None, None
+            body = content_of(event)
+            if len(body) > self._max_body_bytes:
+                return None, None
+            document = orjson.loads(body)
+            if (b"r" in body or b"l" in body) and may_hold_booleans(body):  # most have neither letter
+                return None, document
+            ends = time.monotonic() + seconds
+            model = self._plane.find(None)
+            tensor = _input(document, model)
+        except (AttributeError, KeyError, OverflowError, ServeError, StructError, TypeError, ValueError):
+            tensor = None
+        if tensor is None:
+            return None, document
+        outputs = model.run([tensor], [spec.name for spec in model.outputs], seconds=ends - time.monotonic())
+        sent = document.get("id")
+        text = _written(model, outputs, sent) or _at_length(model, outputs, tensor, sent)
+        response = Response(200, {"Content-Type": "application/json"}, text)
+        response.version, response.rows = model.version, tensor.shape[0] if tensor.shape else 1
+        return response, None
+
+
+def _input(document: Any, model: Model) -> Tensor | None:
+    (spec,), (item,) = model.inputs, document["inputs"]
+    if len(document) != 1 and (len(document) != 2 or not document["id"].isascii()):
         return None
-    ends = time.monotonic() + seconds
-    model = find(None)
-    if len(model.inputs) != 1 or not _fits(tensor, model.inputs[0]):
+    if len(item) != 4 or item["name"] != spec.name or item["datatype"] != spec.datatype:
         return None
-    outputs = model.run([tensor], [spec.name for spec in model.outputs], seconds=ends - time.monotonic())
-    sent = document.get("id")
-    return model, tensor, _written(model, outputs, sent) or _at_length(model, outputs, tensor, sent)
-
-
-def _input(document: Any) -> Tensor | None:
-    try:
-        (item,) = document["inputs"]
-        name, datatype, shape, values = item["name"], item["datatype"], item["shape"], item["data"]
-        if len(item) != 4 or len(document) != (2 if "id" in document else 1) or not document.get("id", "").isascii():
+    shape, values = tuple(item["shape"]), item["data"]
+    for size in shape:
+        if type(size) is not int or size < 1:
             return None
-        if type(name) is not str or not 0 < len(name) <= MAX_NAME or type(shape) is not list or len(shape) > MAX_DIMENSIONS:
-            return None
-        for size in shape:
-            if type(size) is not int or size < 1:
-                return None
-        if len(values) != prod(shape):  # of few sizes, else this would take long
-            return None
-        return Tensor(name, datatype, tuple(shape), pack(f"{len(values)}{_CODES[datatype]}", *values))
-    except (AttributeError, KeyError, OverflowError, StructError, TypeError, ValueError):
+    if not is_of(shape, spec.shape) or len(values) != prod(shape):
         return None
-
-
-def _fits(tensor: Tensor, spec: TensorSpec) -> bool:
-    return tensor.name == spec.name and tensor.datatype == spec.datatype and is_of(tensor.shape, spec.shape)
+    return Tensor(spec.name, spec.datatype, shape, pack(f"{len(values)}{_CODES[spec.datatype]}", *values))
 
 
 def _written(model: Model, outputs: list[Tensor], sent: str | None) -> bytes | None:
