@@ -34,7 +34,7 @@ class Observer:
             self._metrics.add_metric(name, _UNITS.get(name, MetricUnit.Count), value)
         self._metrics.flush_metrics()
 
-    def request(self, level: str, keys: dict[str, Any], metrics: dict[str, float], context: Any) -> None:
+    def request(self, level: str, keys: dict[str, Any], metrics: dict[str, list[float]], context: Any) -> None:
         """As `log` and then `count`."""
         self.log(level, "request", location="handler", context=context, **keys)
-        self.count(metrics, model=keys["model"], version=keys.get("version", "none"))
+        self.count({name: value for name, (value,) in metrics.items()}, model=keys["model"], version=keys.get("version", "none"))

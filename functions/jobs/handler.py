@@ -14,7 +14,7 @@ from modelserve.aws import JsonService
 from modelserve.endpoints import Response, error_response
 from modelserve.errors import ServeError, Unexpected, frames
 from modelserve.jobs import JobTable
-from modelserve.proxy import client_of, from_event, preflight, to_proxy
+from modelserve.proxy import authorized, from_event, preflight, to_proxy
 from modelserve.s3 import S3Bucket
 from modelserve.settings import JobsSettings
 
@@ -43,7 +43,7 @@ def make_handler(settings: JobsSettings, jobs: Jobs) -> _Handler:
         metrics.add_metric("Latency", MetricUnit.Milliseconds, latency)
         if response.error is not None:
             metrics.add_metric(response.error.kind, MetricUnit.Count, 1)
-        _log(logger, response, client_of(event), latency)
+        _log(logger, response, authorized(event)[0], latency)
         return to_proxy(response, cors_origin=settings.cors_origin)
 
     return cast("_Handler", handle)  # the decorators forget the type

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import orjson
 
@@ -45,9 +45,10 @@ class Observer:
 
         `by_service` counts for the service as a whole besides, which one alarm can watch whatever its models are called.
         """
-        _write(_metrics(metrics, self._directive(metrics, model, version, by_service), _milliseconds()))
+        values = {name: [value] for name, value in metrics.items()}
+        _write(_metrics(values, self._directive(metrics, model, version, by_service), _milliseconds()))
 
-    def request(self, level: str, keys: dict[str, Any], metrics: dict[str, float], context: Any) -> None:
+    def request(self, level: str, keys: dict[str, Any], metrics: dict[str, list[float]], context: Any) -> None:
         """As `log` of "request" and then `count`, in one write; what `keys` are added to is the first line's."""
         now = _milliseconds()
         model, version = keys["model"], keys.get("version", "none")
@@ -66,7 +67,7 @@ class Observer:
     def _constant(self, level: str, message: str, location: str) -> dict[str, Any]:
         return {"level": level, "location": location, "message": message, "service": self._service}
 
-    def _directive(self, metrics: dict[str, float], model: str, version: str, by_service: bool) -> bytes:
+    def _directive(self, metrics: Iterable[str], model: str, version: str, by_service: bool) -> bytes:
         """What stands between the values and the time."""
         document = {
             "Namespace": self._namespace,
@@ -97,8 +98,8 @@ def _function(context: Any, cold_start: bool) -> dict[str, Any]:
     }
 
 
-def _metrics(metrics: dict[str, float], directive: bytes, now: int) -> bytes:
-    return b"%b%b%d}}\n" % (orjson.dumps({name: (value,) for name, value in metrics.items()})[:-1], directive, now)
+def _metrics(values: dict[str, list[float]], directive: bytes, now: int) -> bytes:
+    return b"%b%b%d}}\n" % (orjson.dumps(values)[:-1], directive, now)
 
 
 def _milliseconds() -> int:

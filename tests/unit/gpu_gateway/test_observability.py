@@ -82,11 +82,11 @@ def test_a_request_is_told_as_predict_tells_it(capfd, version):
 
     @own.logger.inject_lambda_context(log_event=False)
     def handle(_event: Any, context: Any) -> None:
-        own.request("INFO", {"model": "fruit", "status": 200, **version}, {"Latency": 1.5, "ColdStart": 1}, context)
+        own.request("INFO", {"model": "fruit", "status": 200, **version}, {"Latency": [1.5], "ColdStart": [1]}, context)
 
     handle({}, Context())
     line, metrics = written(capfd)
-    theirs.request("INFO", {"model": "fruit", "status": 200, **version}, {"Latency": 1.5, "ColdStart": 1}, Context())
+    theirs.request("INFO", {"model": "fruit", "status": 200, **version}, {"Latency": [1.5], "ColdStart": [1]}, Context())
     their_line, their_metrics = written(capfd)
 
     for each in (line, their_line):

@@ -90,5 +90,5 @@ def test_an_orjson_that_looks_for_more_is_told_from_one_that_does_not(monkeypatc
     """Here it knows NumPy's own array, and so not the stand-in."""
     of_numpy(b"")
     monkeypatch.delitem(sys.modules, "numpy")
-    assert not _fp32_json._is_known()
+    assert not _fp32_json._is_known(_fp32_json._Kept())
     assert "numpy" not in sys.modules

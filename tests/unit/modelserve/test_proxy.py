@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from modelserve.endpoints import Response
 from modelserve.errors import InvalidRequest
-from modelserve.proxy import _LARGE, client_of, from_event, to_proxy, within_limit
+from modelserve.proxy import _LARGE, authorized, from_event, to_proxy, within_limit
 from tests.unit.predict.apps import http, rest
 
 LAMBDA_LIMIT = 6 * 2**20
@@ -92,7 +92,7 @@ def test_what_is_empty_may_be_absent(kind, empty):
     ids=repr,
 )
 def test_whom_no_authorizer_let_in_has_no_name(event):
-    assert client_of(event) is None
+    assert authorized(event) == (None, None)
 
 
 @pytest.mark.parametrize("plan", [None, 5, ["premium"]])
@@ -116,7 +116,7 @@ def test_the_plan_of_whom_the_authorizer_let_in_is_known():
 
 
 def test_whom_the_authorizer_let_in_is_known():
-    assert client_of({"requestContext": {"authorizer": {"principalId": "shop", "client": "shop", "models": "*"}}}) == "shop"
+    assert authorized({"requestContext": {"authorizer": {"principalId": "shop", "client": "shop", "models": "*"}}})[0] == "shop"
 
 
 @pytest.mark.parametrize("installed", [True, False])

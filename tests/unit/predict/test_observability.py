@@ -169,7 +169,7 @@ def test_a_request_is_told_as_a_line_and_then_its_metrics_in_one_write(capfd, le
     writes: list[bytes] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "write", taking(writes))
-        watched.request("INFO", told, {"Latency": 1.5}, Context())
+        watched.request("INFO", told, {"Latency": [1.5]}, Context())
 
     (lines,) = writes
     assert lines.endswith(b"\n")
@@ -199,18 +199,19 @@ def test_what_varies_between_requests_is_told_of_each(capfd, monkeypatch):
     """Though what their lines have in common is written once."""
     watched, other = observer(), Context()
     monkeypatch.setattr(other, "invoked_function_arn", "arn:of-a-version", raising=False)
-    for context, level, metrics, version in [
-        (Context(), "INFO", {"Latency": 1.5, "ColdStart": 1}, {"version": "v1"}),
-        (Context(), "INFO", {"Latency": 2.5}, {"version": "v1"}),
-        (other, "INFO", {"Latency": 2.5}, {"version": "v2"}),
-        (other, "ERROR", {"Latency": 2.5, "ModelFailed": 1}, {"version": "v2"}),
-        (other, "ERROR", {"Latency": 2.5, "ModelNotReady": 1}, {}),
-    ]:
+    requests: list[tuple[Any, str, dict[str, list[float]], dict[str, str]]] = [
+        (Context(), "INFO", {"Latency": [1.5], "ColdStart": [1]}, {"version": "v1"}),
+        (Context(), "INFO", {"Latency": [2.5]}, {"version": "v1"}),
+        (other, "INFO", {"Latency": [2.5]}, {"version": "v2"}),
+        (other, "ERROR", {"Latency": [2.5], "ModelFailed": [1]}, {"version": "v2"}),
+        (other, "ERROR", {"Latency": [2.5], "ModelNotReady": [1]}, {}),
+    ]
+    for context, level, metrics, version in requests:
         watched.request(level, {"model": "fruit", **version}, metrics, context)
         line, metric = written(capfd)
         assert (line["function_arn"], line["cold_start"]) == (context.invoked_function_arn, "ColdStart" in metrics)
         assert (line["level"], line.get("version"), metric["version"]) == (level, version.get("version"), version.get("version", "none"))
-        assert {name: metric[name] for name in metrics} == {name: [value] for name, value in metrics.items()}
+        assert {name: metric[name] for name in metrics} == metrics
         assert [each["Name"] for each in metric["_aws"]["CloudWatchMetrics"][0]["Metrics"]] == list(metrics)
 
 

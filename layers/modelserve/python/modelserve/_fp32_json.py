@@ -52,22 +52,15 @@ class _Interface(ctypes.Structure):
 class _Singles:
     """Memory for FP32 elements, which orjson reads once as it reads an array of NumPy's."""
 
-    __slots__ = ("__array_struct__", "_count", "_held", "_interface", "_view")
+    __slots__ = ("__array_struct__", "_held", "count", "interface", "view")
 
     def __init__(self, room: int) -> None:
-        memory, self._count, stride = (ctypes.c_char * (4 * room))(), ctypes.c_ssize_t(0), ctypes.c_ssize_t(4)
-        self._view = memoryview(memory).cast("B")
-        addresses = (ctypes.addressof(each) for each in (self._count, stride, memory))
-        self._interface = _Interface(_VERSION, 1, b"f", 4, _CONTIGUOUS | _ALIGNED | _NATIVE, *addresses, None)
+        memory, self.count, stride = (ctypes.c_char * (4 * room))(), ctypes.c_ssize_t(0), ctypes.c_ssize_t(4)
+        self.view = memoryview(memory).cast("B")
+        addresses = (ctypes.addressof(each) for each in (self.count, stride, memory))
+        self.interface = _Interface(_VERSION, 1, b"f", 4, _CONTIGUOUS | _ALIGNED | _NATIVE, *addresses, None)
         self._held = memory, stride
-        self.__array_struct__ = _capsule(ctypes.addressof(self._interface), None, None)
-
-    def hold(self, data: bytes | memoryview, size: int) -> _Singles:
-        """Itself, with `data`, which are `size` bytes and of at most as many elements as there is room for."""
-        self._view[:size] = data
-        self._count.value = size // 4
-        self._interface.version = _VERSION  # orjson counts it down, as if it were a count of references
-        return self
+        self.__array_struct__ = _capsule(ctypes.addressof(self.interface), None, None)
 
 
 _capsule = ctypes.pythonapi.PyCapsule_New
@@ -89,17 +82,18 @@ def shower() -> Callable[[Data, int], Any]:
     try:
         import numpy as np  # noqa: PLC0415 - where it is installed, orjson will look for it too
     except ImportError:
-        return partial(_held, _Kept()) if not _FREE_THREADED and _is_known() else _in_python
+        kept = _Kept()
+        return partial(_held, kept) if not _FREE_THREADED and _is_known(kept) else _in_python
     return lambda data, _: np.frombuffer(data, "<f4")
 
 
-def _is_known() -> bool:
+def _is_known(kept: _Kept) -> bool:
     """Shows `_Singles` to orjson, which looks for NumPy when it first meets a class that it doesn't know."""
     stand_in = ModuleType("numpy")
     vars(stand_in).update({name: type(name, (), {}) for name in _SCALARS.split()}, ndarray=_Singles)
     sys.modules["numpy"] = stand_in
     try:
-        return orjson.dumps(_Singles(1).hold(array("f", [0.1]).tobytes(), 4), option=orjson.OPT_SERIALIZE_NUMPY) == b"[0.1]"
+        return orjson.dumps(_held(kept, array("f", [0.1]), 0), option=orjson.OPT_SERIALIZE_NUMPY) == b"[0.1]"
     except Exception:  # noqa: BLE001 - another orjson may look for more; the numbers can be written without
         return False
     finally:
@@ -109,7 +103,11 @@ def _is_known() -> bool:
 def _held(kept: _Kept, data: Data, index: int) -> _Singles:
     held = data if type(data) is bytes else memoryview(data).cast("B")
     size = len(held)
-    return (kept.singles[index] if index < _KEPT and size <= 4 * _ROOM else _Singles(size // 4)).hold(held, size)
+    singles = kept.singles[index] if index < _KEPT and size <= 4 * _ROOM else _Singles(size // 4)
+    singles.view[:size] = held
+    singles.count.value = size // 4
+    singles.interface.version = _VERSION  # orjson counts it down, as if it were a count of references
+    return singles
 
 
 def _in_python(data: Data, _: int) -> list[float]:

@@ -16,7 +16,7 @@ from .endpoints import Endpoints, Request, Response, error_response
 from .errors import InsufficientMemory, InvalidRequest, ServeError, Unexpected, frames
 from .loader import Loader, Version
 from .protocol import parse_document, status_of
-from .proxy import client_of, from_event, preflight, to_proxy, within_limit
+from .proxy import authorized, from_event, preflight, to_proxy, within_limit
 from .upstream import INIT_SECONDS, Upstream
 from .usual import Usual
 
@@ -47,10 +47,11 @@ class Observer(Protocol):
 class RequestObserver(Observer, Protocol):
     """One that is told of every request besides."""
 
-    def request(self, level: str, keys: dict[str, Any], metrics: dict[str, float], context: Any) -> None:
+    def request(self, level: str, keys: dict[str, Any], metrics: dict[str, list[float]], context: Any) -> None:
         """As `log` of "request" and then `count`, for the model and the version in `keys`, which are the observer's from then on.
 
-        No key is None; a version is there if one answered. A cold start is one that `metrics` count.
+        No key is None; a version is there if one answered. A cold start is one that `metrics` count, whose values stand in lists, as EMF
+        has them.
         """
 
 
@@ -191,14 +192,14 @@ class App(ABC, Generic[_M]):
         seconds = min(self._settings.deadline_seconds, remaining)
         direct = type(event) is dict and "inputs" in event
         try:
-            response = within_limit(self._infer(event, seconds) if direct else self._answer(event, seconds))
+            response = within_limit(self._infer(event, seconds)) if direct else self._answer(event, seconds)
         except ServeError as error:
             response = error_response(error)
         except MemoryError:
             response = error_response(InsufficientMemory(self._settings.model_name))
         except Exception as error:  # noqa: BLE001 - the next request must still be answered
             response = self._unexpected(error, context)
-        self._observe(response, client_of(event), context, begun)
+        self._observe(response, authorized(event)[0], context, begun)
         if not direct:
             return to_proxy(response, self._settings.cors_origin)
         if response.error is not None:
@@ -237,7 +238,7 @@ class App(ABC, Generic[_M]):
         request = from_event(event, document)
         if request.method == "OPTIONS" and self._settings.cors_origin:
             return preflight()
-        return self._endpoints.answer(request, seconds=seconds)
+        return within_limit(self._endpoints.answer(request, seconds=seconds))
 
     def _infer(self, document: dict[str, Any], seconds: float) -> Response:
         response = self._endpoints.infer(None, parse_document(document), client=None, seconds=seconds)
@@ -259,13 +260,13 @@ class App(ABC, Generic[_M]):
             keys["client"] = client
         if version is not None:
             keys["version"] = version
-        metrics = {"Latency": latency}
+        metrics = {"Latency": [latency]}
         if response.rows:
-            metrics["BatchRows"] = response.rows
+            metrics["BatchRows"] = [response.rows]
         if self._cold_start:
-            metrics["ColdStart"] = 1
+            metrics["ColdStart"] = [1]
         if error is not None:
-            metrics[error.kind] = 1
+            metrics[error.kind] = [1]
             keys["error"] = error.kind
             if response.status >= 500:
                 keys["reason"] = str(error)  # of the model or the store; a caller's mistake would quote what it sent

@@ -11,7 +11,7 @@ from .dataplane import MAX_ANSWER_BYTES, answer_too_large
 from .endpoints import BEFORE_V2, Request, Response, error_response
 from .errors import InvalidRequest
 
-__all__ = ["client_of", "content_of", "from_event", "preflight", "target_of", "to_proxy", "within_limit"]
+__all__ = ["authorized", "content_of", "from_event", "preflight", "target_of", "to_proxy", "within_limit"]
 
 _MAX_ANSWER = MAX_ANSWER_BYTES - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
@@ -20,9 +20,15 @@ _LARGE = 32 * 2**10
 _ALLOWED_HEADERS = "Authorization, Content-Encoding, Content-Type, Idempotency-Key, Inference-Header-Content-Length"
 
 
-def client_of(event: Any) -> str | None:
-    """Whom the authorizer let in; None where a service invokes the function itself."""
-    return _authorized(event)[0]
+def authorized(event: Any) -> tuple[str | None, str | None]:
+    """Whom the authorizer let in, and on which plan; None and None where a service invokes the function itself."""
+    # Step by step: an exception, where there is no authorizer, would take as long as all of the rest.
+    context = event.get("requestContext") if type(event) is dict else None
+    authorizer = context.get("authorizer") if type(context) is dict else None
+    if type(authorizer) is not dict:
+        return None, None
+    client, plan = authorizer.get("client"), authorizer.get("plan")
+    return client if type(client) is str else None, plan if type(plan) is str else None
 
 
 def target_of(event: dict[str, Any]) -> tuple[str, str]:
@@ -50,7 +56,7 @@ def from_event(event: Any, document: Any = None) -> Request:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):
         raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'") from None
-    client, plan = _authorized(event)
+    client, plan = authorized(event)
     return Request(method, path, headers, content, client, plan=plan, document=document)
 
 
@@ -83,16 +89,6 @@ def preflight() -> Response:
         "Access-Control-Max-Age": "600",
     }
     return Response(204, headers, b"")
-
-
-def _authorized(event: Any) -> tuple[str | None, str | None]:
-    """Client and plan, asked for step by step: an exception, where there is no authorizer, would take as long as all of the rest."""
-    context = event.get("requestContext") if type(event) is dict else None
-    authorizer = context.get("authorizer") if type(context) is dict else None
-    if type(authorizer) is not dict:
-        return None, None
-    client, plan = authorizer.get("client"), authorizer.get("plan")
-    return client if type(client) is str else None, plan if type(plan) is str else None
 
 
 def _decoded(body: str) -> bytes:

@@ -18,7 +18,7 @@ from .dataplane import finished, is_of
 from .endpoints import Response
 from .errors import ServeError
 from .protocol import InferRequest, encode, json_values, may_hold_booleans
-from .proxy import content_of, target_of
+from .proxy import content_of, target_of, within_limit
 from .tensors import DATATYPES, Tensor
 
 if TYPE_CHECKING:
@@ -66,10 +66,10 @@ class Usual:
             return None, document
         outputs = model.run([tensor], [spec.name for spec in model.outputs], seconds=ends - time.monotonic())
         sent = document.get("id")
-        text = _written(model, outputs, sent) or _at_length(model, outputs, tensor, sent)
-        response = Response(200, {"Content-Type": "application/json"}, text)
+        text = _written(model, outputs, sent)
+        response = Response(200, {"Content-Type": "application/json"}, text or _at_length(model, outputs, tensor, sent))
         response.version, response.rows = model.version, tensor.shape[0] if tensor.shape else 1
-        return response, None
+        return response if text else within_limit(response), None
 
 
 def _input(document: Any, model: Model) -> Tensor | None:
