@@ -120,7 +120,7 @@ def calls(subject: Subject, *, rounds: int) -> Result:
         unit="us",
         scale=1e6,
         bar=1.05,
-        comparison="a call of one row through the runtime client, which posts the answer, with log line and metrics written to a file, "
+        comparison="a call of one row through the runtime client, which posts the answer, with log line and metrics written to a pipe, "
         "all on one core, as a ratio to a handler on the same session that only parses, runs and encodes, and writes and checks nothing; "
         "our function replaces the client's JSON marshaller by one of orjson, and that handler keeps the client's own",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
 import time
@@ -10,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Event, Lock, Thread
 
 import psutil
 
@@ -20,6 +22,10 @@ __all__ = ["THREADS", "Memory", "Started", "started"]
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Variables for sides that are to have one thread alike; each also opens its session with one."""
 _SHOWN = 4000  # characters of output beside an error
+_PIPE = 2**20
+"""Bytes, the most that Linux gives a pipe of anybody's: a second of log lines."""
+_PAUSE = 0.05
+"""Seconds between two looks at what a process has written."""
 
 
 @dataclass(frozen=True)
@@ -67,18 +73,55 @@ class Started:
 def started(line: Sequence[str], *, cwd: Path, environ: Mapping[str, str]) -> Iterator[Started]:
     """Runs a program while the context lasts, in no environment but this. A `MeasureError` or `OSError` within shows its output."""
     variables = {"PATH": os.defpath, **environ}
-    with TemporaryFile() as output:
+    with _Output() as output:
         begun = time.perf_counter()
-        with subprocess.Popen(line, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output) as process:
+        with subprocess.Popen(line, cwd=cwd, env=variables, stdin=subprocess.DEVNULL, stdout=output.end, stderr=output.end) as process:
             found = Started(psutil.Process(process.pid), begun)
             try:
                 yield found
             except (MeasureError, OSError) as error:
-                output.seek(0)
-                text = output.read().decode(errors="replace")[-_SHOWN:]
-                raise MeasureError(f"{error}; its output:\n{text}") from None
+                raise MeasureError(f"{error}; its output:\n{output.text()[-_SHOWN:]}") from None
             finally:
                 found.kill()
+
+
+class _Output:
+    """A pipe, which is what a function has on Lambda. It is emptied now and then: a reader that waits there would be woken by each line,
+    and take its time from the process that is measured."""
+
+    def __enter__(self) -> _Output:
+        self._begin, self.end = os.pipe()
+        os.set_blocking(self._begin, False)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            fcntl.fcntl(self.end, fcntl.F_SETPIPE_SZ, _PIPE)
+        self._text = TemporaryFile()
+        self._lock, self._ended = Lock(), Event()
+        self._thread = Thread(target=self._empty, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+        os.close(self._begin)
+        os.close(self.end)
+        self._text.close()
+
+    def text(self) -> str:
+        """All that was written until now."""
+        self._take()
+        with self._lock:
+            self._text.seek(0)
+            return self._text.read().decode(errors="replace")
+
+    def _empty(self) -> None:
+        while not self._ended.wait(_PAUSE):
+            self._take()
+
+    def _take(self) -> None:
+        with self._lock, suppress(BlockingIOError):
+            while found := os.read(self._begin, _PIPE):
+                self._text.write(found)
 
 
 def _running(process: psutil.Process) -> bool:
