@@ -38,10 +38,12 @@ def target_of(event: dict[str, Any]) -> tuple[str, str]:
     return event["requestContext"]["http"]["method"], event["rawPath"]
 
 
-def content_of(event: dict[str, Any]) -> bytes:
-    """The bytes of the body. Raises `ValueError`, `AttributeError`, `TypeError`."""
+def content_of(event: dict[str, Any]) -> bytes | str:
+    """The body: its bytes, or as text where each character is one byte. Raises `ValueError`, `AttributeError`, `TypeError`."""
     body = event.get("body") or ""
-    return _decoded(body) if event.get("isBase64Encoded") else body.encode()
+    if event.get("isBase64Encoded"):
+        return _decoded(body)
+    return body if body.isascii() else body.encode()  # to encode what is long takes as long as to look at its letters
 
 
 def from_event(event: Any, document: Any = None) -> Request:
@@ -51,13 +53,13 @@ def from_event(event: Any, document: Any = None) -> Request:
         if not path.startswith("/v2/models/"):  # as most paths do
             path = BEFORE_V2.sub("", path)
         headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-        content = content_of(event)
+        body = content_of(event)
     except ValueError as error:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):
         raise InvalidRequest("the event is neither an HTTP request nor an inference request; send an object with 'inputs'") from None
     client, plan = authorized(event)
-    return Request(method, path, headers, content, client, plan=plan, document=document)
+    return Request(method, path, headers, body.encode() if isinstance(body, str) else body, client, plan=plan, document=document)
 
 
 def within_limit(response: Response) -> Response:

@@ -31,6 +31,7 @@ __all__ = [
     "iter_bytes",
     "made",
     "not_finite",
+    "packed",
     "shortest",
     "strings",
     "to_list",
@@ -105,9 +106,14 @@ def from_list(name: str, datatype: str, shape: tuple[int, ...], values: list[Any
     if booleans and bool in set(map(type, values)):
         raise InvalidRequest(f"input {name!r} holds true or false; {datatype} takes numbers")
     try:
-        return Tensor(name, datatype, shape, pack(f"{len(values)}{kind.code}", *values))
+        return Tensor(name, datatype, shape, packed(kind.code, values))
     except (StructError, OverflowError):
         raise InvalidRequest(f"input {name!r} holds {_culprit(kind.code, values)}; expected numbers that fit {datatype}") from None
+
+
+def packed(code: str, values: list[Any]) -> bytes:
+    """Numbers in the native form of a datatype's `code`. Raises `struct.error`, `OverflowError`."""
+    return Struct(f"{len(values)}{code}").pack(*values)  # `struct.pack`, which is given the format too, copies all of them once more
 
 
 def _flatten(name: str, shape: tuple[int, ...], values: list[Any]) -> list[Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from math import prod
 from struct import error as StructError  # noqa: N812 - an exception, which the library writes small
-from struct import pack
 
 import orjson
 
@@ -19,7 +18,7 @@ from .endpoints import Response
 from .errors import ServeError
 from .protocol import InferRequest, encode, json_values, may_hold_booleans
 from .proxy import content_of, target_of, within_limit
-from .tensors import DATATYPES, Tensor
+from .tensors import DATATYPES, Tensor, packed
 
 if TYPE_CHECKING:
     from .dataplane import DataPlane, Model
@@ -55,7 +54,7 @@ class Usual:
             if len(body) > self._max_body_bytes:
                 return None, None
             document = orjson.loads(body)
-            if (b"r" in body or b"l" in body) and may_hold_booleans(body):  # most have neither letter
+            if may_hold_booleans(body):
                 return None, document
             ends = time.monotonic() + seconds
             model = self._plane.find(None)
@@ -84,7 +83,7 @@ def _input(document: Any, model: Model) -> Tensor | None:
             return None
     if not is_of(shape, spec.shape) or len(values) != prod(shape):
         return None
-    return Tensor(spec.name, spec.datatype, shape, pack(f"{len(values)}{_CODES[spec.datatype]}", *values))
+    return Tensor(spec.name, spec.datatype, shape, packed(_CODES[spec.datatype], values))
 
 
 def _written(model: Model, outputs: list[Tensor], sent: str | None) -> bytes | None:
