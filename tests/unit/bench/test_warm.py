@@ -32,11 +32,18 @@ def printing_of(timed: dict[str, Any]) -> str:
 
 
 def test_overhead_is_the_median_of_what_is_added_to_each_run_beside_it(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    handler = [(1000, 2000), (1000, 4000), (9000, 12_000), (1000, 5000), (1000, 101_000)]
+    handler = [(1000, 2000), (1100, 4100), (1250, 4250), (1000, 5000), (1000, 101_000)]
     monkeypatch.setattr(warm, "OVERHEAD", printing_of({"handler": handler, "lean": [(1000, 1500)] * 5}))
     handled, least = overhead(subject, rounds=5)
-    assert (handled.ours, handled.floor, handled.compared, handled.runs, handled.bar) == (5.0, 1.0, 3.0, 5 * warm._PROCESSES, 12.0)
+    assert (handled.ours, handled.floor, handled.compared, handled.runs, handled.bar) == (4.25, 1.0, 3.0, 5 * warm._PROCESSES, 12.0)
     assert (least.ours, least.floor, least.compared, least.runs, least.bar) == (1.5, 1.0, 0.5, 5 * warm._PROCESSES, None)
+
+
+def test_turns_in_which_others_had_the_machine_are_left_out(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = [(1700, 17_000)] * 8
+    monkeypatch.setattr(warm, "OVERHEAD", printing_of({"handler": [*slow, *[(1000, 4000)] * 2], "lean": [*slow, *[(1000, 1500)] * 2]}))
+    handled, least = overhead(subject, rounds=10)
+    assert (handled.compared, handled.runs, least.compared, least.runs) == (3.0, 2 * warm._PROCESSES, 0.5, 2 * warm._PROCESSES)
 
 
 def test_a_request_of_more_rows_is_the_usual_row_so_often(subject: Any, monkeypatch: pytest.MonkeyPatch) -> None:
