@@ -1,4 +1,4 @@
-"""Warm calls: turn by turn, the least that could be done and the whole handler."""
+"""Warm calls: what the handler adds to the run, images, and whole calls beside the least that could be done."""
 
 from __future__ import annotations
 

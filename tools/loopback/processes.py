@@ -23,7 +23,9 @@ THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 """Variables for sides that are to have one thread alike; each also opens its session with one."""
 _SHOWN = 4000  # characters of output beside an error
 _PIPE = 2**20
-"""Bytes, the most that Linux gives a pipe of anybody's: a second of log lines."""
+"""Bytes, the most that Linux gives a pipe of anybody's unless told otherwise: a second of log lines."""
+_LOOKS = 16
+"""Pipes full that are taken at once: a process may write faster than it is read."""
 _PAUSE = 0.05
 """Seconds between two looks at what a process has written."""
 
@@ -92,7 +94,7 @@ class _Output:
     def __enter__(self) -> _Output:
         self._begin, self.end = os.pipe()
         os.set_blocking(self._begin, False)
-        if hasattr(fcntl, "F_SETPIPE_SZ"):
+        with suppress(AttributeError, OSError):  # a smaller one is emptied as well, but may have to be waited for
             fcntl.fcntl(self.end, fcntl.F_SETPIPE_SZ, _PIPE)
         self._text = TemporaryFile()
         self._lock, self._ended = Lock(), Event()
@@ -120,8 +122,8 @@ class _Output:
 
     def _take(self) -> None:
         with self._lock, suppress(BlockingIOError):
-            while found := os.read(self._begin, _PIPE):
-                self._text.write(found)
+            for _ in range(_LOOKS):
+                self._text.write(os.read(self._begin, _PIPE))
 
 
 def _running(process: psutil.Process) -> bool:

@@ -53,7 +53,7 @@ def event(body: Any, /, **keys: Any) -> dict[str, Any]:
 
 
 def short(answering: DataPlane, asked: Any, *, limit: int = 2**20) -> tuple[Response | None, Any]:
-    return Usual(NAME, answering, max_body_bytes=limit).answer(asked, seconds=20)
+    return Usual(NAME, answering, max_body_bytes=limit).answer(asked, time.monotonic() + 20)
 
 
 def told(response: Response) -> Any:
@@ -122,8 +122,21 @@ def test_a_shape_of_many_sizes_costs_nothing(monkeypatch):
         (identity("FP16"), tensor([1, 0, 1], datatype="FP16"), 400),
         (identity("BYTES"), tensor(["a", "b", "c"], datatype="BYTES"), 200),
         (pair(), tensor([1.0, 2.0, 3.0]), 400),
+        (identity(shape=()), tensor([0.5], shape=()), 200),
+        (identity(shape=()), tensor([0.5], shape={}), 400),
+        (identity(shape=()), tensor([0.5], shape=""), 400),
     ],
-    ids=["NaN in the answer", "a large answer", "booleans", "half precision", "strings", "one input of two"],
+    ids=[
+        "NaN in the answer",
+        "a large answer",
+        "booleans",
+        "half precision",
+        "strings",
+        "one input of two",
+        "no dimension",
+        "no shape",
+        "a text for a shape",
+    ],
 )
 def test_what_is_unusual_about_a_model_is_answered_as_at_length(graph, sent, status, backend):
     assert the_same(plane(session(graph, backend=backend)), event(document(sent))).status == status
@@ -153,7 +166,9 @@ def test_what_is_unusual_about_a_model_is_answered_as_at_length(graph, sent, sta
         document(tensor([1.0, 2.0, 3.0]) | {"name": ["x"]}),
         document(tensor([1.0, 2.0, 3.0], name="x" * 1025)),
         document(tensor([1.0], shape=(1,) * 65)),
+        document() | {"inputs": 5},
         [document()],
+        5,
     ],
     ids=str,
 )

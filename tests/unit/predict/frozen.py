@@ -39,6 +39,7 @@ class Client(LambdaRuntimeClient):
 
     def restore_next(self):
         tell(open=sockets())
+        sys.modules["modelserve.invocation"]._RESTORE_SECONDS = 60.0  # a load of more than a quarter of it is left to the first request
         super().restore_next()
         for thread in threading.enumerate():  # a restore would find them where they were, a fork without them and with their locks
             if thread is not threading.main_thread() and thread.name != "deadline":

@@ -5,6 +5,7 @@ import gzip
 import json
 import subprocess
 import sys
+import time
 import traceback
 import weakref
 from pathlib import Path
@@ -21,6 +22,7 @@ from modelserve.errors import InvalidInput, InvalidRequest, ModelNotReady, Paylo
 from modelserve.protocol import status_of
 from modelserve.settings import PredictSettings
 from modelserve.submission import Submissions
+from modelserve.tensors import Tensor
 from tests.unit.modelserve.factories import document, tensor
 from tests.unit.modelserve.graphs import endless, graph, identity, lookup, scaled, value
 from tests.unit.modelserve.queues import Queues, Table
@@ -248,6 +250,24 @@ def test_a_run_ends_before_the_invocation_does(store, publisher, monkeypatch):
     assert asked(app, request(0)).status == 200
 
 
+@pytest.mark.parametrize(("data", "finds"), [([1, 2, 3], 1), ([[1, 2, 3]], 2)], ids=["the short way", "both ways"])
+def test_what_it_takes_to_find_the_model_is_not_left_to_its_run(app, monkeypatch, data, finds):
+    model, given = app._loader.find(None), []
+
+    def find(_: str | None) -> Any:
+        time.sleep(0.1)
+        return model
+
+    def run(inputs: Any, _: list[str], *, seconds: float) -> list[Tensor]:
+        given.append(seconds)
+        return [Tensor("y", "FP32", (1, 3), inputs[0].data)]
+
+    monkeypatch.setattr(app._plane, "find", find)
+    monkeypatch.setattr(model, "run", run)
+    assert asked(app, rest("POST", INFER, dumped(document(tensor(data))))).status == 200
+    assert given[0] <= app._settings.deadline_seconds - 0.1 * finds
+
+
 def test_the_settings_say_whether_nan_is_refused(store, publisher, monkeypatch):
     publisher.release(scaled(2))
     body = dumped(document(tensor([1, float("nan"), 3])))
@@ -270,6 +290,7 @@ def test_an_answer_over_lambdas_limit_is_an_error_and_logged_as_one(store, publi
     capfd.readouterr()
     assert "the answer is larger than" in asked(app, request(2_000_000)).error(413)
     assert [entry["status"] for entry in map(json.loads, capfd.readouterr().out.splitlines()) if "status" in entry] == [413]
+    assert "the answer is larger than" in asked(app, request(1, id='"' * 2_000_000)).error(413)
     assert "with binary_data" in asked(app, request(2_000_000, parameters={"binary_data_output": True})).error(413)
     assert asked(app, request(1_000_000, parameters={"binary_data_output": True})).status == 200
     with pytest.raises(PayloadTooLarge):

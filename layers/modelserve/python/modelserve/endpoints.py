@@ -17,10 +17,24 @@ if TYPE_CHECKING:
     from .async_jobs import AsyncJobs
     from .tensors import Data
 
-__all__ = ["BEFORE_V2", "EXTENSIONS", "SERVER_NAME", "Endpoints", "Request", "Response", "content_of", "error_response", "json_response"]
+__all__ = [
+    "BEFORE_V2",
+    "CONTENT_ENCODING",
+    "EXTENSIONS",
+    "HEADER_LENGTH",
+    "SERVER_NAME",
+    "Endpoints",
+    "Request",
+    "Response",
+    "content_of",
+    "error_response",
+    "json_response",
+]
 
 BEFORE_V2 = re.compile(r"^.*?(?=/v2(?:/|$))")
 """A stage or a custom domain may stand before the protocol's own path."""
+CONTENT_ENCODING, HEADER_LENGTH = "content-encoding", "inference-header-content-length"
+"""Headers by which a body is something else than JSON."""
 SERVER_NAME = "serverless-onnx"
 EXTENSIONS = ("binary_tensor_data", "classification", "model_repository")
 
@@ -182,7 +196,7 @@ class Endpoints:
 
 def content_of(request: Request, *, limit: int) -> tuple[Data, int | None]:
     """Its body, decompressed, and Inference-Header-Content-Length, None where there is none. Raises `PayloadTooLarge`, `InvalidRequest`."""
-    return decompress(request.body, request.headers.get("content-encoding"), limit=limit), _header_length(request.headers)
+    return decompress(request.body, request.headers.get(CONTENT_ENCODING), limit=limit), _header_length(request.headers)
 
 
 def json_response(document: Any, status: int = 200) -> Response:
@@ -217,7 +231,7 @@ def _allow(request: Request, *methods: str) -> None:
 
 
 def _header_length(headers: Mapping[str, str]) -> int | None:
-    text = headers.get("inference-header-content-length")
+    text = headers.get(HEADER_LENGTH)
     if text is None:
         return None
     if not (text.isascii() and text.isdigit() and len(text) < 20):

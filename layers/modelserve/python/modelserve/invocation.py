@@ -188,11 +188,12 @@ class App(ABC, Generic[_M]):
         """
         begun = time.perf_counter_ns()
         remaining = context.get_remaining_time_in_millis() / 1000 - _MARGIN_SECONDS
-        self._upstream.ends = time.monotonic() + remaining
-        seconds = min(self._settings.deadline_seconds, remaining)
+        now = time.monotonic()
+        self._upstream.ends = now + remaining
+        ends = now + min(self._settings.deadline_seconds, remaining)
         direct = type(event) is dict and "inputs" in event
         try:
-            response = within_limit(self._infer(event, seconds)) if direct else self._answer(event, seconds)
+            response = within_limit(self._infer(event, ends) if direct else self._answer(event, ends))
         except ServeError as error:
             response = error_response(error)
         except MemoryError:
@@ -231,17 +232,17 @@ class App(ABC, Generic[_M]):
     def _remaining(self) -> float:
         return self._upstream.remaining()
 
-    def _answer(self, event: Any, seconds: float) -> Response:
-        answer, document = self._usual.answer(event, seconds) if self._usual else (None, None)
+    def _answer(self, event: Any, ends: float) -> Response:
+        answer, document = self._usual.answer(event, ends) if self._usual else (None, None)
         if answer is not None:
             return answer
         request = from_event(event, document)
         if request.method == "OPTIONS" and self._settings.cors_origin:
             return preflight()
-        return within_limit(self._endpoints.answer(request, seconds=seconds))
+        return self._endpoints.answer(request, seconds=ends - time.monotonic())
 
-    def _infer(self, document: dict[str, Any], seconds: float) -> Response:
-        response = self._endpoints.infer(None, parse_document(document), client=None, seconds=seconds)
+    def _infer(self, document: dict[str, Any], ends: float) -> Response:
+        response = self._endpoints.infer(None, parse_document(document), client=None, seconds=ends - time.monotonic())
         if "Inference-Header-Content-Length" in response.headers:
             raise InvalidRequest("a direct invocation is answered in JSON; ask for outputs without binary_data, or call over HTTP")
         return response

@@ -11,7 +11,7 @@ from .dataplane import MAX_ANSWER_BYTES, answer_too_large
 from .endpoints import BEFORE_V2, Request, Response, error_response
 from .errors import InvalidRequest
 
-__all__ = ["authorized", "content_of", "from_event", "preflight", "target_of", "to_proxy", "within_limit"]
+__all__ = ["authorized", "body_of", "from_event", "preflight", "target_of", "to_proxy", "within_limit"]
 
 _MAX_ANSWER = MAX_ANSWER_BYTES - 16 * 2**10
 """Lambda's limit on a synchronous answer, less the room for its envelope."""
@@ -38,7 +38,7 @@ def target_of(event: dict[str, Any]) -> tuple[str, str]:
     return event["requestContext"]["http"]["method"], event["rawPath"]
 
 
-def content_of(event: dict[str, Any]) -> bytes | str:
+def body_of(event: dict[str, Any]) -> bytes | str:
     """The body: its bytes, or as text where each character is one byte. Raises `ValueError`, `AttributeError`, `TypeError`."""
     body = event.get("body") or ""
     if event.get("isBase64Encoded"):
@@ -53,7 +53,7 @@ def from_event(event: Any, document: Any = None) -> Request:
         if not path.startswith("/v2/models/"):  # as most paths do
             path = BEFORE_V2.sub("", path)
         headers = {name.lower(): str(value) for name, value in (event.get("headers") or {}).items()}
-        body = content_of(event)
+        body = body_of(event)
     except ValueError as error:
         raise InvalidRequest(f"the body could not be decoded: {error}; send bytes or UTF-8 text") from None
     except (AttributeError, KeyError, TypeError):

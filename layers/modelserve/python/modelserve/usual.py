@@ -1,7 +1,7 @@
 """The usual request in the fewest steps, from event to answer: one input of numbers, in JSON, for all outputs, in JSON.
 
-No error is made here. What is unusual about a request is left to `proxy`, `protocol` and `dataplane`, which alone say what is wrong with
-one; a test holds the two ways against each other.
+No error about a request is made here. What is unusual about one is left to `proxy`, `protocol` and `dataplane`, which alone say what is
+wrong with it; a test holds the two ways against each other.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import orjson
 
 from ._typing import TYPE_CHECKING, Any
 from .dataplane import finished, is_of
-from .endpoints import Response
+from .endpoints import CONTENT_ENCODING, HEADER_LENGTH, Response
 from .errors import ServeError
 from .protocol import InferRequest, encode, json_values, may_hold_booleans
-from .proxy import content_of, target_of, within_limit
+from .proxy import body_of, target_of
 from .tensors import DATATYPES, Tensor, packed
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ __all__ = ["Usual"]
 
 _CODES = {name: datatype.code for name, datatype in DATATYPES.items() if datatype.code not in {None, "?"}}
 _FEW = 2**16
-"""Elements of outputs that are certain to fit an answer."""
+"""Elements of outputs that need not be counted before they are written."""
 
 
 class Usual:
@@ -38,8 +38,9 @@ class Usual:
         self._plane = plane
         self._max_body_bytes = max_body_bytes
 
-    def answer(self, event: Any, seconds: float) -> tuple[Response | None, Any]:
-        """The answer; None, before anything is run, where the long way is to find it, and then the body's JSON if it was read.
+    def answer(self, event: Any, ends: float) -> tuple[Response | None, Any]:
+        """The answer by `ends` of `time.monotonic`; None, before anything is run, where the long way is to find it, and then the body's
+        JSON if it was read.
 
         Raises `ServeError`.
         """
@@ -48,42 +49,44 @@ class Usual:
             if target_of(event) != ("POST", self._path):
                 return None, None
             names = ",".join(event["headers"].keys()).lower()
-            if "content-encoding" in names or "inference-header-content-length" in names:  # then it is something else than JSON
+            if CONTENT_ENCODING in names or HEADER_LENGTH in names:
                 return None, None
-            body = content_of(event)
+            body = body_of(event)
             if len(body) > self._max_body_bytes:
                 return None, None
             document = orjson.loads(body)
-            if may_hold_booleans(body):
-                return None, document
-            ends = time.monotonic() + seconds
-            model = self._plane.find(None)
-            tensor = _input(document, model)
+            asked = None if may_hold_booleans(body) else self._asked(document)
         except (AttributeError, KeyError, OverflowError, ServeError, StructError, TypeError, ValueError):
-            tensor = None
-        if tensor is None:
+            asked = None
+        if asked is None:
             return None, document
+        model, tensor = asked
         outputs = model.run([tensor], [spec.name for spec in model.outputs], seconds=ends - time.monotonic())
         sent = document.get("id")
-        text = _written(model, outputs, sent)
-        response = Response(200, {"Content-Type": "application/json"}, text or _at_length(model, outputs, tensor, sent))
+        text = _written(model, outputs, sent) or _at_length(model, outputs, tensor, sent)
+        response = Response(200, {"Content-Type": "application/json"}, text)
         response.version, response.rows = model.version, tensor.shape[0] if tensor.shape else 1
-        return response if text else within_limit(response), None
+        return response, None
 
-
-def _input(document: Any, model: Model) -> Tensor | None:
-    (spec,), (item,) = model.inputs, document["inputs"]
-    if len(document) != 1 and (len(document) != 2 or not document["id"].isascii()):
-        return None
-    if len(item) != 4 or item["name"] != spec.name or item["datatype"] != spec.datatype:
-        return None
-    shape, values = tuple(item["shape"]), item["data"]
-    for size in shape:
-        if type(size) is not int or size < 1:
+    def _asked(self, document: Any) -> tuple[Model, Tensor] | None:
+        """The model and its input. Of names and ranks a signature is the only bound: it can't hold more than it says."""
+        (item,) = document["inputs"]
+        name, datatype, shape, values = item["name"], item["datatype"], item["shape"], item["data"]
+        if len(document) != 1 and (len(document) != 2 or not document["id"].isascii()):
             return None
-    if not is_of(shape, spec.shape) or len(values) != prod(shape):
-        return None
-    return Tensor(spec.name, spec.datatype, shape, packed(_CODES[spec.datatype], values))
+        if len(item) != 4 or type(shape) is not list:
+            return None
+        model = self._plane.find(None)
+        (spec,) = model.inputs
+        if name != spec.name or datatype != spec.datatype:
+            return None
+        for size in shape:
+            if type(size) is not int or size < 1:
+                return None
+        sizes = tuple(shape)
+        if not is_of(sizes, spec.shape) or len(values) != prod(sizes):
+            return None
+        return model, Tensor(name, datatype, sizes, packed(_CODES[datatype], values))
 
 
 def _written(model: Model, outputs: list[Tensor], sent: str | None) -> bytes | None:
