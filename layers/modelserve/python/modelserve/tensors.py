@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import chain, compress
 from math import isfinite, prod
 from operator import ne
@@ -38,6 +39,7 @@ __all__ = [
 ]
 
 _LENGTH = Struct("<I")
+_struct = lru_cache(64)(Struct)
 _EXPONENTS = {"FP16": 0x7C00, "BF16": 0x7F80}  # all ones in NaN and infinities; Python 3.11 reads no half of a float
 
 
@@ -113,7 +115,7 @@ def from_list(name: str, datatype: str, shape: tuple[int, ...], values: list[Any
 
 def packed(code: str, values: list[Any]) -> bytes:
     """Numbers in the native form of a datatype's `code`. Raises `struct.error`, `OverflowError`."""
-    return Struct(f"{len(values)}{code}").pack(*values)  # `struct.pack`, which is given the format too, copies all of them once more
+    return _struct(f"{len(values)}{code}").pack(*values)  # `struct.pack`, which is given the format too, copies all of them once more
 
 
 def _flatten(name: str, shape: tuple[int, ...], values: list[Any]) -> list[Any]:
