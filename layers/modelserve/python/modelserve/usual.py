@@ -27,7 +27,7 @@ __all__ = ["Usual"]
 
 _CODES = {name: datatype.code for name, datatype in DATATYPES.items() if datatype.code not in {None, "?"}}
 _FEW = 2**16
-"""Elements of outputs that need not be counted before they are written."""
+"""Bytes of outputs that need not be counted as text before they are written."""
 
 
 class Usual:
@@ -91,10 +91,10 @@ class Usual:
 
 def _written(model: Model, outputs: list[Tensor], sent: str | None) -> bytes | None:
     items: list[dict[str, Any]] = []
-    elements = 0
+    size = 0
     for tensor in outputs:
-        elements += prod(tensor.shape)
-        if elements > _FEW:
+        size += len(tensor.data) if type(tensor.data) is bytes else _FEW + 1  # what a run lends is large
+        if size > _FEW:
             return None
         items.append({"name": tensor.name, "datatype": tensor.datatype, "shape": tensor.shape, "data": json_values(tensor, len(items))})
     document = {"model_name": model.name, "model_version": model.version, "outputs": items}
