@@ -91,6 +91,11 @@ def test_without_a_model_what_is_wrong_with_a_request_is_said_as_at_length(value
     the_same(DataPlane(unready), event(dumped(value)))
 
 
+def test_a_request_that_no_model_could_answer_is_refused_before_a_model_is_missed():
+    assert the_same(DataPlane(unready), event(document(tensor([1.0])))).status == 400
+    assert the_same(DataPlane(unready), event(document())).status == 503
+
+
 @given(mutations(dumped(document(tensor([1.5, -2.0, 3.0]), id="7"))))
 def test_a_mutated_request_is_answered_as_at_length(body):
     the_same(FP32, event(body))
@@ -147,6 +152,7 @@ def test_what_is_unusual_about_a_model_is_answered_as_at_length(graph, sent, sta
     [
         document(outputs=[{"name": "y"}]),
         document(parameters={}),
+        document(id="7", outputs=[{"name": "y"}]),
         document(id=None),
         document(id="\u00e9"),
         document(tensor([1.0, 2.0, 3.0], parameters={})),
