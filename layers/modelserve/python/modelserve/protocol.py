@@ -24,13 +24,10 @@ if TYPE_CHECKING:
     from .tensors import Data
 
 __all__ = [
-    "MAX_DIMENSIONS",
-    "MAX_NAME",
     "STATUS",
     "InferRequest",
     "InferResponse",
     "RequestedOutput",
-    "document_of",
     "encode",
     "json_values",
     "may_hold_booleans",
@@ -60,9 +57,9 @@ STATUS: dict[type[ServeError], int] = {
 }
 """What each error, and each of its subclasses, is in HTTP."""
 
-MAX_NAME = 1024
+_MAX_NAME = 1024
 """Characters; a message may quote it."""
-MAX_DIMENSIONS = 64
+_MAX_DIMENSIONS = 64
 _NONE: Mapping[str, Any] = {}
 _MAX_TENSORS = 4096
 _MAX_SIZE = 2**63 - 1
@@ -138,14 +135,14 @@ def parse(body: Data, header_length: int | None) -> InferRequest:
     Raises `InvalidRequest` or `InvalidInput`, saying what is wrong.
     """
     if header_length is None:
-        return parse_document(document_of(body), booleans=may_hold_booleans(body))
+        return parse_document(_document_of(body), booleans=may_hold_booleans(body))
     view = memoryview(body)
     if not 0 <= header_length <= len(view):
         raise InvalidRequest(f"Inference-Header-Content-Length is {header_length}; expected 0 to {len(view)}, the size of the body")
     if header_length == 0:
         return InferRequest([], binary=True, raw=view)
     header = view[:header_length]
-    return parse_document(document_of(header), view[header_length:], booleans=may_hold_booleans(header))
+    return parse_document(_document_of(header), view[header_length:], booleans=may_hold_booleans(header))
 
 
 def parse_document(document: Any, binary: Data = b"", *, booleans: bool = True) -> InferRequest:
@@ -224,7 +221,7 @@ def _refuse_non_finite(response: InferResponse, request: InferRequest) -> None:
             )
 
 
-def document_of(body: Data) -> Any:
+def _document_of(body: Data) -> Any:
     """The JSON of a body, in which NaN and infinity are numbers too. Raises `InvalidRequest`."""
     try:
         return orjson.loads(body if type(body) is bytes else memoryview(body))
@@ -266,12 +263,12 @@ def _input(item: Any, binary: memoryview, offset: int, *, booleans: bool) -> tup
     shape: Any = item.get("shape")
     if type(name) is not str or not name:
         raise InvalidRequest(f"an input's name is {_kind(name) if name != '' else 'empty'}; expected a string")
-    if len(name) > MAX_NAME:
-        raise InvalidRequest(f"an input's name has {len(name)} characters; expected at most {MAX_NAME}")
+    if len(name) > _MAX_NAME:
+        raise InvalidRequest(f"an input's name has {len(name)} characters; expected at most {_MAX_NAME}")
     if type(datatype) is not str or datatype not in DATATYPES:
         raise InvalidRequest(f"input {name!r} has datatype {brief(datatype):.60}; expected one of {', '.join(DATATYPES)}")
-    if type(shape) is not list or len(shape) > MAX_DIMENSIONS or not _are_sizes(shape):
-        expected = f"a list of at most {MAX_DIMENSIONS} sizes, each 0 to {_MAX_SIZE}"
+    if type(shape) is not list or len(shape) > _MAX_DIMENSIONS or not _are_sizes(shape):
+        expected = f"a list of at most {_MAX_DIMENSIONS} sizes, each 0 to {_MAX_SIZE}"
         raise InvalidRequest(f"input {name!r} has shape {brief(shape):.60}; expected {expected}")
     size = _parameters(item, f"input {name!r}").get("binary_data_size") if "parameters" in item else None
     values = item.get("data")
@@ -302,7 +299,7 @@ def _outputs(items: Any, *, default: bool) -> list[RequestedOutput] | None:
         raise InvalidRequest(f"'outputs' names {len(items)} tensors; at most {_MAX_TENSORS} are read")
     requested: dict[str, RequestedOutput] = {}
     for item in items:
-        if type(item) is not dict or type(item.get("name")) is not str or len(item["name"]) > MAX_NAME:
+        if type(item) is not dict or type(item.get("name")) is not str or len(item["name"]) > _MAX_NAME:
             raise InvalidRequest(f"a requested output is {brief(item):.60}; expected an object with a name")
         name = item["name"]
         parameters = _parameters(item, f"output {name!r}")
