@@ -68,7 +68,7 @@ class Pair:
     def ours(self) -> float:
         """Seconds."""
         environ = {**self.subject.environ, **self.subject.told(self.stored.name, signing_key_arn=KEY_ARN), **self.variables}
-        line = [*self.before, *command(self.subject.root, FUNCTION)]
+        line = [*self.before, *command(self.subject.root, FUNCTION, *self.subject.root.bootstrap)]
         return first_answer(line, event=self.stored.event, cwd=self.subject.root.folder, environ=environ)[0]
 
 

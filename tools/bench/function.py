@@ -16,13 +16,13 @@ __all__ = ["Function"]
 
 @dataclass(frozen=True)
 class Function:
-    """A function's process, with one thread for whatever has several; the program is the predict function where no other is given."""
+    """A function's process, with one thread for whatever has several; it is the predict function where no program is given."""
 
     subject: Subject
     program: str = FUNCTION
-    arguments: tuple[str, ...] = ()
+    arguments: tuple[str, ...] | None = None
 
     def start(self) -> AbstractContextManager[Invoked]:
         """A fresh process. Raises `MeasureError`."""
-        line = command(self.subject.root, self.program, *self.arguments)
+        line = command(self.subject.root, self.program, *(self.subject.root.bootstrap if self.arguments is None else self.arguments))
         return invoked(line, event=self.subject.event, cwd=self.subject.root.folder, environ={**THREADS, **self.subject.environ})

@@ -61,7 +61,10 @@ def needed(subject: Subject) -> set[str]:
     """Files of the task root that a process opens or maps while it starts and answers each kind of request. Raises `Unavailable`."""
     if not Path("/proc/self/maps").exists():
         raise Unavailable("what a process opens is read from Linux's /proc")
-    with tempfile.NamedTemporaryFile() as log, Function(subject, program=_WATCHED + FUNCTION, arguments=(log.name,)).start() as function:
+    with (
+        tempfile.NamedTemporaryFile() as log,
+        Function(subject, _WATCHED + FUNCTION, (*subject.root.bootstrap, log.name)).start() as function,
+    ):
         for _, event in events(subject.event).values():
             function.ask(json.dumps(event).encode())
         maps = Path(f"/proc/{function.process.process.pid}/maps").read_text("utf-8").splitlines()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tools.local.interpreter import SCRIPT
+
 __all__ = ["BARE", "CONTEXT", "FLOOR", "FUNCTION", "IMAGE", "MINIMAL", "OVERHEAD"]
 
 FLOOR = """
@@ -14,12 +16,8 @@ print(json.dumps([output.tolist() for output in answer]), flush=True)
 """
 """The least that Python can do: import ONNX Runtime, load the same file from the disk, run it once."""
 
-FUNCTION = """
-import sys
-from awslambdaric.__main__ import main
-main(["awslambdaric", "functions.predict.handler.handler"])
-"""
-"""The function as AWS starts it: its handler behind Lambda's runtime client."""
+FUNCTION = SCRIPT
+"""The function as AWS starts it, with `TaskRoot.bootstrap` as arguments: its handler behind Lambda's runtime client."""
 
 _LEAN = """
 def lean(event, context):

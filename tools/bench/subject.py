@@ -62,6 +62,7 @@ class Subject:
                 "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1769",
                 "AWS_LAMBDA_FUNCTION_NAME": "bench",
                 "LAMBDA_TASK_ROOT": str(root.folder),
+                "_HANDLER": root.handler,
             },
             backend=backend,
         )

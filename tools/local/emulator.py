@@ -121,7 +121,7 @@ def _emulator(api: int, port: int) -> list[str]:
 def _bootstrap(root: TaskRoot, function: Function) -> list[str]:
     handler = function.handler or root.handler
     # The emulator takes its last argument for the handler's name (_HANDLER).
-    return [*interpreter.command(["-m", "awslambdaric", handler], before=root.before, after=root.after), handler]
+    return [*interpreter.command(["-c", interpreter.SCRIPT, *root.bootstrap], before=root.before, after=root.after), handler]
 
 
 def _environment(function: Function, root: TaskRoot, services: Mapping[str, str]) -> dict[str, str]:

@@ -18,6 +18,7 @@ from tools.local.roots import TaskRoot
 __all__ = ["build"]
 
 _TASK_ROOT = "/var/task"
+_WRAPPER = "AWS_LAMBDA_EXEC_WRAPPER"
 
 
 @dataclass
@@ -60,7 +61,26 @@ def build(asset: ImageAsset, cache: Path) -> TaskRoot:
         interpreter.compile_folder(state.inside(_TASK_ROOT))
         interpreter.finish(root, finished)
     task = finished / _TASK_ROOT.lstrip("/")
-    return TaskRoot(folder=task, before=(task,), after=(packages.runtime(cache),), handler=state.command, environment=state.environment)
+    return TaskRoot(
+        folder=task,
+        before=(task,),
+        after=(packages.runtime(cache),),
+        handler=state.command,
+        environment=state.environment,
+        wrapper=_wrapper(finished, state.environment.get(_WRAPPER)),
+    )
+
+
+def _wrapper(root: Path, path: str | None) -> Path | None:
+    """As AWS's bootstrap looks at it; a container that has one that it can't run never starts."""
+    if path is None:
+        return None
+    found = root / path.lstrip("/")
+    if not found.is_file() or not os.access(found, os.X_OK):
+        raise LocalError(f"{_WRAPPER} is {path}, which is no executable file of the image; COPY it there, and chmod +x what is copied")
+    if b"python" not in found.read_bytes().partition(b"\n")[0]:
+        raise LocalError(f"{_WRAPPER} is {path}; the local runner follows a script in Python, whose first line is #!/var/lang/bin/python3")
+    return found
 
 
 def _arg(state: _Build, instruction: Instruction) -> None:

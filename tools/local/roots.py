@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = ["TaskRoot"]
+
+_BOOTSTRAP = Path(__file__).with_name("base") / "bootstrap.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,3 +25,10 @@ class TaskRoot:
     handler: str
     environment: Mapping[str, str] = field(default_factory=dict)
     """What the image sets; the function's own variables win."""
+    wrapper: Path | None = None
+    """A script of the image that AWS has start its bootstrap (AWS_LAMBDA_EXEC_WRAPPER)."""
+
+    @property
+    def bootstrap(self) -> tuple[str, ...]:
+        """The script that the function's process runs, which asks `_HANDLER` what to serve, and its arguments."""
+        return (str(self.wrapper), sys.executable, str(_BOOTSTRAP)) if self.wrapper else (str(_BOOTSTRAP),)

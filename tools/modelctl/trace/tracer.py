@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-__all__ = ["CALLS", "HANDED_OVER", "HASHER", "Call", "main"]
+__all__ = ["CALLS", "HANDED_OVER", "HASHER", "Call", "begin"]
 
 _clock = time.monotonic_ns
 _spans: list[tuple[str, str, int, int, int]] = []
@@ -59,24 +59,22 @@ HANDED_OVER = ("awslambdaric.lambda_runtime_client", "BaseLambdaRuntimeClient.po
 """Called with the first answer."""
 
 
-def main(begun: int, first: int, spans_file: str, handler: str) -> None:
-    """Serves until the first answer is ready; then what was seen is in `spans_file`, and the answer goes out.
+def begin(begun: int, first: int, spans_file: str) -> None:
+    """Sees all that is imported from now on; when the first answer is ready, what was seen is in `spans_file`, and the answer goes out.
 
     `begun` is when the process was asked for, `first` when its first line ran: nanoseconds of the monotonic clock, which all processes
     of a machine share.
     """
     _note("interpreter", "", begun, first)
+    _Finder.spans_file = spans_file
     sys.meta_path.insert(0, _Finder)
-    from awslambdaric import lambda_runtime_client  # noqa: PLC0415 - from here on imports are timed
-    from awslambdaric.__main__ import main as run  # noqa: PLC0415
-
-    _before(lambda_runtime_client, HANDED_OVER[1], lambda: _write(spans_file))
-    _note("tracer", "", first, _spans[1][2])
-    run(["awslambdaric", handler])
+    _note("tracer", "", first, _clock())
 
 
 class _Finder:
     """Finds modules as all others do, and times what their loaders take."""
+
+    spans_file = ""
 
     @staticmethod
     def find_spec(name: str, path: Any = None, target: Any = None) -> Any:
@@ -104,6 +102,8 @@ def _time_loader(name: str, loader: Any) -> None:
             _wrap(module, call)
         if name == HASHER[0]:
             _time_hash(module)
+        if name == HANDED_OVER[0]:
+            _before(module, HANDED_OVER[1], lambda: _write(_Finder.spans_file))
 
     loader.create_module, loader.exec_module = create_module, exec_module
 
