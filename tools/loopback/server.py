@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import os
+import socket
 import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -81,9 +81,14 @@ class _Pace:
 class _Handler(BaseHTTPRequestHandler):
     folder: Path
     pace: _Pace
+    round_trip: float
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = 2**16
+
+    def parse_request(self) -> bool:
+        time.sleep(self.round_trip)  # its first line is there
+        return super().parse_request()
 
     def do_GET(self) -> None:
         path = self.folder / unquote(urlsplit(self.path).path).lstrip("/")
@@ -132,15 +137,20 @@ class _Server(ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, folder: Path, certificate: str, bandwidth: float) -> None:
-        super().__init__(("127.0.0.1", 0), type("Handler", (_Handler,), {"folder": folder, "pace": _Pace(bandwidth)}))
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+    def __init__(self, folder: Path, network: Network) -> None:
+        told = {"folder": folder, "pace": _Pace(network.bandwidth), "round_trip": network.round_trip}
+        super().__init__(("127.0.0.1", 0), type("Handler", (_Handler,), told))
+        self._round_trip = network.round_trip
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if network.certificate else None
         if self._tls is not None:
-            self._tls.load_cert_chain(certificate)
+            self._tls.load_cert_chain(network.certificate)
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """In the connection's thread, so that one handshake doesn't wait for another."""
+        time.sleep(self._round_trip)  # which connecting takes
         if self._tls is not None:
+            request.recv(1, socket.MSG_PEEK)
+            time.sleep(self._round_trip)
             request = self._tls.wrap_socket(request, server_side=True)
         super().finish_request(request, client_address)
 
@@ -148,40 +158,10 @@ class _Server(ThreadingHTTPServer):
         """A function that is killed after its answer breaks its connections."""
 
 
-async def _delayed(port: int, round_trip: float) -> None:
-    """Prints a port at which `port` is a round trip away: what a client sends arrives so much later, and answers at once."""
-    loop = asyncio.get_running_loop()
-
-    async def client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(round_trip)  # which connecting takes
-        there, back = await asyncio.open_connection("127.0.0.1", port)
-        answers = loop.create_task(_pass(there, writer))
-        with suppress(ConnectionError):  # of a function that was killed
-            while data := await reader.read(_PIECE):
-                loop.call_later(round_trip, back.write, data)
-        loop.call_later(round_trip, back.close)
-        await answers
-
-    server = await asyncio.start_server(client, "127.0.0.1", 0)
-    print(server.sockets[0].getsockname()[1], flush=True)
-    await server.serve_forever()
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while data := await reader.read(_PIECE):
-            writer.write(data)
-            await writer.drain()
-    writer.close()
-
-
 def _main(folder: str, certificate: str, round_trip: str, bandwidth: str) -> None:
-    server = _Server(Path(folder), certificate, float(bandwidth))
-    if not float(round_trip):
-        print(server.server_port, flush=True)
-        server.serve_forever()
-    Thread(target=server.serve_forever, daemon=True).start()
-    asyncio.run(_delayed(server.server_port, float(round_trip)))
+    server = _Server(Path(folder), Network(certificate=certificate, round_trip=float(round_trip), bandwidth=float(bandwidth)))
+    print(server.server_port, flush=True)
+    server.serve_forever()
 
 
 if __name__ == "__main__":
