@@ -1,4 +1,4 @@
-"""What a cold start waits for, begun before it imports what makes something of it: ONNX Runtime's library, alias and signing key."""
+"""What a cold start waits for, begun before it imports what makes something of it: alias and signing key, and ONNX Runtime's library."""
 
 # ruff: noqa: E402 - the order of the imports is what this module is for
 
@@ -9,24 +9,32 @@ import os
 
 gc.disable()  # nothing that an import makes is garbage; `App.start` enables it again
 
-from modelserve._background import Background
+from modelserve._dial import Dial
+from modelserve._hosts import bucket_address, s3_of, service_url
 from modelserve.settings import PredictSettings
 
 __all__ = ["SETTINGS", "UPSTREAM"]
 
 SETTINGS = PredictSettings.from_env(os.environ)
 
+_REGION, _ENDPOINT = s3_of(os.environ)
+_STORE = bucket_address(SETTINGS.model_bucket, region=_REGION, endpoint=_ENDPOINT)[0]
+_DIALS = Dial(_STORE), Dial(_STORE)
+_KMS_DIAL = Dial(service_url("kms", os.environ)) if SETTINGS.signing_key_arn else None
+
+from modelserve._connections import Connections, KeptConnection
+
+_CONNECTIONS, _KMS = Connections.to(_STORE), KeptConnection()
+_CONNECTIONS.open(2, _DIALS)
+if _KMS_DIAL is not None:
+    _KMS.open(_KMS_DIAL.host, secure=_KMS_DIAL.secure, dial=_KMS_DIAL)
+
+from modelserve._background import Background
+
 if SETTINGS.session_backend == "native":
     from modelserve._ort import api
 
     Background(api)  # takes as long as all imports, without Python's lock; what it raises, the first session raises again
-
-from modelserve._connections import Connections
-from modelserve._hosts import bucket_address, s3_of
-
-_REGION, _ENDPOINT = s3_of(os.environ)
-_CONNECTIONS = Connections.to(bucket_address(SETTINGS.model_bucket, region=_REGION, endpoint=_ENDPOINT)[0])
-_CONNECTIONS.open(2)  # to connect takes as long as to import what asks for something
 
 from modelserve._lazy import postpone
 
@@ -34,7 +42,7 @@ postpone("inspect")  # orjson imports dataclasses, which imports it for classes 
 
 from modelserve.upstream import INIT_SECONDS, Upstream
 
-UPSTREAM = Upstream(SETTINGS, os.environ, seconds=INIT_SECONDS, connections=_CONNECTIONS)
+UPSTREAM = Upstream(SETTINGS, os.environ, seconds=INIT_SECONDS, store=_CONNECTIONS, kms=_KMS)
 UPSTREAM.begin()
 
 

@@ -155,7 +155,7 @@ def test_only_as_many_connections_as_are_missing_are_opened_ahead():
 def test_a_connection_that_takes_too_long_to_open_is_given_up_in_time(monkeypatch: pytest.MonkeyPatch):
     released, waited, ended = threading.Event(), list[float](), threading.Event()
 
-    def slow(host: str, *, secure: bool, timeout: float) -> socket.socket:
+    def slow(host: str, *, secure: bool, timeout: float, dial: object = None) -> socket.socket:
         waited.append(timeout)
         if len(waited) == 1:  # ahead
             released.wait(10)

@@ -10,16 +10,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import psutil
 import pytest
 from onnx import TensorProto, helper
 
-from modelserve import _frames, _ort
+from modelserve import _frames, _ort, native
 from modelserve.errors import InvalidInput, ModelFailed, ModelNotReady, UnverifiedModel
 from modelserve.manifest import File, Load
 from modelserve.native import NativeSession
-from modelserve.session import BACKENDS, Session, open_session
+from modelserve.session import BACKENDS, Session, open_session, preload
 from modelserve.tensors import Tensor, encode_bytes, to_list
 
 from .graphs import graph, identity, lookup, scaled, value
@@ -77,6 +78,17 @@ def test_a_library_that_is_too_old_is_told_with_both_versions(monkeypatch, capfd
 
     with pytest.raises(ModelNotReady, match=rf"is of release {onnxruntime.__version__}; expected 1.9999 or newer; install that"):
         session(identity())
+
+
+def test_what_the_first_session_makes_for_all_others_is_made_ahead(monkeypatch):
+    made = onnx.load_from_string(native._IDENTITY)
+    onnx.checker.check_model(made, full_check=True)
+    assert [node.op_type for node in made.graph.node] == ["Identity"]
+
+    preload("native")
+    monkeypatch.setattr(native, "_IDENTITY", b"no graph")
+    with pytest.raises(_ort.Failed, match="INVALID_PROTOBUF"):
+        preload("native")
 
 
 def test_neither_numpy_nor_the_binding_is_imported(tmp_path):

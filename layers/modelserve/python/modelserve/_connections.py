@@ -5,20 +5,22 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import partial
 from io import BufferedReader
 
 from ._background import Background
+from ._dial import CONNECT_TIMEOUT
 from ._hosts import address
 from ._http import BrokenResponse, HttpResponse, Incoming, connected, prepare, written
-from ._typing import Self
+from ._typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from ._dial import Dial
 
 __all__ = ["Connections", "KeptConnection"]
 
 _IDLE = 30.0  # seconds that a connection is kept; a network may forget an older one without a word
-_CONNECT_TIMEOUT = 2.5
 _LEAST = 0.001
 _MOST_KEPT = 4
 
@@ -47,12 +49,12 @@ class KeptConnection:
         """Whether a connection is open."""
         return self._idle is not None
 
-    def open(self, host: str, *, secure: bool) -> None:
-        """Begins to connect, beside what the caller does next; what goes wrong is left to the next request."""
+    def open(self, host: str, *, secure: bool, dial: Dial | None = None) -> None:
+        """Begins to connect, beside what the caller does next; what goes wrong is left to the next request. `dial` is on its way there."""
 
         def connect() -> tuple[socket.socket, float] | None:
             with suppress(OSError):
-                return connected(host, secure=secure, timeout=_CONNECT_TIMEOUT), time.monotonic()
+                return connected(host, secure=secure, timeout=CONNECT_TIMEOUT, dial=dial), time.monotonic()
             return None
 
         self._opening = Background(connect)
@@ -109,7 +111,7 @@ class KeptConnection:
                 return idle, _answered(idle, sent, timeout=timeout, ends=ends)
         try:
             left = max(_LEAST, ends - time.monotonic())  # 0 would not wait at all, and say something else
-            fresh = connected(host, secure=secure, timeout=min(timeout, _CONNECT_TIMEOUT, left))
+            fresh = connected(host, secure=secure, timeout=min(timeout, CONNECT_TIMEOUT, left))
         except OSError as error:
             raise ConnectionError(f"no connection ({error})") from None
         return fresh, _answered(fresh, sent, timeout=timeout, ends=ends)
@@ -130,14 +132,15 @@ class Connections:
         secure, host, _ = address(url)
         return cls(host, secure=secure)
 
-    def open(self, number: int) -> None:
-        """Begins to open connections, beside what the caller does next, until there are as many."""
-        if self._secure:
-            Background(partial(prepare, self._host))
+    def open(self, number: int, dials: Iterable[Dial] = ()) -> None:
+        """Begins to open connections, beside what the caller does next, until there are as many; `dials` are on their way there."""
+        dialled = iter(dials)
         for _ in range(number - len(self._kept)):
             connection = KeptConnection()
-            connection.open(self._host, secure=self._secure)
+            connection.open(self._host, secure=self._secure, dial=next(dialled, None))
             self._kept.append(connection)
+        if self._secure:
+            prepare(self._host)
 
     def close(self) -> None:
         """Lets go of every connection that is open and idle."""

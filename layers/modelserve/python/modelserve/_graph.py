@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from ctypes import byref, c_int, c_int64, c_size_t, c_void_p
 
 from ._ort import Api, Failed, Pinned
+from ._typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .tensors import Data
 
 __all__ = ["KINDS", "TENSOR", "Graph", "options"]
 
@@ -22,7 +26,7 @@ class Graph:
     def __init__(self, api: Api) -> None:
         self.api = api
         self.session = c_void_p()
-        self._file: Pinned | None = None
+        self._data: Pinned | None = None
 
     def load(self, path: str, settings: c_void_p) -> None:
         """Reads a file, and external data beside it. Raises `Failed`."""
@@ -35,8 +39,13 @@ class Graph:
         with open(path, "rb") as file:
             if not os.path.getsize(path):
                 raise Failed("an empty file")
-            self._file = Pinned(mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ))
-        memory, size = c_void_p(self._file.address), c_size_t(self._file.size)
+            mapped = mmap.mmap(file.fileno(), 0, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ)
+        self.load_data(mapped, settings)
+
+    def load_data(self, data: Data, settings: c_void_p) -> None:
+        """Reads what is in memory, and keeps it there. Raises `Failed`."""
+        self._data = Pinned(data)
+        memory, size = c_void_p(self._data.address), c_size_t(self._data.size)
         self.api.check(self.api.CreateSessionFromArray(self.api.env, memory, size, settings, byref(self.session)))
 
     def __del__(self) -> None:

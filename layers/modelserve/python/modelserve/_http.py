@@ -9,12 +9,15 @@ from contextlib import contextmanager
 from io import BufferedReader, RawIOBase
 from threading import Lock
 
+from ._hosts import endpoint
 from ._typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ssl import SSLContext
 
     from _typeshed import WriteableBuffer
+
+    from ._dial import Dial
 
 __all__ = ["BrokenResponse", "HttpResponse", "Incoming", "Oversized", "connected", "prepare", "request", "written"]
 
@@ -168,23 +171,32 @@ def request(
         connection.close()
 
 
-def connected(host: str, *, secure: bool, timeout: float) -> socket.socket:
-    """An open connection; `host` may end in a port. Raises `OSError`."""
-    name, _, port = host.partition(":")
-    # As bytes, because looking up a string imports the IDNA codec.
-    at = name.encode("ascii"), int(port or (443 if secure else 80))
+def connected(host: str, *, secure: bool, timeout: float, dial: Dial | None = None) -> socket.socket:
+    """An open connection; `host` may end in a port, and may have been dialled. Raises `OSError`."""
+    name = host.partition(":")[0]
+    at = endpoint(host, secure=secure)
+    opened = _open(at, timeout) if dial is None else _dialled(dial, timeout)
     if not secure:
-        return _open(at, timeout)
+        return opened
     if name.endswith(_AMAZON):
         try:
-            return _wrapped(_open(at, timeout), name, _ROOTS)
-        except _unverified():
-            pass  # by an authority that Amazon has taken since, or by whoever inspects what leaves this network
-    return _wrapped(_open(at, timeout), name, None)
+            return _wrapped(opened, name, _ROOTS)
+        except _unverified():  # by an authority that Amazon has taken since, or by whoever inspects what leaves this network
+            opened = _open(at, timeout)
+    return _wrapped(opened, name, None)
 
 
 def _open(at: tuple[bytes, int], timeout: float) -> socket.socket:
-    connection = socket.create_connection(at, timeout)  # type: ignore[arg-type]
+    return _prompt(socket.create_connection(at, timeout))  # type: ignore[arg-type]
+
+
+def _dialled(dial: Dial, timeout: float) -> socket.socket:
+    connection = socket.socket(fileno=dial.descriptor())
+    connection.settimeout(timeout)
+    return _prompt(connection)
+
+
+def _prompt(connection: socket.socket) -> socket.socket:
     # Else the first bytes of a request wait for the peer to have seen the end of the handshake.
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return connection

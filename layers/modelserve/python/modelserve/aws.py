@@ -12,10 +12,13 @@ from math import inf
 import orjson
 
 from ._digest import hmac, sha256
-from ._hosts import address, domain
+from ._hosts import address, service_url
 from ._http import HttpResponse, request
-from ._typing import Any, TypeVar
+from ._typing import TYPE_CHECKING, Any, TypeVar
 from .errors import ServeError, StoreUnavailable, Unavailable
+
+if TYPE_CHECKING:
+    from ._connections import KeptConnection
 
 __all__ = [
     "PATIENCE",
@@ -41,7 +44,6 @@ _PASSING = frozenset({429, 500, 502, 503, 504})
 _THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "RequestThrottled", "ThrottlingException"})
 _ALGORITHM = "AWS4-HMAC-SHA256"
 _JSON = {"dynamodb": "1.0", "events": "1.1", "kms": "1.1", "sqs": "1.0"}
-_SERVICE_IDS = {"events": "EVENTBRIDGE"}  # where the SDKs' name for an endpoint is not the host's
 _T = TypeVar("_T")
 
 
@@ -130,14 +132,17 @@ class Service:
         credentials: Callable[[], Credentials],
         remaining: Callable[[], float] = lambda: inf,
         sleep: Callable[[float], None] = time.sleep,
+        connection: KeptConnection | None = None,
     ) -> None:
-        """`remaining` tells the seconds that the invocation has left; nothing here takes longer."""
+        """`remaining` tells the seconds that the invocation has left; nothing here takes longer. Without a `connection` to keep, each
+        request has its own."""
         self._name = name
         self._region = region
         self._secure, self._host, _ = address(url)
         self._credentials = credentials
         self._remaining = remaining
         self._sleep = sleep
+        self._connection = connection
 
     def send(
         self,
@@ -167,7 +172,9 @@ class Service:
         raise AssertionError  # the last attempt returns or raises
 
     def close(self) -> None:
-        """Lets go of what is kept between requests, which here is nothing."""
+        """Lets go of what is kept between requests; the next one connects anew."""
+        if self._connection is not None:
+            self._connection.close()
 
     def presigned(self, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str], *, seconds: int) -> str:
         """The URL at which whoever has it may send this one request for `seconds`, or until our credentials end."""
@@ -185,7 +192,8 @@ class Service:
 
     def _response(self, sent: Request, ends: float) -> AbstractContextManager[HttpResponse]:
         headers, target = self._signed(sent)
-        return request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=self._timeout(ends), ends=ends)
+        ask = request if self._connection is None else self._connection.request
+        return ask(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=self._timeout(ends), ends=ends)
 
     @staticmethod
     def _timeout(ends: float) -> float:
@@ -210,13 +218,22 @@ class JsonService:
         self._service = service
 
     @classmethod
-    def from_environ(cls, name: str, environ: Mapping[str, str], *, remaining: Callable[[], float] = lambda: inf) -> JsonService:
+    def from_environ(
+        cls,
+        name: str,
+        environ: Mapping[str, str],
+        *,
+        remaining: Callable[[], float] = lambda: inf,
+        connection: KeptConnection | None = None,
+    ) -> JsonService:
         """`dynamodb`, `events`, `kms` or `sqs`, with region, credentials and endpoint as Lambda and the AWS SDKs name them."""
-        region = environ.get("AWS_REGION", "us-east-1")
-        own = f"https://{name}.{region}.{domain(region)}"
-        url = environ.get(f"AWS_ENDPOINT_URL_{_SERVICE_IDS.get(name, name.upper())}") or environ.get("AWS_ENDPOINT_URL") or own
+        region, url = environ.get("AWS_REGION", "us-east-1"), service_url(name, environ)
         credentials = lambda: Credentials.from_environ(environ)  # noqa: E731
-        return cls(name, Service(name, region=region, url=url, credentials=credentials, remaining=remaining))
+        return cls(name, Service(name, region=region, url=url, credentials=credentials, remaining=remaining, connection=connection))
+
+    def close(self) -> None:
+        """Lets go of the connection that is kept, if any; the next call opens another."""
+        self._service.close()
 
     def call(self, target: str, document: Mapping[str, Any]) -> dict[str, Any]:
         """The answer to one action, such as `DynamoDB_20120810.GetItem`. Raises `ServiceUnavailable`, `ConditionFailed`."""

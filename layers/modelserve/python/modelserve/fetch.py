@@ -15,6 +15,7 @@ from .errors import UnverifiedModel
 from .manifest import Alias, Manifest, Reader, alias_key, read_manifest
 
 if TYPE_CHECKING:
+    from ._connections import KeptConnection
     from .manifest import File, Load
     from .session import Session
 
@@ -31,13 +32,16 @@ class Verifier(Protocol):
         """Raises `UnverifiedModel` unless the manifest that `alias` names is signed, `Unavailable` when that can't be known."""
 
 
-def verifier(key_arn: str, environ: Mapping[str, str], *, remaining: Callable[[], float]) -> Verifier | None:
-    """What asks for signatures by the KMS key; None for an empty `key_arn`. `remaining` tells the seconds that the invocation has left."""
+def verifier(
+    key_arn: str, environ: Mapping[str, str], *, remaining: Callable[[], float], connection: KeptConnection | None = None
+) -> Verifier | None:
+    """What asks for signatures by the KMS key; None for an empty `key_arn`. `remaining` tells the seconds that the invocation has left;
+    a `connection` to KMS may have been opened."""
     if not key_arn:
         return None
     from .signature import SigningKey  # noqa: PLC0415 - most deployments ask for no signature
 
-    return SigningKey.from_environ(key_arn, environ, remaining=remaining)
+    return SigningKey.from_environ(key_arn, environ, remaining=remaining, connection=connection)
 
 
 class LoadedModel:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from math import inf
 
 import orjson
@@ -66,7 +65,11 @@ class Endpoint:
         own = f"https://runtime.sagemaker.{region}.{domain(region)}"
         url = environ.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or environ.get("AWS_ENDPOINT_URL") or own
         credentials = lambda: Credentials.from_environ(environ)  # noqa: E731
-        return cls(name, model, _Runtime("sagemaker", region=region, url=url, credentials=credentials, remaining=remaining))
+        return cls(
+            name,
+            model,
+            _Runtime("sagemaker", region=region, url=url, credentials=credentials, remaining=remaining, connection=KeptConnection()),
+        )
 
     def close(self) -> None:
         """Lets go of the connection that is kept; the next request opens another."""
@@ -154,24 +157,16 @@ class Endpoint:
 
 
 class _Runtime(Service):
-    """Keeps its connection. A run may take all of the time there is, and goes on when nobody waits any more: what took too long is not
+    """A run may take all of the time there is, and goes on when nobody waits any more: what took too long is not
     tried again, only what was refused, broke off or met an error of SageMaker's own.
     """
 
     passing = frozenset()
     faults = ConnectionError
 
-    def __init__(self, name: str, **how: Any) -> None:
-        super().__init__(name, **how)
-        self._connection = KeptConnection()
-
-    def _response(self, sent: Request, ends: float) -> AbstractContextManager[HttpResponse]:
-        headers, target = self._signed(sent)
-        left = max(0.001, ends - time.monotonic())
-        return self._connection.request(sent.method, self._host, target, headers, sent.body, secure=self._secure, timeout=left, ends=ends)
-
-    def close(self) -> None:
-        self._connection.close()
+    @staticmethod
+    def _timeout(ends: float) -> float:
+        return max(0.001, ends - time.monotonic())
 
 
 def model_error(model: str, endpoint: str, body: bytes) -> ServeError:

@@ -73,12 +73,11 @@ def _is_no_memory(error: Exception) -> bool:
 
 
 def preload(backend: str) -> None:
-    """Imports what `open_session` will need, beside a download. Raises what that would raise."""
+    """Makes ready what `open_session` will need, beside a download. Raises what that would raise."""
     if backend == "native":
-        from . import native  # noqa: F401, PLC0415 - what isn't used isn't imported
-        from ._ort import api  # noqa: PLC0415
+        from . import native  # noqa: PLC0415 - what isn't used isn't imported
 
-        api()
+        native.preload()
     else:
         from . import binding  # noqa: F401, PLC0415
 

@@ -9,10 +9,13 @@ from binascii import a2b_base64
 from collections.abc import Callable, Mapping
 
 from ._background import Background
-from ._typing import Any, Final
+from ._typing import TYPE_CHECKING, Any, Final
 from .aws import JsonService
 from .errors import RegistryError, UnverifiedModel
 from .manifest import Alias, alias_key
+
+if TYPE_CHECKING:
+    from ._connections import KeptConnection
 
 __all__ = ["ALGORITHM", "PublicKey", "SigningKey", "SigningKeyUnusable", "public_key"]
 
@@ -85,9 +88,22 @@ class SigningKey:
         self._fetching: Background[None] | None = None
 
     @classmethod
-    def from_environ(cls, arn: str, environ: Mapping[str, str], *, remaining: Callable[[], float]) -> SigningKey:
-        """With region, credentials and endpoint as Lambda and the AWS SDKs name them; no call takes longer than what is `remaining`."""
-        return cls(arn, JsonService.from_environ("kms", environ, remaining=remaining).call)
+    def from_environ(
+        cls, arn: str, environ: Mapping[str, str], *, remaining: Callable[[], float], connection: KeptConnection | None = None
+    ) -> SigningKey:
+        """With region, credentials and endpoint as Lambda and the AWS SDKs name them; no call takes longer than what is `remaining`.
+
+        `connection` may have been opened; it is closed after a call, which is the only one where it is answered.
+        """
+        kms = JsonService.from_environ("kms", environ, remaining=remaining, connection=connection)
+
+        def call(target: str, document: Mapping[str, Any]) -> Mapping[str, Any]:
+            try:
+                return kms.call(target, document)
+            finally:
+                kms.close()
+
+        return cls(arn, call)
 
     def prefetch(self) -> None:
         """Begins to fetch what `check` will need, beside what the caller does next."""

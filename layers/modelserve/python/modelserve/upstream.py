@@ -11,7 +11,7 @@ from .manifest import alias_key
 from .s3 import S3Reader
 
 if TYPE_CHECKING:
-    from ._connections import Connections
+    from ._connections import Connections, KeptConnection
     from .settings import GatewaySettings, PredictSettings
 
 __all__ = ["INIT_SECONDS", "Upstream"]
@@ -29,13 +29,14 @@ class Upstream:
         environ: Mapping[str, str],
         *,
         seconds: float,
-        connections: Connections | None = None,
+        store: Connections | None = None,
+        kms: KeptConnection | None = None,
     ) -> None:
-        """Nothing takes longer than `seconds` from now on, unless `ends` is set anew. `connections` are to the store, if there are any."""
+        """Nothing takes longer than `seconds` from now on, unless `ends` is set anew. `store` and `kms` may be opened ahead."""
         self.ends = time.monotonic() + seconds
         """When this invocation, or INIT, must be over."""
-        self.store = S3Reader.from_environ(settings.model_bucket, environ, remaining=self.remaining, connections=connections)
-        self.verifier = verifier(settings.signing_key_arn, environ, remaining=self.remaining)
+        self.store = S3Reader.from_environ(settings.model_bucket, environ, remaining=self.remaining, connections=store)
+        self.verifier = verifier(settings.signing_key_arn, environ, remaining=self.remaining, connection=kms)
         self._alias = alias_key(settings.model_name, settings.model_alias)
 
     def remaining(self) -> float:

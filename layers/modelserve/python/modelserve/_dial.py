@@ -1,0 +1,46 @@
+"""A TCP connection that is begun before anything is imported that speaks over it: importing `socket` takes as long as a peer to answer."""
+
+from __future__ import annotations
+
+from _socket import SOCK_STREAM, getaddrinfo, socket
+from _thread import allocate_lock, start_new_thread
+
+from ._hosts import address, endpoint
+
+__all__ = ["CONNECT_TIMEOUT", "Dial"]
+
+CONNECT_TIMEOUT = 2.5  # seconds for each address of a host
+
+
+class Dial:
+    """A connection on its way to the host of a URL."""
+
+    def __init__(self, url: str) -> None:
+        self.secure, self.host, _ = address(url)
+        self._found: socket | OSError = OSError("the host has no address")
+        self._ended = allocate_lock()
+        self._ended.acquire()
+        start_new_thread(self._connect, ())
+
+    def descriptor(self) -> int:
+        """Of the open connection, which is its caller's from now on. Raises `OSError`."""
+        with self._ended:
+            if isinstance(self._found, OSError):
+                raise self._found
+            return self._found.detach()
+
+    def _connect(self) -> None:
+        try:
+            for family, kind, protocol, _, found in getaddrinfo(*endpoint(self.host, secure=self.secure), 0, SOCK_STREAM):
+                try:
+                    connection = socket(family, kind, protocol)
+                    connection.settimeout(CONNECT_TIMEOUT)
+                    connection.connect(found)
+                    self._found = connection
+                    return
+                except OSError as error:
+                    self._found = error
+        except OSError as error:
+            self._found = error
+        finally:
+            self._ended.release()
