@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tests.image.docker import BUILD, PROJECT, ImageError, run
 from tools import sbom
+from tools.local.roots import BOOTSTRAP
 
 __all__ = ["Base", "base"]
 
@@ -36,6 +37,7 @@ def base(environ: Mapping[str, str]) -> Base:
     _system()
     context = BUILD / "base"
     shutil.copytree(_STANDIN, context, dirs_exist_ok=True)
+    shutil.copy2(BOOTSTRAP, context)
     _runtime(context / "runtime")
     _wheels(context / "wheels")
     run("docker", "build", "--quiet", "--network", "none", "--tag", "serverless-onnx/base", context)

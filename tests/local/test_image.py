@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from textwrap import dedent
 
 import pytest
@@ -11,6 +12,7 @@ from tools.local import image, packages
 from tools.local.assembly import ImageAsset
 from tools.local.errors import LocalError
 from tools.local.interpreter import command
+from tools.local.roots import BOOTSTRAP
 from tools.local.stack import BUILD
 
 HEAD = "ARG BASE_IMAGE=public.ecr.aws/lambda/python:3.13\nFROM ${BASE_IMAGE}\nWORKDIR /var/task\n"
@@ -25,6 +27,9 @@ def build(tmp_path, monkeypatch):
     (context / "app").mkdir(parents=True)
     (context / "app" / "__init__.py").write_text("WORD = 'built'\n")
     (context / "requirements.txt").write_text(HASHED)
+    for name, interpreter in (("start", "/var/lang/bin/python3"), ("shell", "/bin/sh")):
+        (context / name).write_text(f"#!{interpreter}\n")
+        (context / name).chmod(0o755)
 
     def make(steps, *, head=HEAD, name="a1b2"):
         (context / "Dockerfile").write_text(head + dedent(steps))
@@ -104,3 +109,29 @@ def test_what_cannot_be_followed_is_refused_by_name(build, steps, problem):
 def test_another_base_is_refused(build):
     with pytest.raises(LocalError, match="FROM debian"):
         build("", head="FROM debian\n")
+
+
+def test_the_wrapper_that_the_image_names_starts_the_runtime(build):
+    root = build("""
+        COPY app/ app/
+        COPY start start
+        ENV AWS_LAMBDA_EXEC_WRAPPER=/var/task/start
+        CMD ["app.handler"]
+    """)
+    assert root.wrapper == root.folder / "start"
+    assert root.bootstrap == (str(root.wrapper), sys.executable, str(BOOTSTRAP))
+    assert build("COPY app/ app/\n", name="c3d4").bootstrap == (str(BOOTSTRAP),)
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("missing", "no executable file"),
+        ("Dockerfile", "no executable file"),
+        ("app", "no executable file"),
+        ("shell", "#!/var/lang/bin/python3"),
+    ],
+)
+def test_a_wrapper_that_could_not_be_run_is_named(build, name, problem):
+    with pytest.raises(LocalError, match=problem):
+        build(f"COPY . .\nENV AWS_LAMBDA_EXEC_WRAPPER=/var/task/{name}\n")

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["TaskRoot"]
+__all__ = ["BOOTSTRAP", "TaskRoot"]
 
-_BOOTSTRAP = Path(__file__).with_name("base") / "bootstrap.py"
+BOOTSTRAP = Path(__file__).with_name("base") / "bootstrap.py"
+"""Stands in for the script that AWS has in /var/runtime."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,4 +32,4 @@ class TaskRoot:
     @property
     def bootstrap(self) -> tuple[str, ...]:
         """The script that the function's process runs, which asks `_HANDLER` what to serve, and its arguments."""
-        return (str(self.wrapper), sys.executable, str(_BOOTSTRAP)) if self.wrapper else (str(_BOOTSTRAP),)
+        return (str(self.wrapper), sys.executable, str(BOOTSTRAP)) if self.wrapper else (str(BOOTSTRAP),)

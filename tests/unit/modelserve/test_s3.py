@@ -704,7 +704,8 @@ def test_awss_own_hosts_are_verified_by_amazons_authorities_and_others_by_the_sy
     assert roots == asked
 
 
-def test_an_aws_host_that_amazons_authorities_do_not_vouch_for_is_verified_by_the_systems(monkeypatch):
+@pytest.mark.parametrize("dialled", [False, True])
+def test_an_aws_host_that_amazons_authorities_do_not_vouch_for_is_verified_by_the_systems(monkeypatch, dialled):
     """As where a company inspects what leaves its network; the certificate is still verified."""
     roots: list[str | None] = []
 
@@ -715,12 +716,16 @@ def test_an_aws_host_that_amazons_authorities_do_not_vouch_for_is_verified_by_th
             raise ssl.SSLCertVerificationError("self-signed")
         return connection
 
-    monkeypatch.setattr(_http, "_open", lambda *_: socket.socket())
+    opened: list[object] = []
+    monkeypatch.setattr(_http, "_open", lambda *_: opened.append(1) or socket.socket())  # type: ignore[func-returns-value]
+    monkeypatch.setattr(_http, "_dialled", lambda *_: socket.socket())
     monkeypatch.setattr(_http, "_wrapped", wrapped)
 
-    _http.connected("store.s3.eu-west-1.amazonaws.com", secure=True, timeout=1).close()
+    dial: Any = object() if dialled else None
+    _http.connected("store.s3.eu-west-1.amazonaws.com", secure=True, timeout=1, dial=dial).close()
 
     assert roots == [_http._ROOTS, None]
+    assert len(opened) == (1 if dialled else 2)
 
 
 def test_what_a_handshake_needs_is_made_once_by_whoever_comes_first(monkeypatch):

@@ -1,6 +1,7 @@
 """Signatures as the `cryptography` package sees them, and forgeries as verifiers before this one have taken them."""
 
 import hashlib
+import json
 from base64 import b64encode
 from typing import Any
 
@@ -13,11 +14,13 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelserve._connections import KeptConnection
 from modelserve.aws import ServiceUnavailable
 from modelserve.errors import UnverifiedModel
 from modelserve.manifest import Alias, File
 from modelserve.signature import ALGORITHM, PublicKey, SigningKey, SigningKeyUnusable, public_key
 
+from .servers import response, scripted
 from .signers import ARN, LocalSigner, der, private_key
 
 INFO = bytes.fromhex("3031300d060960864801650304020105000420")
@@ -272,6 +275,19 @@ def test_an_alias_with_the_keys_signature_passes_and_the_key_is_fetched_once():
 
 def test_the_key_is_fetched_without_a_prefetch_too():
     SigningKey(ARN, LocalSigner().call).check(alias(SIGNER.sign(SHA)))
+
+
+def test_the_key_comes_over_a_connection_that_was_opened_ahead_which_is_let_go_then():
+    answer = json.dumps(LocalSigner().call("", {})).encode()
+    with scripted(response(200, answer), keep=True) as kms:
+        connection = KeptConnection()
+        connection.open(kms.url.removeprefix("http://"), secure=False)
+        environ = {"AWS_ENDPOINT_URL_KMS": kms.url, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "s"}
+        key = SigningKey.from_environ(ARN, environ, remaining=lambda: 20.0, connection=connection)
+        for _ in range(2):
+            key.check(alias(SIGNER.sign(SHA)))
+        assert kms.connections == 1
+        assert not connection.idle
 
 
 def test_an_alias_without_a_signature_is_refused_before_any_call():

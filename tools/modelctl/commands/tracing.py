@@ -111,7 +111,7 @@ def _show(found: Cold, delay: float) -> None:
     out.print(f"Largest: {told}; ∥ runs beside the main thread.", soft_wrap=True)
     before = before_handler(median)
     told = f"{before:.1f} ms ({before / median.total:.0%})"
-    out.print(f"Interpreter and Lambda's runtime client take the first {told}, whatever a function does.", soft_wrap=True)
+    out.print(f"The interpreter takes the first {told}, whatever a function does.", soft_wrap=True)
     for hint in hints(median):
         note(hint)
 

@@ -6,6 +6,7 @@ from _socket import SOCK_STREAM, getaddrinfo, socket
 from _thread import allocate_lock, start_new_thread
 
 from ._hosts import address, endpoint
+from ._typing import Any
 
 __all__ = ["CONNECT_TIMEOUT", "Dial"]
 
@@ -32,15 +33,20 @@ class Dial:
     def _connect(self) -> None:
         try:
             for family, kind, protocol, _, found in getaddrinfo(*endpoint(self.host, secure=self.secure), 0, SOCK_STREAM):
-                try:
-                    connection = socket(family, kind, protocol)
-                    connection.settimeout(CONNECT_TIMEOUT)
-                    connection.connect(found)
-                    self._found = connection
+                if self._connects(socket(family, kind, protocol), found):
                     return
-                except OSError as error:
-                    self._found = error
         except OSError as error:
             self._found = error
         finally:
             self._ended.release()
+
+    def _connects(self, connection: socket, to: Any) -> bool:
+        try:
+            connection.settimeout(CONNECT_TIMEOUT)
+            connection.connect(to)
+        except OSError as error:
+            connection.close()
+            self._found = error
+            return False
+        self._found = connection
+        return True
