@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tests.image.docker import BUILD, PROJECT, ImageError, run
 from tools import sbom
-from tools.local.roots import BOOTSTRAP
+from tools.loopback.bootstrap import BOOTSTRAP
 
 __all__ = ["Base", "base"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from textwrap import dedent
 
 import pytest
@@ -12,7 +11,6 @@ from tools.local import image, packages
 from tools.local.assembly import ImageAsset
 from tools.local.errors import LocalError
 from tools.local.interpreter import command
-from tools.local.roots import BOOTSTRAP
 from tools.local.stack import BUILD
 
 HEAD = "ARG BASE_IMAGE=public.ecr.aws/lambda/python:3.13\nFROM ${BASE_IMAGE}\nWORKDIR /var/task\n"
@@ -119,8 +117,7 @@ def test_the_wrapper_that_the_image_names_starts_the_runtime(build):
         CMD ["app.handler"]
     """)
     assert root.wrapper == root.folder / "start"
-    assert root.bootstrap == (str(root.wrapper), sys.executable, str(BOOTSTRAP))
-    assert build("COPY app/ app/\n", name="c3d4").bootstrap == (str(BOOTSTRAP),)
+    assert build("COPY app/ app/\n", name="c3d4").wrapper is None
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from tools.bench.samples import Sample
 from tools.bench.stored import Stored
 from tools.bench.subject import MODEL, Subject
 from tools.loopback.authority import KEY_ARN, certificate
+from tools.loopback.bootstrap import arguments
 from tools.loopback.runtime import first_answer
 from tools.loopback.server import Network, reached, serving
 
@@ -68,7 +69,7 @@ class Pair:
     def ours(self) -> float:
         """Seconds."""
         environ = {**self.subject.environ, **self.subject.told(self.stored.name, signing_key_arn=KEY_ARN), **self.variables}
-        line = [*self.before, *command(self.subject.root, FUNCTION, *self.subject.root.bootstrap)]
+        line = [*self.before, *command(self.subject.root, FUNCTION, *arguments(self.subject.root.wrapper))]
         return first_answer(line, event=self.stored.event, cwd=self.subject.root.folder, environ=environ)[0]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from tools.bench.processes import command
 from tools.bench.programs import FUNCTION
 from tools.bench.subject import Subject
+from tools.loopback.bootstrap import arguments
 from tools.loopback.processes import THREADS
 from tools.loopback.runtime import Invoked, invoked
 
@@ -24,5 +25,7 @@ class Function:
 
     def start(self) -> AbstractContextManager[Invoked]:
         """A fresh process. Raises `MeasureError`."""
-        line = command(self.subject.root, self.program, *(self.subject.root.bootstrap if self.arguments is None else self.arguments))
+        line = command(
+            self.subject.root, self.program, *(arguments(self.subject.root.wrapper) if self.arguments is None else self.arguments)
+        )
         return invoked(line, event=self.subject.event, cwd=self.subject.root.folder, environ={**THREADS, **self.subject.environ})

@@ -18,6 +18,7 @@ from tools.bench.measures import Options, Result, Tick, Unavailable, ratios
 from tools.bench.programs import FUNCTION
 from tools.bench.requests import events
 from tools.bench.subject import Subject
+from tools.loopback.bootstrap import arguments
 from tools.loopback.store import MemoryStore
 
 __all__ = ["HEADING", "HISTORY", "file_sizes", "line", "measure", "needed", "parts", "wanted"]
@@ -63,7 +64,7 @@ def needed(subject: Subject) -> set[str]:
         raise Unavailable("what a process opens is read from Linux's /proc")
     with (
         tempfile.NamedTemporaryFile() as log,
-        Function(subject, _WATCHED + FUNCTION, (*subject.root.bootstrap, log.name)).start() as function,
+        Function(subject, _WATCHED + FUNCTION, (*arguments(subject.root.wrapper), log.name)).start() as function,
     ):
         for _, event in events(subject.event).values():
             function.ask(json.dumps(event).encode())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tools.local.interpreter import SCRIPT
+from tools.loopback.bootstrap import PROGRAM
 
 __all__ = ["BARE", "CONTEXT", "FLOOR", "FUNCTION", "IMAGE", "MINIMAL", "OVERHEAD"]
 
@@ -16,8 +16,8 @@ print(json.dumps([output.tolist() for output in answer]), flush=True)
 """
 """The least that Python can do: import ONNX Runtime, load the same file from the disk, run it once."""
 
-FUNCTION = SCRIPT
-"""The function as AWS starts it, with `TaskRoot.bootstrap` as arguments: its handler behind Lambda's runtime client."""
+FUNCTION = PROGRAM
+"""The function as AWS starts it, with `bootstrap.arguments`: its handler behind Lambda's runtime client."""
 
 _LEAN = """
 def lean(event, context):

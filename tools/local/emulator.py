@@ -22,6 +22,7 @@ from tools.local import interpreter
 from tools.local.errors import LocalError
 from tools.local.functions import Function
 from tools.local.roots import TaskRoot
+from tools.loopback import bootstrap
 
 __all__ = ["Emulator", "Lost"]
 
@@ -121,7 +122,10 @@ def _emulator(api: int, port: int) -> list[str]:
 def _bootstrap(root: TaskRoot, function: Function) -> list[str]:
     handler = function.handler or root.handler
     # The emulator takes its last argument for the handler's name (_HANDLER).
-    return [*interpreter.command(["-c", interpreter.SCRIPT, *root.bootstrap], before=root.before, after=root.after), handler]
+    return [
+        *interpreter.command(["-c", bootstrap.PROGRAM, *bootstrap.arguments(root.wrapper)], before=root.before, after=root.after),
+        handler,
+    ]
 
 
 def _environment(function: Function, root: TaskRoot, services: Mapping[str, str]) -> dict[str, str]:

@@ -15,17 +15,10 @@ from uv import find_uv_bin
 
 from tools.local.errors import LocalError
 
-__all__ = ["ABI", "AWS_ABI", "SCRIPT", "command", "compile_folder", "export", "finish", "fresh", "install", "run"]
+__all__ = ["ABI", "AWS_ABI", "command", "compile_folder", "export", "finish", "fresh", "install", "run"]
 
 ABI = f"{sys.implementation.cache_tag}-{platform.machine()}"
 AWS_ABI = "cpython-313-x86_64"
-SCRIPT = """
-import sys
-sys.argv = sys.argv[1:]
-with open(sys.argv[0], "rb") as script:
-    exec(compile(script.read(), sys.argv[0], "exec"))
-"""
-"""A program that is a script with its arguments, without what it takes to import `runpy`."""
 _CODE = "import runpy, sys; sys.path[:0] = {before!r}; sys.path += {after!r}; sys.argv = {argv!r}; "
 
 

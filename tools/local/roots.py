@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["BOOTSTRAP", "TaskRoot"]
-
-BOOTSTRAP = Path(__file__).with_name("base") / "bootstrap.py"
-"""Stands in for the script that AWS has in /var/runtime."""
+__all__ = ["TaskRoot"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,8 +24,3 @@ class TaskRoot:
     """What the image sets; the function's own variables win."""
     wrapper: Path | None = None
     """A script of the image that AWS has start its bootstrap (AWS_LAMBDA_EXEC_WRAPPER)."""
-
-    @property
-    def bootstrap(self) -> tuple[str, ...]:
-        """The script that the function's process runs, which asks `_HANDLER` what to serve, and its arguments."""
-        return (str(self.wrapper), sys.executable, str(BOOTSTRAP)) if self.wrapper else (str(BOOTSTRAP),)

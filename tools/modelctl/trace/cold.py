@@ -19,9 +19,8 @@ from modelserve.manifest import Alias
 from modelserve.record import replace
 from modelserve.registry import Registry
 from modelserve.settings import PredictSettings
-from tools.local.interpreter import SCRIPT
-from tools.local.roots import TaskRoot
 from tools.loopback.authority import KEY_ARN, Signer
+from tools.loopback.bootstrap import PROGRAM, arguments
 from tools.loopback.errors import MeasureError
 from tools.loopback.runtime import first_answer
 from tools.loopback.server import KEY_FILE, Network, reached, serving
@@ -35,6 +34,7 @@ __all__ = ["Cold", "trace"]
 
 _ROOT = MODELS.parent
 _DOCKERFILE = _ROOT / "functions" / "predict" / "Dockerfile"
+_WRAPPER = _DOCKERFILE.with_name("start.py")
 _REQUIREMENTS = _ROOT / "functions" / "predict" / "requirements-{}.txt"
 _BASE = ("awslambdaric", "simplejson", "snapshot-restore-py")
 """What the base image brings along."""
@@ -92,11 +92,11 @@ def trace(
         store.save(folder / BUCKET)
         (folder / KEY_FILE).write_bytes(signer.answer())
         event = _event(config.name, built.example.read_text("utf-8"))
-        root = _task_root(settings.session_backend, Path(scratch))
+        path = _task_root(settings.session_backend, Path(scratch))
         try:
             with serving(folder, Network(round_trip=delay)) as endpoint:
                 environ = _environ(settings, endpoint, config.function.memory)
-                traces = [_once(event, environ, root, Path(scratch)) for _ in range(runs + 1)][1:]
+                traces = [_once(event, environ, path, Path(scratch)) for _ in range(runs + 1)][1:]
         except MeasureError as error:
             raise UsageFailed(f"its cold start can't be traced: {error}") from None
     return Cold(
@@ -107,18 +107,20 @@ def trace(
     )
 
 
-def _once(event: Mapping[str, Any], environ: Mapping[str, str], root: TaskRoot, scratch: Path) -> Trace:
+def _once(event: Mapping[str, Any], environ: Mapping[str, str], path: list[str], scratch: Path) -> Trace:
     spans = scratch / "spans.json"
     spans.unlink(missing_ok=True)
-    path = [str(folder) for folder in root.before]
-    program = _PROGRAM.format(own=str(Path(__file__).parent), path=path, begun=time.monotonic_ns(), spans=str(spans)) + SCRIPT
+    program = _PROGRAM.format(own=str(Path(__file__).parent), path=path, begun=time.monotonic_ns(), spans=str(spans)) + PROGRAM
     first_answer(
-        [sys.executable, "-I", "-S", "-c", program, *root.bootstrap], event=event, cwd=_ROOT, environ={**environ, "TMPDIR": str(scratch)}
+        [sys.executable, "-I", "-S", "-c", program, *arguments(_WRAPPER)],
+        event=event,
+        cwd=_ROOT,
+        environ={**environ, "TMPDIR": str(scratch)},
     )
     return Trace.read(json.loads(spans.read_bytes()))
 
 
-def _task_root(backend: str, into: Path) -> TaskRoot:
+def _task_root(backend: str, into: Path) -> list[str]:
     """The project itself, and beside the standard library, as in the image, no package but those that it holds, here of this environment.
 
     Raises `UsageFailed` where one is not installed.
@@ -133,12 +135,7 @@ def _task_root(backend: str, into: Path) -> TaskRoot:
             raise UsageFailed(f"{name} is not installed here, which the function's image holds; run: uv sync") from None
         for top in {file.parts[0] for file in files if not file.parts[0].endswith(".dist-info")} - {"..", "__pycache__"}:
             (packages / top).symlink_to(str(distribution(name).locate_file(top)))
-    return TaskRoot(
-        folder=_ROOT,
-        before=(_ROOT, Path(modelserve.__file__).parents[1], packages),
-        handler=_HANDLER,
-        wrapper=_DOCKERFILE.with_name("start.py"),
-    )
+    return [str(_ROOT), str(Path(modelserve.__file__).parents[1]), str(packages)]
 
 
 def _environ(settings: PredictSettings, endpoint: str, memory: int) -> dict[str, str]:
