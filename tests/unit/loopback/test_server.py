@@ -70,17 +70,20 @@ def test_a_server_without_its_authority_is_refused(folder, tmp_path):
         _http.connected(url.removeprefix("https://"), secure=True, timeout=5)
 
 
-def test_a_request_takes_the_round_trips_that_it_has(folder):
-    """One for the connection and one for the request; the next request finds the connection."""
+@pytest.mark.parametrize("secure", [False, True], ids=["plain", "TLS"])
+def test_a_request_takes_the_round_trips_that_it_has(folder, tmp_path, monkeypatch, secure):
+    """One for the connection, one for TLS and one for the request; the next request finds the connection."""
     seconds = 0.1
-    with serving(folder, Network(round_trip=seconds)) as url:
+    chain, roots = certificate(tmp_path)
+    monkeypatch.setattr(_http, "_tls", lambda _: ssl.create_default_context(cafile=str(roots)))
+    with serving(folder, Network(certificate=str(chain) if secure else "", round_trip=seconds)) as url:
         store, begun = reader(url), time.monotonic()
         store.get("a b")
         between = time.monotonic()
         store.get("a b")
         ended = time.monotonic()
         store.close()
-    assert between - begun >= 2 * seconds
+    assert between - begun >= (3 if secure else 2) * seconds
     assert ended - between >= seconds
 
 

@@ -36,7 +36,6 @@ class LocalSigner:
         self._public = PublicKey.from_der(der(self._private))
         self.calls: list[tuple[str, Mapping[str, Any]]] = []
         self.down: str | None = None
-        self.closed = 0
 
     def sign(self, sha256: str) -> str:
         return b64encode(self._private.sign(bytes.fromhex(sha256), PKCS1v15(), Prehashed(SHA256()))).decode()
@@ -52,4 +51,4 @@ class LocalSigner:
         return {"KeyUsage": "SIGN_VERIFY", "SigningAlgorithms": [ALGORITHM], "PublicKey": b64encode(der(self._private)).decode()}
 
     def close(self) -> None:
-        self.closed += 1
+        """Keeps no connection."""

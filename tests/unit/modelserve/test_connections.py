@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from modelserve import _connections
+from modelserve import _connections, _http
 from modelserve._connections import Connections, KeptConnection
 from modelserve._http import BrokenResponse, HttpResponse
 
@@ -194,6 +194,19 @@ def test_a_connection_that_could_not_be_opened_ahead_is_told_by_the_request():
     connections.open(1)
     with pytest.raises(ConnectionError, match="no connection"):
         ask_one_of(connections)
+
+
+def test_what_tls_needs_and_is_not_there_is_told_by_the_request(monkeypatch):
+    def missing(*_: object) -> None:
+        raise FileNotFoundError("no such authorities")
+
+    monkeypatch.setattr(_http, "_tls", missing)
+    with ranged(bytes(10)) as server:
+        connections = Connections(server.url.removeprefix("http://"), secure=True)
+        connections.open(2)
+        with pytest.raises(ConnectionError, match="no such authorities"):
+            ask_one_of(connections)
+        connections.close()
 
 
 def test_requests_at_the_same_time_have_connections_of_their_own():

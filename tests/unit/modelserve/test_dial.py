@@ -90,3 +90,18 @@ def test_a_host_is_tried_at_each_of_its_addresses(monkeypatch):
         monkeypatch.setattr(_dial, "getaddrinfo", lambda *_: [(socket.AF_INET, socket.SOCK_STREAM, 0, "", at) for at in (refused, open_)])
         with socket.socket(fileno=Dial(url).descriptor()) as connection:
             assert connection.getpeername() == open_
+
+
+def test_an_address_of_a_family_that_there_is_not_is_passed_over(monkeypatch):
+    with listening() as (listener, url):
+        found = [(-1, socket.SOCK_STREAM, 0, "", ("::1", 9)), (socket.AF_INET, socket.SOCK_STREAM, 0, "", listener.getsockname())]
+        monkeypatch.setattr(_dial, "getaddrinfo", lambda *_: found)
+        with socket.socket(fileno=Dial(url).descriptor()) as connection:
+            assert connection.getpeername() == listener.getsockname()
+
+
+@pytest.mark.parametrize("url", ["http://[::1]:9", "https://bücher.example"])
+def test_a_host_that_is_none_is_an_error_like_any_other(url, capfd):
+    with pytest.raises(OSError, match=r"invalid literal|ordinal not in range"):
+        Dial(url).descriptor()
+    assert capfd.readouterr().err == ""

@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[3]
 START = ROOT / "functions" / "predict" / "start.py"
 BOOTSTRAP = """
 import json, os, sys
+def annotated(x: 1): ...
 print(json.dumps({"argv": sys.argv, "path": sys.path[0], "name": __name__, "file": __file__, "globals": sorted(globals()),
+                  "kind": str(annotated.__annotations__),
                   "begun": "functions.predict.ahead" in sys.modules}))
 """
 
@@ -31,7 +33,7 @@ def runtime(tmp_path: Path) -> Path:
 
 def started(runtime: Path, *line: str, ahead: str = "", **environ: str) -> str:
     task = runtime.parents[1] / "task"
-    (task / "functions" / "predict").mkdir(parents=True)
+    (task / "functions" / "predict").mkdir(parents=True, exist_ok=True)
     (task / "functions" / "predict" / "ahead.py").write_text(ahead, "utf-8")
     variables = {"LAMBDA_TASK_ROOT": str(task), **environ}
     words = [sys.executable, str(START), sys.executable, *(line or (str(runtime),))]
@@ -46,7 +48,29 @@ def test_the_runtime_starts_as_without_a_wrapper_with_what_a_cold_start_waits_fo
 
     assert told.pop("begun") is not alone.pop("begun")
     assert set(alone.pop("globals")) >= set(told.pop("globals"))
-    assert told == alone == {"argv": [str(runtime)], "path": str(runtime.parent), "name": "__main__", "file": str(runtime)}
+    assert (
+        told == alone == {"argv": [str(runtime)], "path": str(runtime.parent), "name": "__main__", "file": str(runtime), "kind": "{'x': 1}"}
+    )
+
+
+def test_what_has_begun_finds_the_function_while_the_runtime_starts(runtime):
+    (runtime.parents[1] / "task").mkdir()
+    (runtime.parents[1] / "task" / "later.py").write_text("", "utf-8")
+    runtime.write_text("import functions.predict.ahead as ahead\nahead.thread.join()\nprint(ahead.found)\n", "utf-8")
+    ahead = """
+import threading, sys
+found = []
+def late():
+    while sys.argv[-1] != sys.argv[0]:  # until it is the runtime's script
+        pass
+    try:
+        import later
+    except ImportError as error:
+        found.append(error)
+thread = threading.Thread(target=late)
+thread.start()
+"""
+    assert started(runtime, ahead=ahead) == "[]\n"
 
 
 def test_what_can_not_be_begun_is_left_to_the_handler_and_the_runtime_starts(runtime):

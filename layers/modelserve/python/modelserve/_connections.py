@@ -140,7 +140,8 @@ class Connections:
             connection.open(self._host, secure=self._secure, dial=next(dialled, None))
             self._kept.append(connection)
         if self._secure:
-            prepare(self._host)
+            with suppress(OSError):
+                prepare(self._host)
 
     def close(self) -> None:
         """Lets go of every connection that is open and idle."""

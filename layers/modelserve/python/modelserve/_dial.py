@@ -33,14 +33,19 @@ class Dial:
     def _connect(self) -> None:
         try:
             for family, kind, protocol, _, found in getaddrinfo(*endpoint(self.host, secure=self.secure), 0, SOCK_STREAM):
-                if self._connects(socket(family, kind, protocol), found):
+                if self._connects((family, kind, protocol), found):
                     return
-        except OSError as error:
-            self._found = error
+        except (OSError, ValueError) as error:  # the latter for a host that is none
+            self._found = OSError(str(error))
         finally:
             self._ended.release()
 
-    def _connects(self, connection: socket, to: Any) -> bool:
+    def _connects(self, kind: tuple[int, int, int], to: Any) -> bool:
+        try:
+            connection = socket(*kind)
+        except OSError as error:  # of a family that there is no network for
+            self._found = error
+            return False
         try:
             connection.settimeout(CONNECT_TIMEOUT)
             connection.connect(to)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["INIT_SECONDS", "Upstream"]
 
 INIT_SECONDS = 8.0
-"""For INIT, of the 10 that Lambda gives: the imports have had theirs."""
+"""For INIT, of the 10 that Lambda gives; imports take their time from these too."""
 
 
 class Upstream:
