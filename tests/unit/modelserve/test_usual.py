@@ -110,6 +110,21 @@ def test_numbers_of_any_datatype_and_rank_are_answered_as_at_length(datatype, sh
     the_same(answering, event(asked))
 
 
+def test_headers_are_known_again_by_all_of_their_names():
+    usual_way = Usual(NAME, FP32, max_body_bytes=2**20)
+    asked = event(document())
+    for _ in range(2):
+        assert usual_way.answer(asked, time.monotonic() + 20)[0] is not None
+        assert usual_way.answer({**asked, "headers": {**asked["headers"], "Content-Encoding": "gzip"}}, time.monotonic() + 20)[0] is None
+
+
+def test_no_more_headers_are_kept_than_a_client_has():
+    usual_way = Usual(NAME, FP32, max_body_bytes=2**20)
+    for number in range(2 * usual._KEPT):
+        assert usual_way.answer(event(document(), headers={f"X-{number}": "a"}), time.monotonic() + 20)[0] is not None
+    assert len(usual_way._headers) == usual._KEPT
+
+
 def test_a_shape_of_many_sizes_costs_nothing(monkeypatch):
     """Their product would: a second for 400 kB."""
     monkeypatch.setattr(usual, "prod", pytest.fail)

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["Usual"]
 
 _CODES = {name: datatype.code for name, datatype in DATATYPES.items() if datatype.code not in {None, "?"}}
+_KEPT = 64
+"""Sets of headers that are known again."""
 _FEW = 2**16
 """Bytes of outputs that need not be counted as text before they are written."""
 
@@ -37,6 +39,8 @@ class Usual:
         self._path = f"/v2/models/{name}/infer"
         self._plane = plane
         self._max_body_bytes = max_body_bytes
+        self._headers: set[tuple[str, ...]] = set()
+        """Of requests before, and nothing about their bodies: the same come again, since a client and whatever is on its way send them."""
 
     def answer(self, event: Any, ends: float) -> tuple[Response | None, Any]:
         """The answer by `ends` of `time.monotonic`; None, before anything is run, where the long way is to find it, and then the body's
@@ -48,8 +52,8 @@ class Usual:
         try:
             if target_of(event) != ("POST", self._path):
                 return None, None
-            names = ",".join(event["headers"].keys()).lower()
-            if CONTENT_ENCODING in names or HEADER_LENGTH in names:
+            headers = tuple(event["headers"].keys())
+            if headers not in self._headers and not self._are_plain(headers):
                 return None, None
             body = body_of(event)
             if len(body) > self._max_body_bytes:
@@ -67,6 +71,13 @@ class Usual:
         response = Response(200, {"Content-Type": "application/json"}, text)
         response.version, response.rows = model.version, tensor.shape[0] if tensor.shape else 1
         return response, None
+
+    def _are_plain(self, headers: tuple[str, ...]) -> bool:
+        names = ",".join(headers).lower()
+        plain = CONTENT_ENCODING not in names and HEADER_LENGTH not in names
+        if plain and len(self._headers) < _KEPT:
+            self._headers.add(headers)
+        return plain
 
     def _asked(self, document: Any) -> tuple[Model, Tensor] | None:
         """The model and its input. Of names and ranks a signature is the only bound: it can't hold more than it says."""
