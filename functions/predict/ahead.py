@@ -45,6 +45,10 @@ from modelserve.upstream import INIT_SECONDS, Upstream
 UPSTREAM = Upstream(SETTINGS, os.environ, seconds=INIT_SECONDS, store=_CONNECTIONS, kms=_KMS)
 UPSTREAM.begin()
 
+from .marshalling import postpone_usual
+
+postpone_usual()
+
 
 def _preload() -> None:
     from modelserve.session import preload  # noqa: PLC0415 - on a thread of its own

@@ -1,6 +1,7 @@
 """What the runtime client reads and writes with our marshaller in place of its own."""
 
 import json
+import subprocess
 import sys
 from base64 import b64encode
 from typing import Any
@@ -132,3 +133,40 @@ def test_only_a_large_body_in_base64_passes_by_the_parser():
 def test_a_large_event_that_is_cut_is_told_by_the_client():
     with pytest.raises(FaultException, match="Unable to unmarshal input"):
         OURS.unmarshal_request(compact({"isBase64Encoded": True, "body": IMAGE})[:-2])
+
+
+CLIENT = """
+import sys
+from functions.predict.marshalling import postpone_usual
+if sys.argv[1] == "postponed":
+    postpone_usual()
+from awslambdaric import bootstrap, lambda_runtime_client, lambda_runtime_marshaller
+assert ("simplejson.encoder" in sys.modules) == ("_decimal" in sys.modules) == (sys.argv[1] == "usual")
+from decimal import Decimal
+usual = lambda_runtime_client.LambdaRuntimeClient.marshaller
+calls = {
+    "read": lambda: usual.unmarshal_request(b'{"a": "\\ud800"}'),
+    "refused": lambda: usual.unmarshal_request(b"{"),
+    "written": lambda: usual.marshal_response({"a": float("nan"), "b": Decimal("1.50"), "c": "\u00fc", "d": Decimal("NaN")}),
+    "unwritten": lambda: usual.marshal_response(object()),
+    "told": lambda: lambda_runtime_marshaller.to_json({"errorMessage": "\u00fc"}),
+}
+for name in sys.argv[2:]:
+    try:
+        print(ascii(calls[name]()))
+    except Exception as error:
+        print(type(error).__name__, getattr(error, "msg", error))
+"""
+
+
+@pytest.mark.parametrize(
+    "order", [["read", "refused", "written", "unwritten", "told"], ["told", "unwritten", "written"], ["written", "read"]]
+)
+@pytest.mark.parametrize("runtime", ["", "AWS_Lambda_python3.13"])
+def test_what_is_left_to_the_client_it_does_as_ever_though_its_json_is_imported_then(order, runtime):
+    def told(how: str) -> str:
+        environ = {"PYTHONPATH": ":".join(sys.path), "AWS_EXECUTION_ENV": runtime}
+        return subprocess.check_output([sys.executable, "-c", CLIENT, how, *order], env=environ, text=True)
+
+    assert told("postponed") == told("usual")
+    assert told("usual").count("\n") == len(order)

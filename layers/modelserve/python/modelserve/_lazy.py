@@ -26,6 +26,9 @@ class _Postponed(ModuleType):
         return getattr(import_module(own), name)
 
 
-def postpone(name: str) -> None:
-    """Makes each `import name` wait for the first use of one of the module's names; nothing where it is imported already."""
-    sys.modules.setdefault(name, _Postponed(name))
+def postpone(name: str, **known: Any) -> None:
+    """Makes each `import name` wait for the first use of one of the module's names, but those that are `known`; nothing where it is
+    imported already."""
+    stand_in = _Postponed(name)
+    vars(stand_in).update(known)
+    sys.modules.setdefault(name, stand_in)
