@@ -34,7 +34,8 @@ from modelserve._background import Background
 if SETTINGS.session_backend == "native":
     from modelserve._ort import api
 
-    Background(api)  # takes as long as all imports, without Python's lock; what it raises, the first session raises again
+    # Takes as long as all imports, without Python's lock; what it raises, the first session raises again.
+    Background(api, finishes=True)
 
 from modelserve._lazy import postpone
 
@@ -56,4 +57,4 @@ def _preload() -> None:
     preload(SETTINGS.session_backend)
 
 
-Background(_preload)
+Background(_preload, finishes=True)

@@ -481,6 +481,21 @@ def test_the_function_imports_nothing_of_jobs_before_there_is_one():
     assert imported("functions.predict.handler", {"modelserve.jobs", "modelserve.submission", "modelserve.async_jobs"}) == "[]"
 
 
+def test_a_process_that_ends_while_it_starts_waits_for_the_library_which_would_crash():
+    program = """
+import time
+from modelserve import _ort, native
+def slowly(name):
+    time.sleep(0.3)
+    print(name, flush=True)
+_ort.api, native.preload = (lambda: slowly("library")), (lambda: slowly("session"))
+import functions.predict.ahead
+"""
+    environ = {"PYTHONPATH": ":".join(sys.path), "MODEL_NAME": "sample", "MODEL_BUCKET": "none", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"}
+    ended = subprocess.check_output([sys.executable, "-c", program], env=environ, text=True)
+    assert sorted(ended.split()) == ["library", "session"]
+
+
 def test_the_function_imports_none_of_what_only_tools_need():
     tools = {"asyncio", "aws_lambda_powertools", "boto3", "botocore", "models", "moto", "pandas", "pydantic", "sklearn", "tools"}
 

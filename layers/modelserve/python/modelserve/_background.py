@@ -15,10 +15,11 @@ _T = TypeVar("_T")
 class Background(Generic[_T]):
     """A call on a thread of its own, and what became of it."""
 
-    def __init__(self, call: Callable[[], _T]) -> None:
+    def __init__(self, call: Callable[[], _T], *, finishes: bool = False) -> None:
+        """A process that ends waits for a call that `finishes`: native code that is at work then may crash."""
         self._call = call
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread = threading.Thread(target=self._run, daemon=not finishes)
         self._thread.start()
 
     def _run(self) -> None:
