@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 __all__ = ["address", "bucket_address", "domain", "endpoint", "s3_of", "service_url"]
 
-_SERVICE_IDS = {"events": "EVENTBRIDGE"}  # where the SDKs' name for an endpoint is not the host's
+_SERVICE_IDS = {"events": "EVENTBRIDGE", "runtime.sagemaker": "SAGEMAKER_RUNTIME"}  # where the SDKs' name for an endpoint is not the host's
 
 
 def address(url: str) -> tuple[bool, str, str]:

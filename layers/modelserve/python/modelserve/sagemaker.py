@@ -13,7 +13,7 @@ from math import inf
 import orjson
 
 from ._connections import KeptConnection
-from ._hosts import domain
+from ._hosts import service_url
 from ._http import HttpResponse, Oversized
 from ._typing import Any, TypeVar
 from .aws import Credentials, PassingFault, Request, Service, error_code
@@ -61,14 +61,11 @@ class Endpoint:
     @classmethod
     def from_environ(cls, name: str, environ: Mapping[str, str], *, model: str, remaining: Callable[[], float] = lambda: inf) -> Endpoint:
         """With region, credentials and address as Lambda and the AWS SDKs name them; no call takes longer than what is `remaining`."""
-        region = environ.get("AWS_REGION", "us-east-1")
-        own = f"https://runtime.sagemaker.{region}.{domain(region)}"
-        url = environ.get("AWS_ENDPOINT_URL_SAGEMAKER_RUNTIME") or environ.get("AWS_ENDPOINT_URL") or own
+        region, url = environ.get("AWS_REGION", "us-east-1"), service_url("runtime.sagemaker", environ)
         credentials = lambda: Credentials.from_environ(environ)  # noqa: E731
+        kept = KeptConnection()
         return cls(
-            name,
-            model,
-            _Runtime("sagemaker", region=region, url=url, credentials=credentials, remaining=remaining, connection=KeptConnection()),
+            name, model, _Runtime("sagemaker", region=region, url=url, credentials=credentials, remaining=remaining, connection=kept)
         )
 
     def close(self) -> None:
@@ -157,8 +154,8 @@ class Endpoint:
 
 
 class _Runtime(Service):
-    """A run may take all of the time there is, and goes on when nobody waits any more: what took too long is not
-    tried again, only what was refused, broke off or met an error of SageMaker's own.
+    """A run may take all of the time there is, and goes on when nobody waits any more: what took too long is not tried again, only what
+    was refused, broke off or met an error of SageMaker's own.
     """
 
     passing = frozenset()
